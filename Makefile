@@ -1,0 +1,24 @@
+.DEFAULT_GOAL := help
+.PHONY: help run manage test format requirements bench-seed
+
+help:  ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+run:  ## Serve a seeded catalogue on PORT (8000); DATABASE_URL and REDIS_URL replace the private servers
+	@exec dev/run.sh
+
+manage:  ## manage.py ARGS on the servers of a `make run` in another terminal
+	@. .local/run/env && SECRET_KEY=$$(cat .local/run/secret_key) ALLOWED_HOSTS=localhost .venv/bin/python manage.py $(ARGS)
+
+test:  ## The whole gate: format, lint, types, architecture, deployment checks, tests (ARGS for pytest)
+	@exec dev/test.sh $(ARGS)
+
+format:  ## Format the code, and mend what the linter can
+	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
+
+requirements:  ## Pin anew what pyproject.toml asks for
+	@.venv/bin/uv pip compile --quiet --universal --no-header --upgrade pyproject.toml -o requirements.txt
+	@.venv/bin/uv pip compile --quiet --universal --no-header --upgrade --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+
+bench-seed:  ## seed_products against LOAD DATA and ALTER TABLE of the same rows (ROWS=1000000)
+	@exec dev/bench/seed.sh $(or $(ROWS),1000000)

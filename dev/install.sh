@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# install.sh REQUIREMENTS: system packages (only the missing ones, with apt) and .venv.
+# Only packages without a system service are installed, so none is ever enabled or started.
+# shellcheck source=steps.sh
+. "$(dirname "$0")/steps.sh"
+
+# The redis-server package brings a service; its binary is the one of redis-tools under another name.
+private_redis() {
+    command -v redis-server >/dev/null && return
+    mkdir -p .local/bin
+    [ ! -x /usr/bin/redis-check-rdb ] || ln -sf /usr/bin/redis-check-rdb .local/bin/redis-server
+    [ -x .local/bin/redis-server ]
+}
+
+python_headers() {
+    "$SYSTEM_PYTHON" -c 'import os, sysconfig; assert os.path.exists(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null
+}
+
+missing_packages() {
+    local python_package
+    python_package=$(basename "$(readlink -f "$(command -v "$SYSTEM_PYTHON")")")
+    "$SYSTEM_PYTHON" -c 'import ensurepip, venv' 2>/dev/null || echo "$python_package-venv"
+    python_headers || echo "$python_package-dev"
+    command -v cc >/dev/null || echo gcc
+    command -v pkg-config >/dev/null || echo pkg-config
+    pkg-config --exists libmariadb 2>/dev/null || pkg-config --exists mysqlclient 2>/dev/null || echo libmariadb-dev
+    if [ -z "${DATABASE_URL:-}" ]; then
+        PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null || echo mariadb-server-core
+        command -v my_print_defaults >/dev/null || echo mariadb-client-core
+    fi
+    [ -n "${REDIS_URL:-}" ] || private_redis || echo redis-tools
+}
+
+# Dependencies of the packages above bring no service either; should one ever do, it is not started.
+apt_install() {
+    local guard=/usr/sbin/policy-rc.d guarded='' sudo=()
+    [ "$(id -u)" = 0 ] || sudo=(sudo)
+    if [ ! -e $guard ] && [ ! -L $guard ]; then
+        guarded=1
+        printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee $guard >/dev/null
+        "${sudo[@]}" chmod 755 $guard
+    fi
+    local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300)
+    local status=0
+    { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "$@"; } || status=$?
+    [ -z "$guarded" ] || "${sudo[@]}" rm -f $guard
+    return $status
+}
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON3:-} python3 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            SYSTEM_PYTHON=$candidate
+            return
+        fi
+    done
+    fail "needs Python 3.11 or newer as python3 (or PYTHON3=/path/to/python3); docker compose up needs none"
+}
+
+install_packages() {
+    local packages
+    mapfile -t packages < <(missing_packages)
+    [ ${#packages[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null ||
+        fail "needs what Debian calls ${packages[*]}: install that, or use docker compose up"
+    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
+        fail "needs root or sudo to install ${packages[*]}; docker compose up needs neither"
+    say "installing with apt, because missing: ${packages[*]}"
+    step "apt install" apt_install "${packages[@]}"
+    mapfile -t packages < <(missing_packages)
+    [ ${#packages[@]} -eq 0 ] || fail "apt installed no usable ${packages[*]}: install that, or use docker compose up"
+}
+
+# The stamp is written last: an installation that was interrupted is taken up again.
+install_requirements() {
+    local stamp=.venv/.installed-$1 wanted
+    wanted=$("$SYSTEM_PYTHON" -V; sha256sum "$1")
+    [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
+    if ! "$PYTHON" -m pip --version >/dev/null 2>&1; then
+        rm -rf .venv
+        step "make venv" "$SYSTEM_PYTHON" -m venv .venv
+    fi
+    say "installing $1 into .venv"
+    step "install requirements" "$PYTHON" -m pip install --disable-pip-version-check -r "$1"
+    printf '%s\n' "$wanted" >"$stamp"
+}
+
+exec 8>.local/install.lock
+flock 8
+find_python
+install_packages
+install_requirements "$1"
