@@ -1,0 +1,45 @@
+"""Fixtures that tests of several apps share. Everything runs on a real MySQL or MariaDB and a real Redis."""
+
+from __future__ import annotations
+
+import os
+import re
+
+# Each worker of a parallel run has a Redis database of its own, as pytest-django gives it a MySQL one.
+# Before Django reads the environment:
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    os.environ["REDIS_URL"] = re.sub(r"/\d+$", f"/{worker.removeprefix('gw')}", os.environ["REDIS_URL"])
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_django import DjangoDbBlocker
+
+
+@pytest.fixture(scope="module")
+def live_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """The database without a transaction around the tests: other connections and processes see what is
+    written. For whole modules; their products and farms go when the module ends."""
+    with django_db_blocker.unblock():
+        yield
+        _truncate()
+
+
+def _truncate() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET foreign_key_checks = 0")
+        cursor.execute("TRUNCATE products_product")
+        cursor.execute("TRUNCATE products_farm")
+        cursor.execute("SET foreign_key_checks = 1")
+
+
+@pytest.fixture(scope="session")
+def database_environment(django_db_setup: None) -> dict[str, Any]:
+    """The environment in which another process finds this worker's databases."""
+    url = re.sub(r"/[^/?]+(\?|$)", rf"/{connection.settings_dict['NAME']}\1", os.environ["DATABASE_URL"])
+    return {**os.environ, "DATABASE_URL": url, "ALLOWED_HOSTS": "localhost,127.0.0.1"}

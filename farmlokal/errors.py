@@ -1,0 +1,169 @@
+"""Every failure leaves as RFC 9457 application/problem+json: DRF's, Django's and our own alike.
+
+A Problem is raised where a rule is broken and converted here, once. What is unexpected is
+logged with its traceback and answered as internal-error: nothing internal leaks.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+import structlog
+from django.core.exceptions import BadRequest, DisallowedHost, PermissionDenied, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpResponse
+from django.utils.encoding import escape_uri_path
+from rest_framework import exceptions, status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from django.http import HttpRequest, HttpResponseBase
+
+MAX_URI_BYTES = 16 * 1024
+RETRY_AFTER_SECONDS = 5
+
+logger = structlog.get_logger(__name__)
+
+
+class Kind(NamedTuple):
+    status: int
+    title: str
+
+
+KINDS = {
+    "invalid-parameter": Kind(400, "A parameter is not valid"),
+    "cursor-invalid": Kind(400, "The cursor is not valid"),
+    "bad-request": Kind(400, "The request is malformed"),
+    "not-authenticated": Kind(401, "Credentials are missing or wrong"),
+    "permission-denied": Kind(403, "Not allowed"),
+    "not-found": Kind(404, "Not found"),
+    "method-not-allowed": Kind(405, "The method is not allowed here"),
+    "uri-too-long": Kind(414, "The URI is too long"),
+    "unsupported-media-type": Kind(415, "The media type is not supported"),
+    "internal-error": Kind(500, "Something went wrong on our side"),
+    "database-unavailable": Kind(503, "The database is not available"),
+}
+_CODES_OF_DRF: dict[type[exceptions.APIException], str] = {
+    exceptions.ParseError: "bad-request",
+    exceptions.AuthenticationFailed: "not-authenticated",
+    exceptions.NotAuthenticated: "not-authenticated",
+    exceptions.PermissionDenied: "permission-denied",
+    exceptions.NotFound: "not-found",
+    exceptions.MethodNotAllowed: "method-not-allowed",
+    exceptions.UnsupportedMediaType: "unsupported-media-type",
+}
+
+
+class Problem(exceptions.APIException):
+    """A failure that the caller is told about.
+
+    errors: [{"parameter" | "header" | "pointer": name, "detail": text, "allowed"?: list}]
+    """
+
+    def __init__(self, code: str, detail: str, errors: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(detail, code)
+        self.code = code
+        self.status_code = KINDS[code].status
+        self.errors = errors
+
+
+class InvalidParameter(Problem):
+    """A query parameter that is unknown, repeated or has a bad value; allowed says what would do."""
+
+    def __init__(self, name: str, detail: str, allowed: Sequence[str] = (), code: str = "invalid-parameter") -> None:
+        name = name[:100]
+        error: dict[str, Any] = {"parameter": name, "detail": detail}
+        if allowed:
+            error["allowed"] = list(allowed)
+        super().__init__(code, f"{name}: {detail}", [error])
+
+
+def problem_response(
+    request: HttpRequest, code: str, detail: str, errors: Sequence[Mapping[str, Any]] = ()
+) -> HttpResponse:
+    kind = KINDS[code]
+    document = {
+        "type": f"urn:farmlokal:problem:{code}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "instance": escape_uri_path(request.path),
+        "code": code,
+        "request_id": structlog.contextvars.get_contextvars().get("request_id", ""),
+    }
+    if errors:
+        document["errors"] = errors
+    response = HttpResponse(orjson.dumps(document), status=kind.status, content_type="application/problem+json")
+    response["Content-Length"] = str(len(response.content))
+    response["Cache-Control"] = "no-store"
+    if kind.status == status.HTTP_503_SERVICE_UNAVAILABLE:
+        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def _unexpected(request: HttpRequest, error: BaseException | None) -> HttpResponse:
+    if isinstance(error, OperationalError | InterfaceError):
+        logger.error("database_unavailable", error=str(error))
+        return problem_response(request, "database-unavailable", "The database did not answer; try again shortly.")
+    logger.error("internal_error", exc_info=error)
+    return problem_response(request, "internal-error", "The failure has been logged under this request_id.")
+
+
+def handle_exception(error: Exception, context: dict[str, Any]) -> HttpResponse:
+    """DRF's EXCEPTION_HANDLER."""
+    request: HttpRequest = context["request"]._request
+    if isinstance(error, Problem):
+        return problem_response(request, error.code, str(error.detail), error.errors)
+    if isinstance(error, Http404):
+        return not_found(request, error)
+    if isinstance(error, PermissionDenied):
+        return permission_denied(request, error)
+    if isinstance(error, SuspiciousOperation | BadRequest):
+        return bad_request(request, error)
+    for kind, code in _CODES_OF_DRF.items():
+        if isinstance(error, kind):
+            response = problem_response(request, code, str(error.detail))
+            if challenge := getattr(error, "auth_header", None):
+                response["WWW-Authenticate"] = challenge
+            return response
+    return _unexpected(request, error)
+
+
+# Django's own handlers, named in urls.py and settings.py; they also answer for the admin.
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    # Django's own texts speak to the operator.
+    subject = "Its Host header" if isinstance(exception, DisallowedHost) else "It"
+    return problem_response(request, "bad-request", f"{subject} is not one that this service accepts.")
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return problem_response(request, "permission-denied", "You may not do this.")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return problem_response(request, "permission-denied", reason)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return problem_response(request, "not-found", f"There is nothing at {request.path[:200]}.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return _unexpected(request, sys.exception())
+
+
+class UriLengthMiddleware:
+    """414 for a request target beyond MAX_URI_BYTES, whatever the server in front lets through."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if len(request.get_full_path()) > MAX_URI_BYTES:
+            return problem_response(request, "uri-too-long", f"The URI may have {MAX_URI_BYTES} bytes.")
+        return self.get_response(request)

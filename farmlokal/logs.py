@@ -1,0 +1,113 @@
+"""Logs: one JSON object a line on standard output, and one line a request.
+
+Every line written while a request is served carries its request_id.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import structlog
+from django.conf import settings
+from django.http import HttpResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http import HttpRequest, HttpResponseBase
+
+LOG_LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+logger = structlog.get_logger("farmlokal.requests")
+
+# What every record passes, ours and those of Django, gunicorn and other libraries.
+_PROCESSORS: list[structlog.typing.Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+    structlog.processors.format_exc_info,
+]
+
+
+def _to_json(event: dict[str, Any], **_: Any) -> str:
+    return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def logging_config(level: str) -> dict[str, Any]:
+    """A dictConfig that Django (LOGGING) and gunicorn (logconfig_dict) share; configures structlog."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_PROCESSORS,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "json": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": [structlog.stdlib.PositionalArgumentsFormatter(), *_PROCESSORS],
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    structlog.processors.JSONRenderer(serializer=_to_json),
+                ],
+            }
+        },
+        "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "json"}},
+        "root": {"handlers": ["stdout"], "level": level},
+        "loggers": {
+            # Django's own handlers off: everything goes to the root, once.
+            "django": {"handlers": [], "level": level},
+            "django.server": {"handlers": [], "propagate": True},
+            # The request line tells of a 4xx, farmlokal.errors of a 5xx: no second line for either.
+            "django.request": {"level": "CRITICAL"},
+            "django.security": {"level": "CRITICAL"},
+            "gunicorn.error": {"handlers": [], "propagate": True, "level": level},
+        },
+    }
+
+
+def request_id_of(request: HttpRequest) -> str:
+    """The client's X-Request-ID where it is well-formed, else a new one."""
+    given = request.headers.get("X-Request-ID", "")
+    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+class RequestLogMiddleware:
+    """Gives each request its id and, with ACCESS_LOG on, one line when it is answered."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        start = time.perf_counter()
+        request_id = request_id_of(request)
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            response = self.get_response(request)
+            response["X-Request-ID"] = request_id
+            if request.method == "HEAD" and isinstance(response, HttpResponse):
+                response.content = b""  # Content-Length stays that of the GET
+            if settings.ACCESS_LOG:
+                match = request.resolver_match
+                logger.info(
+                    "request",
+                    method=request.method,
+                    path=request.path,
+                    query=request.META.get("QUERY_STRING", ""),
+                    route=match.route if match else None,
+                    status=response.status_code,
+                    milliseconds=round((time.perf_counter() - start) * 1000, 2),
+                    peer=request.META.get("REMOTE_ADDR"),
+                )
+        return response

@@ -1,0 +1,46 @@
+"""Django REST Framework, told once: JSON out, whatever Accept says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from rest_framework.metadata import BaseMetadata
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.renderers import BaseRenderer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rest_framework.parsers import BaseParser
+    from rest_framework.request import Request
+    from rest_framework.views import APIView
+
+
+class JSONRenderer(BaseRenderer):
+    media_type = "application/json"
+    format = "json"
+    charset = None  # JSON is UTF-8 by definition
+
+    def render(
+        self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
+    ) -> bytes:
+        return b"" if data is None else orjson.dumps(data)
+
+
+class AlwaysFirstRenderer(BaseContentNegotiation):
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
+        return next((p for p in parsers if request.content_type.split(";")[0].strip().lower() == p.media_type), None)
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        renderer = next(iter(renderers))
+        return renderer, str(renderer.media_type)
+
+
+class NoMetadata(BaseMetadata):
+    """OPTIONS answers with its Allow header; what else there is to know is in the documentation."""
+
+    def determine_metadata(self, request: Request, view: APIView) -> None:
+        return None

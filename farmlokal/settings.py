@@ -1,0 +1,195 @@
+"""Django settings, read once from the environment; .env.example lists the variables.
+
+A missing or bad variable stops the start with one line that names it. Nothing else in the
+project reads the environment: it goes through django.conf.settings.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from environs import Env, EnvError, ValidationError, validate
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from farmlokal.logs import LOG_LEVELS, logging_config
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+SSL_OPTIONS = ["ssl_ca", "ssl_cert", "ssl_key", "ssl_mode"]
+SSL_MODES = ["DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"]
+
+env = Env()
+# Messages of the validators stand in one line behind the variable's name.
+positive = validate.Range(min=1, error="must be a whole number, 1 or more")
+filled = validate.Length(min=1, error="must not be empty")
+
+
+@env.parser_for("mysql_url")
+def parse_mysql_url(value: str) -> dict[str, Any]:
+    """Django's database settings of mysql://user:password@host:3306/name?ssl_ca=/path/to/ca.pem
+
+    A CA without an ssl_mode means VERIFY_IDENTITY: the driver's own default would check the
+    chain, but not whose certificate it is.
+    """
+    if not re.fullmatch(r"mysql://[^/?#]+/[^/?#]+(\?.*)?", value):
+        raise ValidationError("must look like mysql://user:password@host:3306/name")
+    try:
+        database: dict[str, Any] = dict(dj_database_url.parse(value.replace("ssl-", "ssl_")))
+    except ValueError as error:
+        raise ValidationError(str(error)) from error
+    given = database.get("OPTIONS", {})
+    if unknown := sorted(given.keys() - set(SSL_OPTIONS)):
+        raise ValidationError(f"has the unknown option {unknown[0]}; known: {', '.join(SSL_OPTIONS)}")
+    files = {name.removeprefix("ssl_"): path for name, path in given.items() if name != "ssl_mode"}
+    mode = given.get("ssl_mode", "VERIFY_IDENTITY" if files else "PREFERRED")
+    if mode not in SSL_MODES:
+        raise ValidationError(f"has the unknown ssl_mode {mode}; known: {', '.join(SSL_MODES)}")
+    database["OPTIONS"] = {"ssl_mode": mode} | ({"ssl": files} if files else {})
+    return database
+
+
+@env.parser_for("redis_url")
+def parse_redis_url(value: str) -> str:
+    """redis://user:password@host:6379/0, rediss:// for TLS, or unix:///path?db=0."""
+    if not re.match(r"(rediss?|unix)://.", value):
+        raise ValidationError("must look like redis://:password@host:6379/0 (rediss:// for TLS)")
+    return value
+
+
+try:
+    DEBUG = env.bool("DEBUG", False)
+    SECRET_KEY = env.str("SECRET_KEY", validate=filled)
+    SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", [])
+    ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", validate=filled)
+    DATABASE = env.mysql_url("DATABASE_URL")
+    REDIS_URL = env.redis_url("REDIS_URL")
+    TRUSTED_PROXY_HOPS = env.int(
+        "TRUSTED_PROXY_HOPS", 0, validate=validate.Range(min=0, max=10, error="must be from 0 to 10")
+    )
+    LOG_LEVEL = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(LOG_LEVELS, error="must be one of {choices}"))
+    ACCESS_LOG = (
+        env.str("ACCESS_LOG", "on", validate=validate.OneOf(["on", "off"], error="must be one of {choices}")) == "on"
+    )
+    WEB_CONCURRENCY = env.int("WEB_CONCURRENCY", 2, validate=positive)
+    PORT = env.int("PORT", 8000, validate=validate.Range(min=1, max=65535, error="must be a port, 1 to 65535"))
+except EnvError as error:
+    sys.exit(f"farmlokal: {error}")
+
+ROOT_URLCONF = "farmlokal.urls"
+WSGI_APPLICATION = "farmlokal.wsgi.application"
+APPEND_SLASH = False
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "accounts",
+    "products",
+]
+MIDDLEWARE = [
+    "farmlokal.logs.RequestLogMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "farmlokal.errors.UriLengthMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# Connections live as long as their thread; a dead one is found before use and replaced.
+# The SQL mode is the same strict one on every server, whatever its own default.
+DATABASES = {
+    "default": DATABASE
+    | {
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": DATABASE["OPTIONS"] | {"charset": "utf8mb4", "connect_timeout": 2, "sql_mode": "TRADITIONAL"},
+        "TEST": {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_unicode_ci"},
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# redis-py retries 10 times by itself: a request would wait seconds for a Redis that is away.
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": REDIS_URL,
+        "OPTIONS": {
+            "SOCKET_CONNECT_TIMEOUT": 0.25,
+            "SOCKET_TIMEOUT": 0.25,
+            "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},
+            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+        },
+    }
+}
+
+AUTH_USER_MODEL = "accounts.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in [
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    ]
+]
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "Asia/Kolkata"  # what staff see; the API speaks UTC
+USE_TZ = True
+
+# Served from the packages that bring them: no build step that a deployment could forget.
+STATIC_URL = "static/"
+WHITENOISE_USE_FINDERS = True
+
+# A trusted proxy means TLS ends there. Without one the service speaks plain HTTP, over which a
+# browser would never send a Secure cookie back; `check --deploy` then asks for the proxy.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = USE_X_FORWARDED_HOST = TRUSTED_PROXY_HOPS > 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXY_HOPS else None
+SECURE_HSTS_SECONDS = 365 * 24 * 3600
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CSRF_FAILURE_VIEW = "farmlokal.errors.csrf_failure"
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # HSTS for subdomains and
+    "security.W021",  # its preload list are the domain owner's decision
+    "security.W008",  # the proxy that ends TLS redirects plain HTTP, as Render's does
+]
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "UNAUTHENTICATED_USER": None,
+    "DEFAULT_RENDERER_CLASSES": ["farmlokal.rest.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "farmlokal.rest.AlwaysFirstRenderer",
+    "DEFAULT_METADATA_CLASS": "farmlokal.rest.NoMetadata",
+    "EXCEPTION_HANDLER": "farmlokal.errors.handle_exception",
+    "URL_FORMAT_OVERRIDE": None,
+}
+
+LOGGING = logging_config(LOG_LEVEL)

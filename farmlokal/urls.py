@@ -1,0 +1,20 @@
+"""The whole route table."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+
+from farmlokal import health
+
+urlpatterns = [
+    path("products", include("products.urls")),
+    path("livez", health.livez),
+    path("readyz", health.readyz),
+    path("admin/", admin.site.urls),
+]
+
+handler400 = "farmlokal.errors.bad_request"
+handler403 = "farmlokal.errors.permission_denied"
+handler404 = "farmlokal.errors.not_found"
+handler500 = "farmlokal.errors.server_error"

@@ -1,0 +1,130 @@
+"""The catalogue for staff. Nothing is deleted here: products are withdrawn.
+
+No page counts or sorts the product table: the list is a window on the newest matches, and search
+finds an id, or names by their beginning, through an index.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.core.paginator import Paginator
+from django.utils.functional import cached_property
+from django.utils.translation import ngettext
+
+from products.models import Category, Commodity, District, Farm, Product, State
+
+if TYPE_CHECKING:
+    from django.db.models import Model, QuerySet
+    from django.http import HttpRequest
+
+WINDOW_ROWS = 1000
+
+
+class WindowPaginator(Paginator):  # type: ignore[type-arg]
+    """Pages over the first WINDOW_ROWS matches, found by reading that many keys and no more."""
+
+    @cached_property
+    def count(self) -> int:
+        matches: QuerySet[Any] = self.object_list  # type: ignore[assignment]
+        return len(matches.values_list("pk", flat=True)[:WINDOW_ROWS])
+
+
+class KeptAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """For rows that others refer to: what they follow from is fixed once they exist."""
+
+    fixed_fields: tuple[str, ...] = ()
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        return (*self.readonly_fields, *(self.fixed_fields if obj else ()))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class VocabularyAdmin(KeptAdmin):
+    """A slug stands in clients' URLs, so it stays."""
+
+    fixed_fields: tuple[str, ...] = ("slug",)
+    list_display: tuple[str, ...] = ("name", "slug")
+    search_fields = ("name",)
+
+    def get_prepopulated_fields(self, request: HttpRequest, obj: Model | None = None) -> dict[str, Any]:
+        return {} if obj else {"slug": ("name",)}
+
+
+@admin.register(Category, State)
+class ListAdmin(VocabularyAdmin):
+    pass
+
+
+@admin.register(Commodity)
+class CommodityAdmin(VocabularyAdmin):
+    """A commodity's category is copied into its products."""
+
+    fixed_fields = ("slug", "category")
+    list_display = ("name", "category", "slug")
+    list_filter = ("category",)
+    list_select_related = ("category",)
+
+
+@admin.register(District)
+class DistrictAdmin(VocabularyAdmin):
+    fixed_fields = ("slug", "state")
+    list_display = ("name", "state", "slug")
+    list_filter = ("state",)
+    list_select_related = ("state",)
+
+
+@admin.register(Farm)
+class FarmAdmin(KeptAdmin):
+    """A farm's district is copied into its products."""
+
+    fixed_fields = ("district",)
+    autocomplete_fields = ("district",)
+    list_display = ("name", "district")
+    list_select_related = ("district",)
+    paginator = WindowPaginator
+    show_full_result_count = False
+    search_fields = ("name__istartswith",)
+    ordering = ("name", "id")
+
+
+@admin.register(Product)
+class ProductAdmin(KeptAdmin):
+    autocomplete_fields = ("commodity", "farm")
+    readonly_fields = ("slug", "version", "created_at", "updated_at")
+    list_display = ("name", "commodity", "farm", "price", "unit", "stock", "organic", "is_active")
+    list_filter = ("is_active",)
+    search_fields = ("name",)
+    search_help_text = "An id, or the beginning of a name."
+    sortable_by = ()
+    ordering = ("-id",)
+    paginator = WindowPaginator
+    show_full_result_count = False
+    actions = ("withdraw",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        # Not a join: with one, the optimizer starts from the smaller table.
+        return super().get_queryset(request).prefetch_related("commodity", "farm")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if term.isascii() and term.isdigit():
+            return queryset.filter(pk=int(term[:18])), False
+        # Both values of is_active, which leads the index of names.
+        return queryset.filter(is_active__in=[True, False], name__istartswith=term), False
+
+    @admin.action(description="Withdraw selected products", permissions=["change"])
+    def withdraw(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        products = list(queryset.filter(is_active=True).select_related("commodity", "farm__district"))
+        for product in products:
+            product.is_active = False
+            product.save()
+        text = ngettext("%d product was withdrawn.", "%d products were withdrawn.", len(products))
+        self.message_user(request, text % len(products), messages.SUCCESS)

@@ -1,0 +1,67 @@
+"""Page cursors: a place in an order, sealed so that only we can read or write one.
+
+AES-SIV (RFC 5297) is deterministic, so that equal places have equal texts and cached pages one
+key. What a cursor is bound to (model, sort, filters) is authenticated along with it: used for
+anything else, it does not open. Keys come from SECRET_KEY and, for reading, SECRET_KEY_FALLBACKS.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from django.conf import settings
+from django.utils.crypto import salted_hmac
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FORMAT = "1"
+
+
+class CursorError(ValueError):
+    """The text is no cursor of ours for this use."""
+
+
+class Cursor(NamedTuple):
+    """The rows behind (value, pk) in the order, or before it where backward is set."""
+
+    backward: bool
+    value: str
+    pk: int
+
+
+def seal(cursor: Cursor, bound_to: Sequence[str]) -> str:
+    sealed = _cipher(settings.SECRET_KEY).encrypt(orjson.dumps(list(cursor)), _associated(bound_to))
+    return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+
+
+def unseal(text: str, bound_to: Sequence[str]) -> Cursor:
+    """Raises CursorError for any text that seal() did not return for the same bound_to."""
+    try:
+        sealed = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+    except (UnicodeEncodeError, binascii.Error) as error:
+        raise CursorError from error
+    # Base64 has several spellings of the same bytes; a cursor has one.
+    if base64.urlsafe_b64encode(sealed).rstrip(b"=").decode() != text:
+        raise CursorError
+    for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
+        try:
+            return Cursor(*orjson.loads(_cipher(secret).decrypt(sealed, _associated(bound_to))))
+        except InvalidTag:
+            continue
+    raise CursorError
+
+
+def _associated(bound_to: Sequence[str]) -> list[bytes]:
+    return [part.encode("utf-8", "surrogatepass") for part in (FORMAT, *bound_to)]
+
+
+@lru_cache(maxsize=16)
+def _cipher(secret: str) -> AESSIV:
+    return AESSIV(salted_hmac("farmlokal.cursors", "key", secret, algorithm="sha512").digest())

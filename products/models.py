@@ -1,0 +1,165 @@
+"""The catalogue's tables. README explains each index with the query that it serves."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models, transaction
+from django.db.models import F
+from django.utils import timezone
+from django.utils.text import slugify
+
+from products.managers import ProductQuerySet
+
+# Names sort alike on every server and every version of it; slugs are compared byte for byte.
+NAME_COLLATION = "utf8mb4_unicode_ci"
+SLUG_COLLATION = "utf8mb4_bin"
+MAX_STOCK = 2**31 - 1
+
+
+class VocabularyVersion(models.Model):
+    """One row, whose number grows with every change of a name that pages show.
+
+    A page reads it in its own statement, so that a process always knows whether the names that
+    it holds in memory (vocabulary.py) are those of the page's snapshot.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    version = models.PositiveBigIntegerField(default=1)
+
+    def __str__(self) -> str:
+        return str(self.version)
+
+    @classmethod
+    def bump(cls) -> None:
+        cls.objects.update_or_create(pk=1, defaults={"version": F("version") + 1}, create_defaults={"version": 1})
+
+
+class VocabularyEntry(models.Model):
+    """A name from the fixed lists that products refer to."""
+
+    name = models.CharField(max_length=100, db_collation=NAME_COLLATION)
+    slug = models.SlugField(max_length=120, unique=True, db_collation=SLUG_COLLATION)
+
+    class Meta:
+        abstract = True
+        ordering = ("name", "pk")
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            VocabularyVersion.bump()
+
+
+class Category(VocabularyEntry):
+    """A commodity group of AGMARKNET, such as Spices."""
+
+    class Meta(VocabularyEntry.Meta):
+        verbose_name_plural = "categories"
+
+
+class Commodity(VocabularyEntry):
+    """What grows, such as Turmeric."""
+
+    category = models.ForeignKey(Category, models.PROTECT, related_name="commodities")
+
+    class Meta(VocabularyEntry.Meta):
+        verbose_name_plural = "commodities"
+
+
+class State(VocabularyEntry):
+    pass
+
+
+class District(VocabularyEntry):
+    state = models.ForeignKey(State, models.PROTECT, related_name="districts")
+
+
+class Farm(models.Model):
+    name = models.CharField(max_length=150, db_collation=NAME_COLLATION)
+    district = models.ForeignKey(District, models.PROTECT, related_name="farms")
+
+    class Meta:
+        indexes = (models.Index(fields=["name", "id"], name="farm_name"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Product(models.Model):
+    """One offer of one farm.
+
+    category, district and state are copies of what commodity and farm say, kept by save(): a page
+    filtered by one of them is then one range of one index. They carry no foreign key of their own
+    in the database, since the originals do.
+    """
+
+    class Grade(models.TextChoices):
+        A = "A", "A"
+        B = "B", "B"
+        C = "C", "C"
+
+    class Unit(models.TextChoices):
+        KILOGRAM = "kg", "kilogram"
+        QUINTAL = "quintal", "quintal"
+        LITRE = "litre", "litre"
+        DOZEN = "dozen", "dozen"
+        PIECE = "piece", "piece"
+        BUNCH = "bunch", "bunch"
+
+    name = models.CharField(max_length=200, db_collation=NAME_COLLATION)
+    slug = models.SlugField(
+        max_length=200, allow_unicode=True, db_index=False, editable=False, db_collation=SLUG_COLLATION
+    )
+    description = models.TextField(blank=True, default="")
+    commodity = models.ForeignKey(Commodity, models.PROTECT, db_index=False)
+    category = models.ForeignKey(Category, models.DO_NOTHING, db_constraint=False, db_index=False, editable=False)
+    variety = models.CharField(max_length=100, blank=True, default="")
+    grade = models.CharField(max_length=1, choices=Grade)
+    farm = models.ForeignKey(Farm, models.PROTECT, db_index=False)
+    district = models.ForeignKey(District, models.DO_NOTHING, db_constraint=False, db_index=False, editable=False)
+    state = models.ForeignKey(State, models.DO_NOTHING, db_constraint=False, db_index=False, editable=False)
+    price = models.DecimalField(
+        "price in rupees", max_digits=10, decimal_places=2, validators=[MinValueValidator(Decimal("0.01"))]
+    )
+    unit = models.CharField(max_length=10, choices=Unit, default=Unit.KILOGRAM)
+    stock = models.PositiveIntegerField(default=0, validators=[MaxValueValidator(MAX_STOCK)])
+    organic = models.BooleanField(default=False)
+    is_active = models.BooleanField(
+        "listed", default=True, help_text="A withdrawn product keeps its row, but no page shows it."
+    )
+    version = models.PositiveIntegerField(default=1, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = ProductQuerySet.as_manager()
+
+    class Meta:
+        # is_active leads, so that no number of withdrawn products slows a page; the id behind each
+        # sort column breaks ties. All ascending: an index serves both directions.
+        indexes = (
+            models.Index(fields=["is_active", "created_at", "id"], name="product_created_at"),
+            models.Index(fields=["is_active", "price", "id"], name="product_price"),
+            models.Index(fields=["is_active", "name", "id"], name="product_name"),
+            models.Index(fields=["farm", "is_active", "created_at", "id"], name="product_farm_created_at"),
+            models.Index(fields=["commodity", "is_active", "created_at", "id"], name="product_commodity_created_at"),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Writes the whole row, what follows from other columns included, as the next version of it."""
+        self.slug = slugify(self.name, allow_unicode=True)[:200]
+        self.category_id = self.commodity.category_id
+        self.district_id = self.farm.district_id
+        self.state_id = self.farm.district.state_id
+        if not self._state.adding:
+            self.version += 1
+            self.updated_at = timezone.now()
+        super().save(*args, **kwargs)
