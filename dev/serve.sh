@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# serve.sh: migrate, seed an empty catalogue, and run gunicorn on DATABASE_URL and REDIS_URL.
+# shellcheck source=steps.sh
+. "$(dirname "$0")/steps.sh"
+
+FIRST_PRODUCTS=20000
+export PORT=${PORT:-8000} ALLOWED_HOSTS=${ALLOWED_HOSTS:-localhost,127.0.0.1,[::1]}
+if [ -z "${SECRET_KEY:-}" ]; then
+    [ -s .local/run/secret_key ] || "$PYTHON" -c 'import secrets; print(secrets.token_urlsafe(60))' >.local/run/secret_key
+    SECRET_KEY=$(cat .local/run/secret_key)
+    export SECRET_KEY
+fi
+
+port_is_free() { "$PYTHON" -c 'import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("0.0.0.0", int(sys.argv[1])))' "$PORT" 2>/dev/null; }
+
+welcome() {
+    local url=http://127.0.0.1:$PORT
+    "$PYTHON" - "$url/readyz" <<'PYTHON' || return 0
+import sys, time, urllib.error, urllib.request
+for _ in range(150):
+    try:
+        urllib.request.urlopen(sys.argv[1], timeout=2)
+        sys.exit(0)
+    except OSError:
+        time.sleep(0.1)
+sys.exit(1)
+PYTHON
+    cat <<TEXT
+
+FarmLokal is up:
+  $url/products        the catalogue
+  $url/readyz          MySQL and Redis as the service sees them
+  $url/admin/          for staff
+
+Three things to try:
+  curl -s '$url/products?sort=-price&limit=2'
+  curl -s '$url/products?limit=100' | grep -o '"next":"[^"]*"'     # follow it as long as it is not null
+  make manage ARGS=createsuperuser                                 # in a second terminal, then open /admin/
+
+Ctrl-C ends it and the servers that it started.
+
+TEXT
+}
+
+port_is_free || fail "port $PORT is taken: PORT=8001 make run"
+step migrate "$PYTHON" manage.py migrate --noinput
+"$PYTHON" manage.py seed_products $FIRST_PRODUCTS --if-empty 2> >(tee "$LOGS/run-seed.log" >&2) ||
+    fail "step \"seed\" failed, see .local/log/run-seed.log"
+welcome &
+status=0
+.venv/bin/gunicorn || status=$?
+[ $status = 0 ] || [ $status -gt 128 ] || fail "step \"gunicorn\" failed with $status; its log is above"

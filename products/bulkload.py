@@ -1,0 +1,176 @@
+"""Loads many rows fast: LOAD DATA LOCAL where server and client allow it, multi-row INSERT elsewhere.
+
+A whole table is replaced by a new one that is loaded beside it, gets its keys last, and takes its
+place in one RENAME TABLE: whoever dies on the way leaves the old table as it was.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import MySQLdb
+from django.db import connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from MySQLdb.connections import Connection
+
+Row = tuple[str, ...]
+
+CHUNK_ROWS = 50_000
+LOCK_WAIT_SECONDS = 30
+# "Local files are not allowed here", in the words of MariaDB, MySQL and the client library.
+LOCAL_FILES_REFUSED = {1148, 2068, 3948, 4166}
+
+
+class LoadError(Exception):
+    """The load cannot go on; the message says why."""
+
+
+@contextmanager
+def bulk_connection() -> Iterator[Connection]:
+    """A connection that may read local files, which the application's own may not; one at a time."""
+    with closing(MySQLdb.connect(**connection.get_connection_params() | {"local_infile": 1})) as raw:
+        raw.autocommit(True)
+        execute(raw, f"SET lock_wait_timeout = {LOCK_WAIT_SECONDS}")
+        if execute(raw, "SELECT GET_LOCK('farmlokal.bulkload', 0)") != ((1,),):
+            raise LoadError("another load is running on this server.")
+        yield raw
+
+
+def load(
+    raw: Connection, table: str, columns: Sequence[str], rows: Iterable[Row], progress: Callable[[int], object]
+) -> None:
+    """Adds the rows in chunks, each whole or not at all; progress is told each chunk's number of rows."""
+    put = _load_file
+    rows = iter(rows)
+    # While the server reads one chunk, the next is written.
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as writer:
+        upcoming = writer.submit(_write_chunk, rows, Path(folder, "0"))
+        number = 0
+        while count := upcoming.result():
+            chunk = Path(folder, str(number))
+            number += 1
+            upcoming = writer.submit(_write_chunk, rows, Path(folder, str(number)))
+            try:
+                put(raw, table, columns, chunk, count)
+            except MySQLdb.Error as error:
+                if put is _insert_file or error.args[0] not in LOCAL_FILES_REFUSED:
+                    raise
+                put = _insert_file
+                put(raw, table, columns, chunk, count)
+            chunk.unlink()
+            progress(count)
+
+
+def _write_chunk(rows: Iterator[Row], path: Path) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for row in islice(rows, CHUNK_ROWS):
+            file.write("\t".join(row) + "\n")
+            count += 1
+    return count
+
+
+def _load_file(raw: Connection, table: str, columns: Sequence[str], path: Path, count: int) -> None:
+    sql = (
+        f"LOAD DATA LOCAL INFILE %s INTO TABLE `{table}` CHARACTER SET utf8mb4 FIELDS ESCAPED BY '' ({_list(columns)})"
+    )
+    cursor = raw.cursor()
+    cursor.execute(sql, (str(path),))
+    # LOCAL turns errors into warnings and skips the rows.
+    if cursor.rowcount != count or raw.warning_count():
+        warnings = execute(raw, "SHOW WARNINGS LIMIT 1")
+        raise LoadError(f"{table} took {cursor.rowcount} of {count} rows: {warnings[0] if warnings else ''}")
+
+
+def _insert_file(raw: Connection, table: str, columns: Sequence[str], path: Path, count: int) -> None:
+    marks = ", ".join(["%s"] * len(columns))
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [line.removesuffix("\n").split("\t") for line in file]
+    raw.begin()
+    raw.cursor().executemany(f"INSERT INTO `{table}` ({_list(columns)}) VALUES ({marks})", rows)
+    raw.commit()
+
+
+class Replacement:
+    """New tables for old ones, parents before children; swap() puts all in place at once."""
+
+    def __init__(self, raw: Connection, tables: Sequence[str]) -> None:
+        self.raw = raw
+        self.tables = tables
+        self.keys: dict[str, list[str]] = {}
+
+    @staticmethod
+    def new(table: str) -> str:
+        return f"{table}__new"
+
+    def __enter__(self) -> Replacement:
+        """Makes the new tables, empty and with no key but the primary one."""
+        execute(self.raw, "SET unique_checks = 0, foreign_key_checks = 0")
+        self._drop_leftovers()
+        for table in self.tables:
+            new = self.new(table)
+            ((_, definition),) = execute(self.raw, f"SHOW CREATE TABLE `{table}`")
+            self.keys[table] = [self._key(table, key) for key in _definitions(definition)]
+            execute(self.raw, f"CREATE TABLE `{new}` LIKE `{table}`")
+            names = re.findall(r"^  (?:UNIQUE )?KEY `(\w+)`", definition, re.MULTILINE)
+            if names:
+                execute(self.raw, f"ALTER TABLE `{new}` {', '.join(f'DROP KEY `{name}`' for name in names)}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._drop_leftovers()
+
+    def add_keys(self, table: str) -> None:
+        """All of them in one pass over the rows."""
+        new = self.new(table)
+        if self.keys[table]:
+            execute(self.raw, f"ALTER TABLE `{new}` {', '.join(f'ADD {key}' for key in self.keys[table])}")
+        execute(self.raw, f"ANALYZE TABLE `{new}`")
+
+    def swap(self) -> None:
+        renames = [f"`{t}` TO `{t}__old`, `{self.new(t)}` TO `{t}`" for t in self.tables]
+        # With checks on, a foreign key follows the table that it refers to.
+        execute(self.raw, "SET foreign_key_checks = 1")
+        execute(self.raw, f"RENAME TABLE {', '.join(renames)}")
+        execute(self.raw, "SET foreign_key_checks = 0")
+
+    def _key(self, table: str, definition: str) -> str:
+        """A key of the old table as the new one gets it. Foreign keys have names of the whole database, so that
+        two take turns; they refer to the new parents, which take the old ones' names in the swap."""
+        foreign = re.match(r"CONSTRAINT `(\w+)` FOREIGN KEY \(`(\w+)`\) REFERENCES `(\w+)`(.*)", definition)
+        if not foreign:
+            return definition
+        name, column, parent, rest = foreign.groups()
+        name = f"{table}_{column}_fk_{'b' if name.endswith('_fk_a') else 'a'}"
+        parent = self.new(parent) if parent in self.tables else parent
+        return f"CONSTRAINT `{name}` FOREIGN KEY (`{column}`) REFERENCES `{parent}`{rest}"
+
+    def _drop_leftovers(self) -> None:
+        for table in reversed(self.tables):
+            execute(self.raw, f"DROP TABLE IF EXISTS `{table}__new`, `{table}__old`")
+
+
+def execute(raw: Connection, sql: str) -> tuple[Any, ...]:
+    cursor = raw.cursor()
+    cursor.execute(sql)
+    return tuple(cursor.fetchall())
+
+
+def _list(columns: Sequence[str]) -> str:
+    return ", ".join(f"`{column}`" for column in columns)
+
+
+def _definitions(create_table: str) -> list[str]:
+    """The secondary and foreign keys of a SHOW CREATE TABLE, each as ALTER TABLE … ADD takes it."""
+    return re.findall(
+        r"^  ((?:UNIQUE |FULLTEXT )?KEY .*?|CONSTRAINT \S+ FOREIGN KEY .*?),?$", create_table, re.MULTILINE
+    )

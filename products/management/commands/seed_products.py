@@ -1,0 +1,91 @@
+"""manage.py seed_products ROWS: a believable catalogue, the same for the same seed."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import MySQLdb
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+from products import sample
+from products.bulkload import LoadError, Replacement, bulk_connection, load
+from products.models import Farm, Product
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+    from MySQLdb.connections import Connection
+
+FARMS = Farm._meta.db_table
+PRODUCTS = Product._meta.db_table
+
+
+class Command(BaseCommand):
+    help = (
+        "Fills the catalogue with ROWS made-up products and their farms. Interrupted, it leaves the old catalogue "
+        "as it was; with --append, the old one and some of the new products."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("rows", type=int, metavar="ROWS", help="how many products")
+        parser.add_argument("--seed", type=int, default=1, metavar="N", help="another N, another catalogue")
+        group = parser.add_mutually_exclusive_group()
+        group.add_argument("--reset", action="store_true", help="replace all products and farms that there are")
+        group.add_argument("--append", action="store_true", help="add to the products that there are")
+        group.add_argument("--if-empty", action="store_true", help="do nothing where there are products")
+
+    def handle(self, *, rows: int, seed: int, reset: bool, append: bool, if_empty: bool, **_: Any) -> None:
+        if rows < 0:
+            raise CommandError("ROWS must be 0 or more.")
+        start = time.monotonic()
+        has_products = Product.objects.exists()
+        if has_products and if_empty:
+            return
+        if has_products and not (reset or append):
+            raise CommandError("there are products already; say --reset to replace them or --append to add to them.")
+        try:
+            with bulk_connection() as raw:
+                if append:
+                    self.append(raw, rows, seed)
+                else:
+                    self.replace(raw, rows, seed)
+        except (LoadError, MySQLdb.Error) as error:
+            raise CommandError(f"the load failed: {error}") from error
+        self.say(f"{rows:,} products in {time.monotonic() - start:.1f} s.")
+
+    def replace(self, raw: Connection, rows: int, seed: int) -> None:
+        with Replacement(raw, [FARMS, PRODUCTS]) as replacement:
+            self.fill(raw, rows, seed, farms_into=replacement.new(FARMS), products_into=replacement.new(PRODUCTS))
+            self.say("Adding the keys ...")
+            replacement.add_keys(FARMS)
+            replacement.add_keys(PRODUCTS)
+            replacement.swap()
+
+    def append(self, raw: Connection, rows: int, seed: int) -> None:
+        after = {
+            model: model._default_manager.order_by("pk").values_list("pk", flat=True).last() or 0
+            for model in (Farm, Product)
+        }
+        self.fill(raw, rows, seed, farms_after=after[Farm], products_after=after[Product])
+
+    def fill(
+        self,
+        raw: Connection,
+        rows: int,
+        seed: int,
+        *,
+        farms_into: str = FARMS,
+        products_into: str = PRODUCTS,
+        farms_after: int = 0,
+        products_after: int = 0,
+    ) -> None:
+        farms = sample.farm_rows(seed, -(-rows // sample.PRODUCTS_PER_FARM), farms_after + 1)
+        products = sample.product_rows(seed, rows, farms, products_after + 1)
+        load(raw, farms_into, sample.FARM_COLUMNS, farms, lambda _: None)
+        with tqdm(total=rows, unit=" products", unit_scale=True, disable=None, dynamic_ncols=True) as bar:
+            load(raw, products_into, sample.PRODUCT_COLUMNS, products, bar.update)
+
+    def say(self, text: str) -> None:
+        self.stdout.write(text)
