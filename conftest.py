@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import connection
+from django.test.utils import setup_databases, teardown_databases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,11 +22,25 @@ if TYPE_CHECKING:
     from pytest_django import DjangoDbBlocker
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment: None, django_db_blocker: DjangoDbBlocker, django_db_modify_db_settings: None
+) -> Iterator[None]:
+    """A test database in every session; pytest-django's own fixture leaves one out, and with it tests on the
+    real database, where no test of the session carries its mark."""
+    with django_db_blocker.unblock():
+        databases = setup_databases(verbosity=0, interactive=False)
+    yield
+    with django_db_blocker.unblock():
+        teardown_databases(databases, verbosity=0)
+
+
 @pytest.fixture(scope="module")
 def live_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """The database without a transaction around the tests: other connections and processes see what is
     written. For whole modules; their products and farms go when the module ends."""
     with django_db_blocker.unblock():
+        assert connection.settings_dict["NAME"].startswith("test_")
         yield
         _truncate()
 

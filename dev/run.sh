@@ -6,4 +6,5 @@ export FARMLOKAL_TARGET
 . "$(dirname "$0")/steps.sh"
 
 dev/install.sh requirements.txt
-exec dev/services.sh .local/run dev/serve.sh
+# Started in the background of a script, a shell is given an ignored SIGINT, which it could not trap.
+exec env --default-signal=INT dev/services.sh .local/run dev/serve.sh

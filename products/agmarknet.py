@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import F
+from products.models import new_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,8 +72,7 @@ def load(apps: Apps) -> None:
             for (state, name), slug in district_slugs().items()
         ],
     )
-    versions = apps.get_model("products", "VocabularyVersion").objects
-    versions.update_or_create(pk=1, defaults={"version": F("version") + 1}, create_defaults={"version": 1})
+    apps.get_model("products", "VocabularyVersion").objects.update_or_create(pk=1, defaults={"version": new_version()})
 
 
 def _add(apps: Apps, model_name: str, entries: list[dict[str, Any]]) -> dict[str, Any]:

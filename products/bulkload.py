@@ -26,6 +26,7 @@ Row = tuple[str, ...]
 
 CHUNK_ROWS = 50_000
 LOCK_WAIT_SECONDS = 30
+LOCK_NAME = "CONCAT('bulkload ', MD5(DATABASE()))"  # locks are the server's, the name is for one database
 # "Local files are not allowed here", in the words of MariaDB, MySQL and the client library.
 LOCAL_FILES_REFUSED = {1148, 2068, 3948, 4166}
 
@@ -40,8 +41,8 @@ def bulk_connection() -> Iterator[Connection]:
     with closing(MySQLdb.connect(**connection.get_connection_params() | {"local_infile": 1})) as raw:
         raw.autocommit(True)
         execute(raw, f"SET lock_wait_timeout = {LOCK_WAIT_SECONDS}")
-        if execute(raw, "SELECT GET_LOCK('farmlokal.bulkload', 0)") != ((1,),):
-            raise LoadError("another load is running on this server.")
+        if execute(raw, f"SELECT GET_LOCK({LOCK_NAME}, 0)") != ((1,),):
+            raise LoadError("another load is running.")
         yield raw
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from decimal import Decimal
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
-from django.db.models import F
 from django.utils import timezone
 from django.utils.text import slugify
 
@@ -19,22 +19,27 @@ SLUG_COLLATION = "utf8mb4_bin"
 MAX_STOCK = 2**31 - 1
 
 
+def new_version() -> int:
+    return secrets.randbits(63)
+
+
 class VocabularyVersion(models.Model):
-    """One row, whose number grows with every change of a name that pages show.
+    """One row with a number that is new after every change of a name that pages show.
 
     A page reads it in its own statement, so that a process always knows whether the names that
-    it holds in memory (vocabulary.py) are those of the page's snapshot.
+    it holds in memory (vocabulary.py) are those of the page's snapshot. Random, not counted: a
+    version that was rolled back, or lost with a restored backup, never comes back with other names.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
-    version = models.PositiveBigIntegerField(default=1)
+    version = models.BigIntegerField(default=new_version)
 
     def __str__(self) -> str:
         return str(self.version)
 
     @classmethod
     def bump(cls) -> None:
-        cls.objects.update_or_create(pk=1, defaults={"version": F("version") + 1}, create_defaults={"version": 1})
+        cls.objects.update_or_create(pk=1, defaults={"version": new_version()})
 
 
 class VocabularyEntry(models.Model):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def rfc3339(moment: datetime) -> str:
     """UTC with microseconds: 2026-01-31T08:30:00.000000Z. The moment must be in UTC already."""
-    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
+    return moment.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 class ProductSerializer(serializers.BaseSerializer[dict[str, Any]]):

@@ -1,0 +1,133 @@
+"""What only the real server shows: bytes on a socket, processes, log lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from farmlokal.tests.server import Server, running
+from products.tests.offers import make_offers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.usefixtures("live_database")
+
+
+@pytest.fixture(scope="module")
+def server(live_database: None, database_environment: dict[str, str]) -> Iterator[Server]:
+    make_offers({"name": f"n{n}"} for n in range(30))
+    with running(database_environment) as server:
+        yield server
+
+
+def test_a_page_and_the_next(server: Server) -> None:
+    first = server.request("/products?limit=20")
+    assert first.status == 200
+    assert len(first.json["results"]) == 20
+    assert first.json["next"].startswith("http://localhost/products?limit=20&cursor=")
+    second = server.request(first.json["next"].removeprefix("http://localhost"))
+    assert len(second.json["results"]) == 10
+    assert second.json["next"] is None
+
+
+def test_head_has_the_headers_of_get_and_no_body(server: Server) -> None:
+    get, head = server.request("/products"), server.request("/products", "HEAD")
+    assert head.status == 200
+    assert head.body == b""
+    assert head.headers["content-length"] == get.headers["content-length"] == str(len(get.body))
+    assert server.request("/nowhere", "HEAD").body == b""
+    assert not [line for line in server.log_lines("request") if line["level"] == "warning"]
+    assert "dropping" not in server.log.read_text()
+
+
+def test_each_request_leaves_one_line_with_its_id(server: Server) -> None:
+    answer = server.request("/products?limit=3", X_Request_ID="from-the-client.1")
+    assert answer.headers["x-request-id"] == "from-the-client.1"
+    (line,) = [line for line in server.log_lines("request") if line["request_id"] == "from-the-client.1"]
+    assert line["method"] == "GET"
+    assert line["path"] == "/products"
+    assert line["route"] == "products"
+    assert line["status"] == 200
+    assert line["milliseconds"] > 0
+
+
+@pytest.mark.parametrize("given", ["", "with space", "a" * 129, "semi;colon", "ü"])
+def test_a_malformed_request_id_is_replaced(server: Server, given: str) -> None:
+    made = server.request("/livez", X_Request_ID=given).headers["x-request-id"]
+    assert made != given
+    assert len(made) == 32
+
+
+def test_every_failure_is_a_problem_with_the_request_id(server: Server) -> None:
+    failures = [
+        (server.request("/nowhere"), 404, "not-found"),
+        (server.request("/products", "POST"), 405, "method-not-allowed"),
+        (server.request("/livez", "DELETE"), 405, "method-not-allowed"),
+        (server.request("/products?limit=x"), 400, "invalid-parameter"),
+        (server.request("/products?cursor=" + "a" * 10_240), 400, "cursor-invalid"),
+        (server.request("/products?cursor=" + "a" * 16_384), 414, "uri-too-long"),
+        (server.request("/products", host="evil.example"), 400, "bad-request"),
+        (server.request("/products?" + "&".join(f"p{n}=1" for n in range(1500))), 400, "bad-request"),
+        (server.request("/admin/login/", "POST"), 403, "permission-denied"),
+    ]
+    for answer, status, code in failures:
+        assert answer.status == status, answer
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json["code"] == code
+        assert answer.json["status"] == status
+        assert answer.json["request_id"] == answer.headers["x-request-id"]
+        assert {"type", "title", "detail", "instance"} < answer.json.keys()
+        assert b"ALLOWED_HOSTS" not in answer.body
+    assert server.request("/products", "POST").headers["allow"] == "GET, HEAD, OPTIONS"
+    assert server.log_lines("internal_error") == []
+
+
+def test_forwarded_headers_count_only_behind_a_trusted_proxy(
+    server: Server, database_environment: dict[str, str]
+) -> None:
+    forwarded = {"X_Forwarded_Proto": "https", "X_Forwarded_Host": "shop.example"}
+    assert server.request("/products?limit=1", **forwarded).json["next"].startswith("http://localhost/products?")
+    behind = {"TRUSTED_PROXY_HOPS": "1", "ALLOWED_HOSTS": "shop.example,localhost"}
+    with running(database_environment, **behind) as proxied:
+        answer = proxied.request("/products?limit=1", **forwarded)
+    assert answer.json["next"].startswith("https://shop.example/products?")
+    assert "max-age=31536000" in answer.headers["strict-transport-security"]
+
+
+def test_the_request_line_can_be_switched_off(database_environment: dict[str, str]) -> None:
+    with running(database_environment, ACCESS_LOG="off") as quiet:
+        assert quiet.request("/livez").status == 200
+        assert quiet.log_lines("request") == []
+
+
+def test_without_mysql_the_answer_is_503_and_nothing_leaks(database_environment: dict[str, str]) -> None:
+    with running(database_environment, DATABASE_URL="mysql://farmlokal:secret@127.0.0.1:1/farmlokal") as server:
+        answer = server.request("/products")
+        assert answer.status == 503
+        assert answer.json["code"] == "database-unavailable"
+        assert answer.headers["retry-after"]
+        assert b"127.0.0.1" not in answer.body
+        ready = server.request("/readyz")
+        assert ready.status == 503
+        assert ready.json == {"status": "unavailable", "checks": {"mysql": "down", "redis": "up"}}
+        assert ready.headers["retry-after"]
+        assert server.request("/livez").status == 200
+        assert "secret" not in server.log.read_text()
+        assert server.log_lines("database_unavailable")
+
+
+def test_without_redis_the_listing_is_served(database_environment: dict[str, str]) -> None:
+    with running(database_environment, REDIS_URL="redis://127.0.0.1:1/0") as server:
+        assert server.request("/products").status == 200
+        ready = server.request("/readyz")
+        assert ready.status == 200
+        assert ready.json == {"status": "degraded", "checks": {"mysql": "up", "redis": "down"}}
+
+
+def test_ready(server: Server) -> None:
+    ready = server.request("/readyz")
+    assert ready.status == 200
+    assert ready.json == {"status": "ok", "checks": {"mysql": "up", "redis": "up"}}
+    assert server.request("/livez", "HEAD").status == 200

@@ -1,0 +1,83 @@
+"""A missing or bad variable stops the start with one line that names it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from farmlokal.settings import parse_mysql_url
+from farmlokal.tests.server import GUNICORN
+
+GOOD = {
+    "PATH": os.environ["PATH"],
+    "SECRET_KEY": "x" * 60,
+    "ALLOWED_HOSTS": "localhost",
+    "DATABASE_URL": "mysql://user:secret@db.example:3306/farmlokal",
+    "REDIS_URL": "redis://cache.example:6379/0",
+}
+BAD = [
+    ("SECRET_KEY", None),
+    ("SECRET_KEY", ""),
+    ("ALLOWED_HOSTS", None),
+    ("ALLOWED_HOSTS", ""),
+    ("DATABASE_URL", None),
+    ("DATABASE_URL", ""),
+    ("DATABASE_URL", "postgres://user:secret@db.example/farmlokal"),
+    ("DATABASE_URL", "mysql://user:secret@db.example"),
+    ("DATABASE_URL", "mysql://user:secret@db.example:port/farmlokal"),
+    ("DATABASE_URL", "mysql://user:secret@db.example/farmlokal?sslmode=require"),
+    ("DATABASE_URL", "mysql://user:secret@db.example/farmlokal?ssl_mode=MAYBE"),
+    ("REDIS_URL", None),
+    ("REDIS_URL", "cache.example:6379"),
+    ("DEBUG", "perhaps"),
+    ("TRUSTED_PROXY_HOPS", "-1"),
+    ("TRUSTED_PROXY_HOPS", "one"),
+    ("LOG_LEVEL", "LOUD"),
+    ("ACCESS_LOG", "yes"),
+    ("WEB_CONCURRENCY", "0"),
+    ("PORT", "70000"),
+    ("PORT", "http"),
+]
+
+
+def start(command: list[str], name: str, value: str | None) -> subprocess.CompletedProcess[str]:
+    environment = GOOD | ({} if value is None else {name: value})
+    if value is None:
+        del environment[name]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_a_bad_variable_is_named_in_one_line(name: str, value: str | None) -> None:
+    done = start([sys.executable, "manage.py", "check"], name, value)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert f'"{name}"' in line
+    assert "secret" not in line
+
+
+def test_gunicorn_stops_the_same_way() -> None:
+    done = start([GUNICORN], "SECRET_KEY", None)
+    assert done.returncode != 0
+    (line,) = (done.stdout + done.stderr).splitlines()
+    assert '"SECRET_KEY"' in line
+
+
+def test_database_url_takes_tls_options() -> None:
+    url = "mysql://us%40er:p%2Fw@db.example:3307/farmlokal"
+    assert parse_mysql_url(url) == parse_mysql_url(url) | {
+        "ENGINE": "django.db.backends.mysql",
+        "USER": "us@er",
+        "PASSWORD": "p/w",
+        "HOST": "db.example",
+        "PORT": 3307,
+        "NAME": "farmlokal",
+        "OPTIONS": {"ssl_mode": "PREFERRED"},
+    }
+    with_ca = {"ssl_mode": "VERIFY_IDENTITY", "ssl": {"ca": "/etc/ca.pem"}}
+    assert parse_mysql_url(url + "?ssl-ca=/etc/ca.pem")["OPTIONS"] == with_ca
+    assert parse_mysql_url(url + "?ssl_ca=/etc/ca.pem")["OPTIONS"] == with_ca
+    assert parse_mysql_url(url + "?ssl_mode=REQUIRED")["OPTIONS"] == {"ssl_mode": "REQUIRED"}

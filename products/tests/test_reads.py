@@ -1,0 +1,91 @@
+"""A page costs the same number of rows read at every depth: counted by the server, without noise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from products.models import Product
+from products.tests.walks import SORTS, get_page
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+pytestmark = pytest.mark.usefixtures("live_database")
+
+ROWS = 200_000
+LIMIT = 25
+
+
+@pytest.fixture(scope="module", autouse=True)
+def catalogue(live_database: None) -> None:
+    call_command("seed_products", ROWS, "--reset")
+
+
+def handler_reads() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%'")
+        return sum(int(value) for _, value in cursor.fetchall())
+
+
+def reads_of(client: Client, url: str) -> int:
+    """Rows that the server read for the page's own statement; what asking costs is taken off."""
+    before = handler_reads()
+    asking = handler_reads() - before
+    start = handler_reads()
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        get_page(client, url)
+    statements = [query for query in queries if "Handler_read" not in query["sql"]]
+    assert len(statements) == 1
+    return handler_reads() - start - asking
+
+
+def pages_of(client: Client, sort: str) -> dict[str, str]:
+    """URLs of pages at the start, in the middle and at the end, and of their neighbours on the way back."""
+    first = f"/products?sort={sort}"
+    opposite = sort.removeprefix("-") if sort.startswith("-") else f"-{sort}"
+    # The last page forward begins where the second page of the opposite order ends.
+    field = sort.removeprefix("-")
+    middle_row = Product.objects.order_by(sort, sort.replace(field, "pk"))[ROWS // 2]
+    last_row = Product.objects.order_by(opposite, opposite.replace(field, "pk"))[LIMIT]
+    urls = {"first": first}
+    for name, row in {"middle": middle_row, "last": last_row}.items():
+        urls[name] = url_behind(client, sort, row)
+        urls[f"before {name}"] = get_page(client, urls[name])["previous"]
+    assert get_page(client, urls["last"])["next"] is None
+    return urls
+
+
+def url_behind(client: Client, sort: str, row: Product) -> str:
+    from products.cursors import Cursor, seal  # noqa: PLC0415
+
+    value = str(getattr(row, sort.removeprefix("-")))
+    return f"/products?sort={sort}&cursor=" + seal(
+        Cursor(backward=False, value=value, pk=row.pk), ["products.product", sort, ""]
+    )
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_a_page_reads_at_most_three_rows_a_product(client: Client, sort: str) -> None:
+    reads = {name: reads_of(client, url) for name, url in pages_of(client, sort).items()}
+    assert max(reads.values()) <= 3 * LIMIT, reads
+
+
+def test_a_page_in_a_block_of_equal_values_costs_no_more(client: Client) -> None:
+    equal = Product.objects.filter(price="49.00").order_by("pk")
+    assert equal.count() > ROWS // 20
+    row = equal[equal.count() // 2]
+    assert reads_of(client, url_behind(client, "price", row)) <= 3 * LIMIT
+    assert reads_of(client, url_behind(client, "-price", row)) <= 3 * LIMIT
+
+
+def test_withdrawn_products_cost_nothing(client: Client) -> None:
+    newest = Product.objects.order_by("-created_at").values_list("created_at", flat=True)[50_000]
+    Product.objects.filter(created_at__gt=newest).update(is_active=False)
+    assert reads_of(client, "/products") <= 3 * LIMIT

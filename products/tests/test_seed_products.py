@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import io
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import MySQLdb
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.db.models import Count
+
+from products import bulkload, sample
+from products.models import Farm, Product
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.usefixtures("live_database")
+
+
+@pytest.fixture(autouse=True)
+def empty_catalogue() -> Iterator[None]:
+    seed(0, "--reset")
+    yield
+    seed(0, "--reset")
+
+
+def seed(*arguments: Any) -> str:
+    output = io.StringIO()
+    call_command("seed_products", *arguments, stdout=output)
+    return output.getvalue()
+
+
+def content() -> list[dict[str, Any]]:
+    return list(Product.objects.order_by("pk").values())
+
+
+def keys(table: str) -> set[tuple[Any, ...]]:
+    """The indexes and foreign keys of a table by what they are, whatever their names."""
+    with connection.cursor() as cursor:
+        constraints = connection.introspection.get_constraints(cursor, table)
+    return {(*c["columns"], c["primary_key"], c["unique"], c["index"], c["foreign_key"]) for c in constraints.values()}
+
+
+def test_the_same_seed_gives_the_same_catalogue_and_another_seed_another() -> None:
+    seed(500)
+    first = content()
+    seed(500, "--reset")
+    assert content() == first
+    seed(500, "--reset", "--seed", 2)
+    assert len(content()) == 500
+    assert content() != first
+
+
+def test_the_catalogue_is_believable() -> None:
+    seed(20_000)
+    products = Product.objects.all()
+    mango = products.filter(name="Alphonso Mango, Grade A").first()
+    assert mango
+    assert mango.variety == "Alphonso"
+    assert mango.commodity.slug == "mango"
+    assert mango.category.slug == "fruits"
+    assert mango.district == mango.farm.district
+    assert mango.state == mango.farm.district.state
+    assert mango.farm.district.name in mango.farm.name
+    by_commodity = [n for _, n in products.values_list("commodity").annotate(n=Count("pk")).order_by("-n")]
+    assert by_commodity[0] > 20 * by_commodity[len(by_commodity) // 2], "few commodities make most products"
+    assert len(by_commodity) > 400
+    same_moment = products.filter(created_at=sample.IMPORT_MOMENT + "+00:00").count()
+    assert same_moment == pytest.approx(2_000, rel=0.1)
+    assert products.filter(price=sample.SALE_PRICE).count() == pytest.approx(2_000, rel=0.1)
+
+
+def test_products_are_not_overwritten_unasked() -> None:
+    seed(20)
+    with pytest.raises(CommandError, match="say --reset"):
+        seed(30)
+    with pytest.raises(CommandError, match="not allowed with"):
+        seed(30, "--reset", "--append")
+    seed(30, "--if-empty")
+    assert Product.objects.count() == 20
+    seed(30, "--reset")
+    assert (Product.objects.count(), Farm.objects.count()) == (30, 1)
+    seed(12, "--append")
+    assert (Product.objects.count(), Farm.objects.count()) == (42, 2)
+    with pytest.raises(CommandError, match="0 or more"):
+        seed(-1, "--reset")
+
+
+def test_the_new_tables_have_the_keys_of_the_old_ones() -> None:
+    expected = {table: keys(table) for table in ("products_product", "products_farm")}
+    assert ("farm_id", False, False, False, ("products_farm", "id")) in expected["products_product"]
+    for _ in range(3):
+        seed(100, "--reset")
+        assert {table: keys(table) for table in expected} == expected
+    assert leftovers() == []
+
+
+def test_without_local_files_the_rows_go_by_insert() -> None:
+    farms = sample.farm_rows(1, 2)
+    rows = list(sample.product_rows(1, 2_500, farms))
+    counts: list[int] = []
+    with closing(MySQLdb.connect(**connection.get_connection_params() | {"local_infile": 0})) as raw:
+        bulkload.load(raw, "products_farm", sample.FARM_COLUMNS, farms, lambda _: None)
+        bulkload.load(raw, "products_product", sample.PRODUCT_COLUMNS, rows, counts.append)
+    by_insert = content()
+    assert sum(counts) == 2_500
+    with bulkload.bulk_connection() as raw:
+        bulkload.execute(raw, "DELETE FROM products_product")
+        bulkload.load(raw, "products_product", sample.PRODUCT_COLUMNS, rows, counts.append)
+    assert by_insert == content()
+
+
+def test_a_row_that_does_not_fit_stops_the_load() -> None:
+    farms = sample.farm_rows(1, 1)
+    bad = [(farms[0][0], "x" * 151, farms[0][2])]
+    with bulkload.bulk_connection() as raw, pytest.raises(bulkload.LoadError, match="products_farm took"):
+        bulkload.load(raw, "products_farm", sample.FARM_COLUMNS, bad, lambda _: None)
+
+
+def test_only_one_load_runs_at_a_time() -> None:
+    with bulkload.bulk_connection(), pytest.raises(CommandError, match="another load is running"):
+        seed(10, "--reset")
+
+
+def leftovers() -> list[str]:
+    return [table for table in connection.introspection.table_names() if "__" in table]
+
+
+def wait_for(condition: Any) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("flag", ["--reset", "--append"])
+def test_killed_half_way_it_leaves_a_sound_catalogue(database_environment: dict[str, str], flag: str) -> None:
+    seed(1_000)
+    before, expected_keys = content(), keys("products_product")
+    command = [sys.executable, "manage.py", "seed_products", "400000", flag]
+    process = subprocess.Popen(command, env=database_environment, stdout=subprocess.DEVNULL)
+    wait_for(lambda: "products_product__new" in leftovers() or Product.objects.count() > 1_000)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+    assert content()[:1_000] == before
+    assert flag == "--append" or len(content()) == 1_000
+    assert keys("products_product") == expected_keys
+    wait_for(_server_noticed)
+    seed(2_000, "--reset")
+    assert Product.objects.count() == 2_000
+    assert leftovers() == []
+
+
+def _server_noticed() -> bool:
+    """The server keeps a dead client's statement, and its lock, until it wants to answer."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT IS_FREE_LOCK({bulkload.LOCK_NAME})")
+        return bool(cursor.fetchone()[0])
+
+
+def test_progress_is_shown_on_a_terminal_only(database_environment: dict[str, str]) -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    command = [sys.executable, "manage.py", "seed_products", "1000", "--reset"]
+    done = subprocess.run(command, env=database_environment, stderr=theirs, stdout=subprocess.PIPE, check=True)
+    os.close(theirs)
+    assert b"1.00k/1.00k" in os.read(ours, 100_000)
+    os.close(ours)
+    assert b"1,000 products in" in done.stdout
+    quiet = subprocess.run(command, env=database_environment, capture_output=True, check=True)
+    assert quiet.stderr == b""
