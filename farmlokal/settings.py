@@ -20,7 +20,7 @@ from farmlokal.logs import LOG_LEVELS, logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 SSL_OPTIONS = ["ssl_ca", "ssl_cert", "ssl_key", "ssl_mode"]
-SSL_MODES = ["DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"]
+SSL_MODES = ["DISABLED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"]  # PREFERRED would settle for plaintext
 
 env = Env()
 # Messages of the validators stand in one line behind the variable's name.
@@ -45,7 +45,7 @@ def parse_mysql_url(value: str) -> dict[str, Any]:
     if unknown := sorted(given.keys() - set(SSL_OPTIONS)):
         raise ValidationError(f"has the unknown option {unknown[0]}; known: {', '.join(SSL_OPTIONS)}")
     files = {name.removeprefix("ssl_"): path for name, path in given.items() if name != "ssl_mode"}
-    mode = given.get("ssl_mode", "VERIFY_IDENTITY" if files else "PREFERRED")
+    mode = given.get("ssl_mode", "VERIFY_IDENTITY" if files else "DISABLED")
     if mode not in SSL_MODES:
         raise ValidationError(f"has the unknown ssl_mode {mode}; known: {', '.join(SSL_MODES)}")
     database["OPTIONS"] = {"ssl_mode": mode} | ({"ssl": files} if files else {})

@@ -75,7 +75,7 @@ def test_database_url_takes_tls_options() -> None:
         "HOST": "db.example",
         "PORT": 3307,
         "NAME": "farmlokal",
-        "OPTIONS": {"ssl_mode": "PREFERRED"},
+        "OPTIONS": {"ssl_mode": "DISABLED"},
     }
     with_ca = {"ssl_mode": "VERIFY_IDENTITY", "ssl": {"ca": "/etc/ca.pem"}}
     assert parse_mysql_url(url + "?ssl-ca=/etc/ca.pem")["OPTIONS"] == with_ca

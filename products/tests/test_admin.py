@@ -1,0 +1,125 @@
+"""The catalogue in the admin: through Django for its statements, through a browser for what staff do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from products.models import Commodity, Product
+from products.tests.offers import make_farm, make_offer, make_offers
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/products/product/"
+
+
+def statements(client: Client, url: str) -> list[str]:
+    with CaptureQueriesContext(connection) as queries:
+        response = client.get(url)
+    assert response.status_code == 200
+    return [query["sql"] for query in queries if "products_product" in query["sql"]]
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?q=Mango", "?q=12", "?is_active__exact=1", "?p=2", "?q=mango&is_active__exact=0"]
+)
+def test_the_list_neither_counts_nor_joins_products(admin_client: Client, query: str) -> None:
+    make_offers({"name": f"Mango {n}"} for n in range(120))
+    on_products = statements(admin_client, LIST + query)
+    assert on_products
+    for sql in on_products:
+        assert "COUNT(" not in sql
+        assert "JOIN" not in sql
+
+
+def test_search_finds_an_id_or_the_beginning_of_a_name(admin_client: Client) -> None:
+    onion, mango = make_offers([{"name": "Red Onion"}, {"name": "Mango"}])
+
+    def found(term: str) -> list[int]:
+        return [p.pk for p in admin_client.get(LIST, {"q": term}).context["cl"].result_list]
+
+    assert found("red") == [onion.pk]
+    assert found("onion") == []
+    assert found(str(mango.pk)) == [mango.pk]
+    assert found("9" * 40) == []
+    assert found("%") == found("'; DROP") == []
+    assert set(found("  ")) == {onion.pk, mango.pk}
+
+
+def test_a_product_is_added_with_what_follows_from_commodity_and_farm(admin_client: Client) -> None:
+    farm, turmeric = make_farm(district="erode"), Commodity.objects.get(slug="turmeric")
+    form = {"name": "Erode Turmeric", "commodity": turmeric.pk, "farm": farm.pk, "grade": "A", "price": "210.50"}
+    response = admin_client.post(f"{LIST}add/", {**form, "unit": "kg", "stock": 5, "is_active": "on"})
+    assert response.status_code == 302, response.context["adminform"].form.errors
+    product = Product.objects.get()
+    assert (product.category.slug, product.district.slug, product.state.slug) == ("spices", "erode", "tamil-nadu")
+    assert (product.slug, product.version) == ("erode-turmeric", 1)
+
+
+def test_a_change_is_the_next_version_and_moves_what_follows(admin_client: Client) -> None:
+    product = make_offer()
+    onion = Commodity.objects.get(slug="onion")
+    form = {"name": "Onion", "commodity": onion.pk, "farm": product.farm_id, "grade": "B", "price": "9", "unit": "kg"}
+    response = admin_client.post(f"{LIST}{product.pk}/change/", {**form, "stock": 0, "is_active": "on"})
+    assert response.status_code == 302
+    changed = Product.objects.get()
+    assert (changed.category.slug, changed.slug, changed.version) == ("vegetables", "onion", 2)
+    assert changed.updated_at > product.updated_at
+    assert changed.created_at == product.created_at
+
+
+@pytest.mark.parametrize("price", ["0", "-1", "0.001", "123456789", "x"])
+def test_a_bad_price_is_refused(admin_client: Client, price: str) -> None:
+    product = make_offer()
+    response = admin_client.post(f"{LIST}{product.pk}/change/", {"price": price})
+    assert "price" in response.context["adminform"].form.errors
+    assert Product.objects.get().version == 1
+
+
+def test_products_are_withdrawn_not_deleted(admin_client: Client) -> None:
+    kept, gone = make_offers([{"name": "kept"}, {"name": "gone"}])
+    assert "delete_selected" not in admin_client.get(LIST).rendered_content
+    assert admin_client.post(f"{LIST}{gone.pk}/delete/", {"post": "yes"}).status_code == 403
+    answer = admin_client.post(LIST, {"action": "withdraw", "_selected_action": [gone.pk]}, follow=True)
+    assert "1 product was withdrawn." in answer.rendered_content
+    assert list(Product.objects.listed()) == [kept]
+    assert Product.objects.get(pk=gone.pk).version == 2
+
+
+def test_what_products_copy_is_fixed_once_made(admin_client: Client) -> None:
+    mango = Commodity.objects.get(slug="mango")
+    spices = Commodity.objects.get(slug="turmeric").category_id
+    url = reverse("admin:products_commodity_change", args=[mango.pk])
+    admin_client.post(url, {"name": "Aam", "slug": "aam", "category": spices})
+    mango.refresh_from_db()
+    assert (mango.name, mango.slug, mango.category.slug) == ("Aam", "mango", "fruits")
+
+
+@pytest.mark.parametrize("model", ["category", "commodity", "state", "district", "farm", "product"])
+def test_every_page_opens(admin_client: Client, model: str) -> None:
+    make_offer()
+    for page in ("", "?q=a", "add/"):
+        assert admin_client.get(f"/admin/products/{model}/{page}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("field", "term", "found"), [("commodity", "turm", "Turmeric"), ("farm", "pat", "Patil Farm, Ratnagiri")]
+)
+def test_autocomplete(admin_client: Client, field: str, term: str, found: str) -> None:
+    make_farm()
+    query = {"app_label": "products", "model_name": "product", "field_name": field, "term": term}
+    results = admin_client.get("/admin/autocomplete/", query).json()["results"]
+    assert found in [result["text"] for result in results]
+
+
+def test_a_stranger_sees_nothing(client: Client) -> None:
+    response = client.get(LIST)
+    assert response.status_code == 302
+    assert response["Location"].startswith("/admin/login/")
