@@ -48,5 +48,5 @@ step migrate "$PYTHON" manage.py migrate --noinput
     fail "step \"seed\" failed, see .local/log/run-seed.log"
 welcome &
 status=0
-.venv/bin/gunicorn || status=$?
+setpriv --pdeathsig TERM .venv/bin/gunicorn || status=$?  # it ends with this script even after a kill -9
 [ $status = 0 ] || [ $status -gt 128 ] || fail "step \"gunicorn\" failed with $status; its log is above"

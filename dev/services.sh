@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # services.sh DIRECTORY COMMAND...: runs COMMAND with DATABASE_URL and REDIS_URL of a private MariaDB and
 # a private Redis that live in DIRECTORY, and ends both when COMMAND ends, however it ends.
-# A service whose URL is set already is not started. MARIADB_OPTIONS adds options to mariadbd.
+# A service whose URL is set already is not started. MARIADB_OPTIONS adds options to mariadbd; LOCK_SECONDS (20) is
+# how long to wait for an earlier pair in the same DIRECTORY to end.
 # shellcheck disable=SC2317  # functions are called by name
 # shellcheck source=steps.sh
 . "$(dirname "$0")/steps.sh"
@@ -17,7 +18,7 @@ COMMAND=
 
 # The servers inherit the lock: even after a kill -9 of this script nobody starts a second pair on their data.
 exec 9>"$DIRECTORY/lock"
-flock --wait 20 9 || fail "is running already in this checkout (${DIRECTORY#"$PROJECT"/}); stop that one first"
+flock --wait "${LOCK_SECONDS:-20}" 9 || fail "is running already in this checkout (${DIRECTORY#"$PROJECT"/}); stop that one first"
 
 free_port() { "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 password() {

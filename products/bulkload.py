@@ -120,11 +120,11 @@ class Replacement:
         for table in self.tables:
             new = self.new(table)
             ((_, definition),) = execute(self.raw, f"SHOW CREATE TABLE `{table}`")
-            self.keys[table] = [self._key(table, key) for key in _definitions(definition)]
+            keys = secondary_keys(definition)
+            self.keys[table] = keys + [self._renamed(table, key) for key in foreign_keys(definition)]
             execute(self.raw, f"CREATE TABLE `{new}` LIKE `{table}`")
-            names = re.findall(r"^  (?:UNIQUE )?KEY `(\w+)`", definition, re.MULTILINE)
-            if names:
-                execute(self.raw, f"ALTER TABLE `{new}` {', '.join(f'DROP KEY `{name}`' for name in names)}")
+            names = re.findall(r"^  (?:UNIQUE |FULLTEXT )?KEY (`\w+`)", definition, re.MULTILINE)
+            execute(self.raw, f"ALTER TABLE `{new}` {', '.join(f'DROP KEY {name}' for name in names)}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -133,8 +133,7 @@ class Replacement:
     def add_keys(self, table: str) -> None:
         """All of them in one pass over the rows."""
         new = self.new(table)
-        if self.keys[table]:
-            execute(self.raw, f"ALTER TABLE `{new}` {', '.join(f'ADD {key}' for key in self.keys[table])}")
+        execute(self.raw, f"ALTER TABLE `{new}` {', '.join(f'ADD {key}' for key in self.keys[table])}")
         execute(self.raw, f"ANALYZE TABLE `{new}`")
 
     def swap(self) -> None:
@@ -144,13 +143,11 @@ class Replacement:
         execute(self.raw, f"RENAME TABLE {', '.join(renames)}")
         execute(self.raw, "SET foreign_key_checks = 0")
 
-    def _key(self, table: str, definition: str) -> str:
-        """A key of the old table as the new one gets it. Foreign keys have names of the whole database, so that
-        two take turns; they refer to the new parents, which take the old ones' names in the swap."""
-        foreign = re.match(r"CONSTRAINT `(\w+)` FOREIGN KEY \(`(\w+)`\) REFERENCES `(\w+)`(.*)", definition)
-        if not foreign:
-            return definition
-        name, column, parent, rest = foreign.groups()
+    def _renamed(self, table: str, foreign_key: str) -> str:
+        """A foreign key of the old table as the new one gets it. Its name is the whole database's, so that two
+        names take turns; it refers to the new parent, which takes the old one's name in the swap."""
+        pattern = r"CONSTRAINT `(\w+)` FOREIGN KEY \(`(\w+)`\) REFERENCES `(\w+)`(.*)"
+        name, column, parent, rest = re.findall(pattern, foreign_key)[0]
         name = f"{table}_{column}_fk_{'b' if name.endswith('_fk_a') else 'a'}"
         parent = self.new(parent) if parent in self.tables else parent
         return f"CONSTRAINT `{name}` FOREIGN KEY (`{column}`) REFERENCES `{parent}`{rest}"
@@ -170,8 +167,10 @@ def _list(columns: Sequence[str]) -> str:
     return ", ".join(f"`{column}`" for column in columns)
 
 
-def _definitions(create_table: str) -> list[str]:
-    """The secondary and foreign keys of a SHOW CREATE TABLE, each as ALTER TABLE … ADD takes it."""
-    return re.findall(
-        r"^  ((?:UNIQUE |FULLTEXT )?KEY .*?|CONSTRAINT \S+ FOREIGN KEY .*?),?$", create_table, re.MULTILINE
-    )
+def secondary_keys(create_table: str) -> list[str]:
+    """The secondary keys of a SHOW CREATE TABLE, each as ALTER TABLE … ADD takes it."""
+    return re.findall(r"^  ((?:UNIQUE |FULLTEXT )?KEY .*?),?$", create_table, re.MULTILINE)
+
+
+def foreign_keys(create_table: str) -> list[str]:
+    return re.findall(r"^  (CONSTRAINT \S+ FOREIGN KEY .*?),?$", create_table, re.MULTILINE)

@@ -1,0 +1,24 @@
+# syntax=docker/dockerfile:1
+FROM python:3.13-slim-bookworm AS build
+# mysqlclient has no wheels for Linux: it is built against the MariaDB client library.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends gcc libmariadb-dev pkg-config \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /app
+COPY requirements.txt .
+RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir -r requirements.txt
+
+FROM python:3.13-slim-bookworm
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libmariadb3 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home farmlokal
+COPY --from=build /venv /venv
+WORKDIR /app
+COPY . .
+USER farmlokal
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PORT=8000
+EXPOSE 8000
+CMD ["gunicorn"]
