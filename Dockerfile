@@ -14,11 +14,12 @@ FROM python:3.13-slim-bookworm
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libmariadb3 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home farmlokal
+    && useradd --uid 1000 --create-home farmlokal
 COPY --from=build /venv /venv
 WORKDIR /app
 COPY . .
-USER farmlokal
+# Group 1000 may read the secret files that Render mounts.
+USER 1000:1000
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PORT=8000
 EXPOSE 8000
 CMD ["gunicorn"]
