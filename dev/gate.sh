@@ -28,4 +28,7 @@ check "pip check" "$PYTHON" -m pip check
 check "deployment" "$PYTHON" manage.py check --deploy --fail-level WARNING
 check "migrations" "$PYTHON" manage.py makemigrations --check --dry-run
 check "gunicorn config" gunicorn --check-config
+
+# Tests start from the defaults of a machine without a proxy.
+unset TRUSTED_PROXY_HOPS DEBUG
 exec pytest "$@"

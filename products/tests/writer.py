@@ -16,7 +16,7 @@ def write(seed: int) -> None:
     from products.models import Farm, Product  # noqa: PLC0415  # once Django is set up
 
     rng = random.Random(seed)
-    second = Farm.objects.order_by("pk").last()
+    second = Farm.objects.latest("pk")
     template = Product.objects.filter(farm=second).first()
     assert template
     sys.stdout.write("writing\n")
