@@ -7,6 +7,10 @@ from django.urls import include, path
 
 from farmlokal import health
 
+admin.site.site_header = admin.site.site_title = "FarmLokal"
+admin.site.index_title = "Catalogue"
+admin.site.site_url = "/products"
+
 urlpatterns = [
     path("products", include("products.urls")),
     path("livez", health.livez),

@@ -35,6 +35,8 @@ class KeptAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """For rows that others refer to: what they follow from is fixed once they exist."""
 
     fixed_fields: tuple[str, ...] = ()
+    show_facets = admin.ShowFacets.NEVER
+    show_full_result_count = False
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         return (*self.readonly_fields, *(self.fixed_fields if obj else ()))
@@ -86,7 +88,6 @@ class FarmAdmin(KeptAdmin):
     list_display = ("name", "district")
     list_select_related = ("district",)
     paginator = WindowPaginator
-    show_full_result_count = False
     search_fields = ("name__istartswith",)
     ordering = ("name", "id")
 
@@ -98,11 +99,10 @@ class ProductAdmin(KeptAdmin):
     list_display = ("name", "commodity_name", "farm_name", "price", "unit", "stock", "organic", "is_active")
     list_filter = ("is_active",)
     search_fields = ("name",)
-    search_help_text = "An id, or the beginning of a name."
+    search_help_text = f"An id, or the beginning of a name. The list shows the newest {WINDOW_ROWS:,} matches."
     sortable_by = ()
     ordering = ("-id",)
     paginator = WindowPaginator
-    show_full_result_count = False
     actions = ("withdraw",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

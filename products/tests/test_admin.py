@@ -28,7 +28,7 @@ def statements(client: Client, url: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "query", ["", "?q=Mango", "?q=12", "?is_active__exact=1", "?p=2", "?q=mango&is_active__exact=0"]
+    "query", ["", "?q=Mango", "?q=12", "?is_active__exact=1", "?p=2", "?_facets=True", "?q=mango&is_active__exact=0"]
 )
 def test_the_list_neither_counts_nor_joins_products(admin_client: Client, query: str) -> None:
     make_offers({"name": f"Mango {n}"} for n in range(120))
