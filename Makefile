@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run manage test format requirements bench-seed
+.PHONY: help run manage test format requirements bench-seed bench-pages
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -8,7 +8,8 @@ run:  ## Serve a seeded catalogue on PORT (8000); DATABASE_URL and REDIS_URL rep
 	@exec dev/run.sh
 
 manage:  ## manage.py ARGS on the servers of a `make run` in another terminal
-	@. .local/run/env && SECRET_KEY=$$(cat .local/run/secret_key) ALLOWED_HOSTS=localhost .venv/bin/python manage.py $(ARGS)
+	@test -f .local/run/env || { echo "make manage: needs a make run in another terminal" >&2; exit 1; }
+	@. .local/run/env && exec .venv/bin/python manage.py $(ARGS)
 
 test:  ## The whole gate: format, lint, types, architecture, deployment checks, tests (ARGS for pytest)
 	@exec dev/test.sh $(ARGS)
@@ -21,4 +22,7 @@ requirements:  ## Pin anew what pyproject.toml asks for
 	@.venv/bin/uv pip compile --quiet --universal --no-header --upgrade --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 
 bench-seed:  ## seed_products against LOAD DATA and ALTER TABLE of the same rows (ROWS=1000000)
-	@exec dev/bench/seed.sh $(or $(ROWS),1000000)
+	@exec dev/bench/run.sh seed $(or $(ROWS),1000000)
+
+bench-pages:  ## Rows read and time of a page at each depth, with and without its forced index (ROWS=1000000)
+	@exec dev/bench/run.sh pages $(or $(ROWS),1000000)

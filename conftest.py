@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
+from urllib.parse import urlsplit
 
 # Each worker of a parallel run has a Redis database of its own, as pytest-django gives it a MySQL one.
 # Before Django reads the environment:
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    os.environ["REDIS_URL"] = re.sub(r"/\d+$", f"/{worker.removeprefix('gw')}", os.environ["REDIS_URL"])
+    number = int(worker.removeprefix("gw")) + 1  # 0 may be in use
+    os.environ["REDIS_URL"] = urlsplit(os.environ["REDIS_URL"])._replace(path=f"/{number}").geturl()
 
 from typing import TYPE_CHECKING, Any
 
@@ -56,5 +57,5 @@ def _truncate() -> None:
 @pytest.fixture(scope="session")
 def database_environment(django_db_setup: None) -> dict[str, Any]:
     """The environment in which another process finds this worker's databases."""
-    url = re.sub(r"/[^/?]+(\?|$)", rf"/{connection.settings_dict['NAME']}\1", os.environ["DATABASE_URL"])
+    url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
     return {**os.environ, "DATABASE_URL": url, "ALLOWED_HOSTS": "localhost,127.0.0.1"}

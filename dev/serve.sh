@@ -10,6 +10,7 @@ if [ -z "${SECRET_KEY:-}" ]; then
     SECRET_KEY=$(cat .local/run/secret_key)
     export SECRET_KEY
 fi
+printf 'export SECRET_KEY=%q ALLOWED_HOSTS=%q\n' "$SECRET_KEY" "$ALLOWED_HOSTS" >>.local/run/env
 
 port_is_free() { "$PYTHON" -c 'import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("0.0.0.0", int(sys.argv[1])))' "$PORT" 2>/dev/null; }
 
@@ -48,5 +49,6 @@ step migrate "$PYTHON" manage.py migrate --noinput
     fail "step \"seed\" failed, see .local/log/run-seed.log"
 welcome &
 status=0
-setpriv --pdeathsig TERM .venv/bin/gunicorn || status=$?  # it ends with this script even after a kill -9
-[ $status = 0 ] || [ $status -gt 128 ] || fail "step \"gunicorn\" failed with $status; its log is above"
+# It ends with this script even after a kill -9; tee outlives it by its last lines.
+setpriv --pdeathsig TERM .venv/bin/gunicorn > >(tee -i "$LOGS/run-gunicorn.log") 2>&1 || status=$?
+case $status in 0 | 130 | 143) ;; *) fail "step \"gunicorn\" failed, see .local/log/run-gunicorn.log" ;; esac

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from a2wsgi import WSGIMiddleware
 
-from farmlokal.wsgi import application as django
+from farmlokal.wsgi import application as wsgi_application
 
 THREADS_PER_WORKER = 16
 
-application = WSGIMiddleware(django, workers=THREADS_PER_WORKER)  # type: ignore[arg-type]
+application = WSGIMiddleware(wsgi_application, workers=THREADS_PER_WORKER)  # type: ignore[arg-type]

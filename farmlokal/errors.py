@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 MAX_URI_BYTES = 16 * 1024
 RETRY_AFTER_SECONDS = 5
 
+# MySQL and MariaDB, by number: no connection (or a broken, refused or full one), shutting down, out of
+# time, not ready. What else the driver calls operational, such as a missing column, is ours to mend.
+DATABASE_AWAY = {0, 1040, 1042, 1044, 1045, 1047, 1053, 1129, 1130, 1203, 1205, 1213, 1226, 1290, 1836, 1927, 1969}
+DATABASE_AWAY |= {2002, 2003, 2005, 2006, 2012, 2013, 2026, 2055, 3024, 3032, 4031}
+
 logger = structlog.get_logger(__name__)
 
 
@@ -105,7 +110,7 @@ def problem_response(
 
 
 def _unexpected(request: HttpRequest, error: BaseException | None) -> HttpResponse:
-    if isinstance(error, OperationalError | InterfaceError):
+    if isinstance(error, OperationalError | InterfaceError) and error.args[:1] and error.args[0] in DATABASE_AWAY:
         logger.error("database_unavailable", error=str(error))
         return problem_response(request, "database-unavailable", "The database did not answer; try again shortly.")
     logger.error("internal_error", exc_info=error)

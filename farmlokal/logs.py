@@ -85,7 +85,10 @@ def request_id_of(request: HttpRequest) -> str:
 
 
 class RequestLogMiddleware:
-    """Gives each request its id and, with ACCESS_LOG on, one line when it is answered."""
+    """The outermost layer: gives each request its id and, with ACCESS_LOG on, one line when it is answered.
+
+    It also takes the body off an answer to HEAD, which gunicorn would do with a warning.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

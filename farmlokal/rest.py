@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from rest_framework.metadata import BaseMetadata
-from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from rest_framework.parsers import BaseParser
     from rest_framework.request import Request
     from rest_framework.views import APIView
 
@@ -28,10 +27,7 @@ class JSONRenderer(BaseRenderer):
         return b"" if data is None else orjson.dumps(data)
 
 
-class AlwaysFirstRenderer(BaseContentNegotiation):
-    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
-        return next((p for p in parsers if request.content_type.split(";")[0].strip().lower() == p.media_type), None)
-
+class AlwaysFirstRenderer(DefaultContentNegotiation):
     def select_renderer(
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
 import dj_database_url
 from environs import Env, EnvError, ValidationError, validate
 from redis.backoff import NoBackoff
+from redis.connection import parse_url
 from redis.retry import Retry
 
 from farmlokal.logs import LOG_LEVELS, logging_config
 
-BASE_DIR = Path(__file__).resolve().parent.parent
 SSL_OPTIONS = ["ssl_ca", "ssl_cert", "ssl_key", "ssl_mode"]
 SSL_MODES = ["DISABLED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"]  # PREFERRED would settle for plaintext
 
@@ -26,6 +25,15 @@ env = Env()
 # Messages of the validators stand in one line behind the variable's name.
 positive = validate.Range(min=1, error="must be a whole number, 1 or more")
 filled = validate.Length(min=1, error="must not be empty")
+
+
+@env.parser_for("names")
+def parse_names(value: str, at_least: int = 0) -> list[str]:
+    """Comma-separated, none of them empty: an empty key, for one, would be everybody's."""
+    names = [name.strip() for name in value.split(",")] if value else []
+    if not all(names) or len(names) < at_least:
+        raise ValidationError("must be names with commas between them")
+    return names
 
 
 @env.parser_for("mysql_url")
@@ -38,34 +46,37 @@ def parse_mysql_url(value: str) -> dict[str, Any]:
     if not re.fullmatch(r"mysql://[^/?#]+/[^/?#]+(\?.*)?", value):
         raise ValidationError("must look like mysql://user:password@host:3306/name")
     try:
-        database: dict[str, Any] = dict(dj_database_url.parse(value.replace("ssl-", "ssl_")))
+        address, mark, options = value.partition("?")
+        options = re.sub(r"(^|&)ssl-", r"\1ssl_", options)
+        parsed: dict[str, Any] = dict(dj_database_url.parse(address + mark + options))
     except ValueError as error:
         raise ValidationError(str(error)) from error
-    given = database.get("OPTIONS", {})
+    given = parsed.get("OPTIONS", {})
     if unknown := sorted(given.keys() - set(SSL_OPTIONS)):
         raise ValidationError(f"has the unknown option {unknown[0]}; known: {', '.join(SSL_OPTIONS)}")
     files = {name.removeprefix("ssl_"): path for name, path in given.items() if name != "ssl_mode"}
     mode = given.get("ssl_mode", "VERIFY_IDENTITY" if files else "DISABLED")
     if mode not in SSL_MODES:
         raise ValidationError(f"has the unknown ssl_mode {mode}; known: {', '.join(SSL_MODES)}")
-    database["OPTIONS"] = {"ssl_mode": mode} | ({"ssl": files} if files else {})
-    return database
+    return parsed | {"OPTIONS": {"ssl_mode": mode} | ({"ssl": files} if files else {})}
 
 
 @env.parser_for("redis_url")
 def parse_redis_url(value: str) -> str:
     """redis://user:password@host:6379/0, rediss:// for TLS, or unix:///path?db=0."""
-    if not re.match(r"(rediss?|unix)://.", value):
-        raise ValidationError("must look like redis://:password@host:6379/0 (rediss:// for TLS)")
+    try:
+        parse_url(value)  # type: ignore[no-untyped-call]
+    except ValueError as error:
+        raise ValidationError("must look like redis://:password@host:6379/0 (rediss:// for TLS)") from error
     return value
 
 
 try:
     DEBUG = env.bool("DEBUG", False)
     SECRET_KEY = env.str("SECRET_KEY", validate=filled)
-    SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", [])
-    ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", validate=filled)
-    DATABASE = env.mysql_url("DATABASE_URL")
+    SECRET_KEY_FALLBACKS = env.names("SECRET_KEY_FALLBACKS", "")
+    ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", at_least=1)
+    database = env.mysql_url("DATABASE_URL")
     REDIS_URL = env.redis_url("REDIS_URL")
     TRUSTED_PROXY_HOPS = env.int(
         "TRUSTED_PROXY_HOPS", 0, validate=validate.Range(min=0, max=10, error="must be from 0 to 10")
@@ -124,11 +135,11 @@ TEMPLATES = [
 # Connections live as long as their thread; a dead one is found before use and replaced.
 # The SQL mode is the same strict one on every server, whatever its own default.
 DATABASES = {
-    "default": DATABASE
+    "default": database
     | {
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": DATABASE["OPTIONS"] | {"charset": "utf8mb4", "connect_timeout": 2, "sql_mode": "TRADITIONAL"},
+        "OPTIONS": database["OPTIONS"] | {"charset": "utf8mb4", "connect_timeout": 2, "sql_mode": "TRADITIONAL"},
         "TEST": {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_unicode_ci"},
     }
 }
@@ -159,9 +170,7 @@ AUTH_PASSWORD_VALIDATORS = [
     ]
 ]
 
-LANGUAGE_CODE = "en-us"
 TIME_ZONE = "Asia/Kolkata"  # what staff see; the API speaks UTC
-USE_TZ = True
 
 # Served from the packages that bring them: no build step that a deployment could forget.
 STATIC_URL = "static/"
@@ -172,8 +181,6 @@ WHITENOISE_USE_FINDERS = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = USE_X_FORWARDED_HOST = TRUSTED_PROXY_HOPS > 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXY_HOPS else None
 SECURE_HSTS_SECONDS = 365 * 24 * 3600
-SECURE_REFERRER_POLICY = "same-origin"
-X_FRAME_OPTIONS = "DENY"
 CSRF_FAILURE_VIEW = "farmlokal.errors.csrf_failure"
 SILENCED_SYSTEM_CHECKS = [
     "security.W005",  # HSTS for subdomains and
@@ -189,7 +196,6 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "farmlokal.rest.AlwaysFirstRenderer",
     "DEFAULT_METADATA_CLASS": "farmlokal.rest.NoMetadata",
     "EXCEPTION_HANDLER": "farmlokal.errors.handle_exception",
-    "URL_FORMAT_OVERRIDE": None,
 }
 
 LOGGING = logging_config(LOG_LEVEL)

@@ -9,13 +9,13 @@ from django.db import connections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "farmlokal.settings")
 
-REQUEST_READ_TIMEOUT_SECONDS = 5
+ANSWER_TIMEOUT_SECONDS = 5
 
 application = get_wsgi_application()
 
-# A request never waits longer than this for a silent MySQL. Only here: a migration or a bulk load
-# run by manage.py takes as long as it takes.
+# How long a request waits for each answer of a MySQL that has gone silent. Only here: a migration or
+# a bulk load by manage.py takes as long as it takes.
 connections.settings["default"]["OPTIONS"] |= {
-    "read_timeout": REQUEST_READ_TIMEOUT_SECONDS,
-    "write_timeout": REQUEST_READ_TIMEOUT_SECONDS,
+    "read_timeout": ANSWER_TIMEOUT_SECONDS,
+    "write_timeout": ANSWER_TIMEOUT_SECONDS,
 }

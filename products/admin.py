@@ -1,7 +1,7 @@
 """The catalogue for staff. Nothing is deleted here: products are withdrawn.
 
-No page counts or sorts the product table: the list is a window on the newest matches, and search
-finds an id, or names by their beginning, through an index.
+No page counts the product table: its list is a window on the newest matches, and search finds an
+id, or names by their beginning, through an index.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.core.paginator import Paginator
+from django.db import transaction
 from django.utils.functional import cached_property
 from django.utils.translation import ngettext
 
@@ -23,7 +24,7 @@ WINDOW_ROWS = 1000
 
 
 class WindowPaginator(Paginator):  # type: ignore[type-arg]
-    """Pages over the first WINDOW_ROWS matches, found by reading that many keys and no more."""
+    """Pages over the first WINDOW_ROWS matches, for which that many keys are fetched instead of a count."""
 
     @cached_property
     def count(self) -> int:
@@ -56,9 +57,7 @@ class VocabularyAdmin(KeptAdmin):
         return {} if obj else {"slug": ("name",)}
 
 
-@admin.register(Category, State)
-class ListAdmin(VocabularyAdmin):
-    pass
+admin.site.register([Category, State], VocabularyAdmin)
 
 
 @admin.register(Commodity)
@@ -130,11 +129,21 @@ class ProductAdmin(KeptAdmin):
         # Both values of is_active, which leads the index of names.
         return queryset.filter(is_active__in=[True, False], name__istartswith=term), False
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Product | None:
+        """Locked while a form is saved, so that no two writers make the same version of it."""
+        if request.method == "POST":
+            self.get_queryset(request).select_for_update().filter(pk=object_id).first()
+        return super().get_object(request, object_id, from_field)
+
     @admin.action(description="Withdraw selected products", permissions=["change"])
     def withdraw(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        products = list(queryset.filter(is_active=True).select_related("commodity", "farm__district"))
-        for product in products:
-            product.is_active = False
-            product.save()
+        if request.POST.get("select_across") == "1":
+            self.message_user(request, "Withdraw the products of one page at a time.", messages.ERROR)
+            return
+        with transaction.atomic():
+            products = list(queryset.filter(is_active=True).select_for_update())
+            for product in products:
+                product.is_active = False
+                product.save()
         text = ngettext("%d product was withdrawn.", "%d products were withdrawn.", len(products))
         self.message_user(request, text % len(products), messages.SUCCESS)

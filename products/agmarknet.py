@@ -12,8 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from products.models import new_version
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -53,31 +51,22 @@ def district_slugs() -> dict[tuple[str, str], str]:
 
 
 def load(apps: Apps) -> None:
-    """Adds the entries that are not there yet; what staff changed stays as it is."""
-    categories = _add(apps, "Category", [{"name": name, "slug": slug_of(name)} for name in lists()["commodity_groups"]])
-    states = _add(apps, "State", [{"name": s["name"], "slug": slug_of(s["name"])} for s in lists()["states"]])
+    """Fills the empty tables; apps is the registry of the migration that does it."""
+    categories = _add(apps, "Category", {slug_of(name): {"name": name} for name in lists()["commodity_groups"]})
+    commodities = commodity_slugs().items()
     _add(
         apps,
         "Commodity",
-        [
-            {"name": name, "slug": slug, "category": categories[slug_of(group)]}
-            for (group, name), slug in commodity_slugs().items()
-        ],
+        {slug: {"name": name, "category": categories[slug_of(group)]} for (group, name), slug in commodities},
     )
-    _add(
-        apps,
-        "District",
-        [
-            {"name": name, "slug": slug, "state": states[slug_of(state)]}
-            for (state, name), slug in district_slugs().items()
-        ],
-    )
-    apps.get_model("products", "VocabularyVersion").objects.update_or_create(pk=1, defaults={"version": new_version()})
+    states = _add(apps, "State", {slug_of(state["name"]): {"name": state["name"]} for state in lists()["states"]})
+    districts = district_slugs().items()
+    _add(apps, "District", {slug: {"name": name, "state": states[slug_of(state)]} for (state, name), slug in districts})
+    apps.get_model("products", "VocabularyVersion").objects.create()
 
 
-def _add(apps: Apps, model_name: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """All entries of the model by slug, the given ones among them."""
+def _add(apps: Apps, model_name: str, entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The model's new entries by slug."""
     manager = apps.get_model("products", model_name)._default_manager
-    known = set(manager.values_list("slug", flat=True))
-    manager.bulk_create([manager.model(**entry) for entry in entries if entry["slug"] not in known])
+    manager.bulk_create([manager.model(slug=slug, **fields) for slug, fields in entries.items()])
     return {entry.slug: entry for entry in manager.all()}

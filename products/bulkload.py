@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from MySQLdb.connections import Connection
 
-Row = tuple[str, ...]
+Row = tuple[str, ...]  # one text a column, without tabs, newlines or nulls
 
 CHUNK_ROWS = 50_000
 LOCK_WAIT_SECONDS = 30
@@ -38,7 +38,7 @@ class LoadError(Exception):
 
 @contextmanager
 def bulk_connection() -> Iterator[Connection]:
-    """A connection that may read local files, which the application's own may not; one at a time."""
+    """A connection that may read local files, which the application's own may not. One at a time: LoadError."""
     with closing(MySQLdb.connect(**connection.get_connection_params() | {"local_infile": 1})) as raw:
         raw.autocommit(True)
         execute(raw, f"SET lock_wait_timeout = {LOCK_WAIT_SECONDS}")
@@ -50,7 +50,10 @@ def bulk_connection() -> Iterator[Connection]:
 def load(
     raw: Connection, table: str, columns: Sequence[str], rows: Iterable[Row], progress: Callable[[int], object]
 ) -> None:
-    """Adds the rows in chunks, each whole or not at all; progress is told each chunk's number of rows."""
+    """Adds the rows in chunks, each whole or not at all; progress is told each chunk's number of rows.
+
+    Raises LoadError for rows that the table does not take as they are.
+    """
     put = _load_file
     rows = iter(rows)
     # While the server reads one chunk, the next is written.
@@ -62,12 +65,12 @@ def load(
             number += 1
             upcoming = writer.submit(_write_chunk, rows, Path(folder, str(number)))
             try:
-                put(raw, table, columns, chunk, count)
+                put(raw, table, columns, chunk)
             except MySQLdb.Error as error:
                 if put is _insert_file or error.args[0] not in LOCAL_FILES_REFUSED:
                     raise
                 put = _insert_file
-                put(raw, table, columns, chunk, count)
+                put(raw, table, columns, chunk)
             chunk.unlink()
             progress(count)
 
@@ -81,24 +84,36 @@ def _write_chunk(rows: Iterator[Row], path: Path) -> int:
     return count
 
 
-def _load_file(raw: Connection, table: str, columns: Sequence[str], path: Path, count: int) -> None:
+def _load_file(raw: Connection, table: str, columns: Sequence[str], path: Path) -> None:
     sql = (
         f"LOAD DATA LOCAL INFILE %s INTO TABLE `{table}` CHARACTER SET utf8mb4 FIELDS ESCAPED BY '' ({_list(columns)})"
     )
-    cursor = raw.cursor()
-    cursor.execute(sql, (str(path),))
-    # LOCAL turns errors into warnings and skips the rows.
-    if cursor.rowcount != count or raw.warning_count():
-        warnings = execute(raw, "SHOW WARNINGS LIMIT 1")
-        raise LoadError(f"{table} took {cursor.rowcount} of {count} rows: {warnings[0] if warnings else ''}")
+    with _transaction(raw):
+        raw.cursor().execute(sql, (str(path),))
+        # LOCAL turns errors into warnings, and changes or skips the rows.
+        if raw.warning_count():
+            raise LoadError(f"{table}: {execute(raw, 'SHOW WARNINGS LIMIT 1')[0][2]}")
 
 
-def _insert_file(raw: Connection, table: str, columns: Sequence[str], path: Path, count: int) -> None:
+def _insert_file(raw: Connection, table: str, columns: Sequence[str], path: Path) -> None:
     marks = ", ".join(["%s"] * len(columns))
     with path.open(encoding="utf-8", newline="") as file:
         rows = [line.removesuffix("\n").split("\t") for line in file]
+    with _transaction(raw):
+        try:
+            raw.cursor().executemany(f"INSERT INTO `{table}` ({_list(columns)}) VALUES ({marks})", rows)
+        except (MySQLdb.DataError, MySQLdb.IntegrityError) as error:
+            raise LoadError(f"{table}: {error.args[1]}") from error
+
+
+@contextmanager
+def _transaction(raw: Connection) -> Iterator[None]:
     raw.begin()
-    raw.cursor().executemany(f"INSERT INTO `{table}` ({_list(columns)}) VALUES ({marks})", rows)
+    try:
+        yield
+    except BaseException:
+        raw.rollback()
+        raise
     raw.commit()
 
 
@@ -116,23 +131,24 @@ class Replacement:
 
     def __enter__(self) -> Replacement:
         """Makes the new tables, empty and with no key but the primary one."""
+        self._refuse_foreign_references()
         execute(self.raw, "SET unique_checks = 0, foreign_key_checks = 0")
         self._drop_leftovers()
         for table in self.tables:
             new = self.new(table)
             ((_, definition),) = execute(self.raw, f"SHOW CREATE TABLE `{table}`")
             keys = secondary_keys(definition)
-            self.keys[table] = keys + [self._renamed(table, key) for key in foreign_keys(definition)]
+            foreign = [self._renamed(table, key) for key in foreign_keys(definition)]
+            self.keys[table] = [*keys.values(), *foreign]
             execute(self.raw, f"CREATE TABLE `{new}` LIKE `{table}`")
-            names = re.findall(r"^  (?:UNIQUE |FULLTEXT )?KEY (`\w+`)", definition, re.MULTILINE)
-            execute(self.raw, f"ALTER TABLE `{new}` {', '.join(f'DROP KEY {name}' for name in names)}")
+            execute(self.raw, f"ALTER TABLE `{new}` {', '.join(f'DROP KEY `{name}`' for name in keys)}")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._drop_leftovers()
 
     def add_keys(self, table: str) -> None:
-        """All of them in one pass over the rows."""
+        """All of them in one pass over the rows, and then the statistics that the optimizer goes by."""
         new = self.new(table)
         execute(self.raw, f"ALTER TABLE `{new}` {', '.join(f'ADD {key}' for key in self.keys[table])}")
         execute(self.raw, f"ANALYZE TABLE `{new}`")
@@ -153,6 +169,16 @@ class Replacement:
         parent = self.new(parent) if parent in self.tables else parent
         return f"CONSTRAINT `{name}` FOREIGN KEY (`{column}`) REFERENCES `{parent}`{rest}"
 
+    def _refuse_foreign_references(self) -> None:
+        """A foreign key of a table that is not replaced would follow the old table, and point nowhere then."""
+        sql = (
+            "SELECT table_name, referenced_table_name FROM information_schema.key_column_usage"
+            " WHERE referenced_table_schema = DATABASE()"
+        )
+        for table, referenced in execute(self.raw, sql):
+            if referenced in self.tables and table.removesuffix("__new").removesuffix("__old") not in self.tables:
+                raise LoadError(f"{table} refers to {referenced}, which cannot be replaced without it.")
+
     def _drop_leftovers(self) -> None:
         for table in reversed(self.tables):
             execute(self.raw, f"DROP TABLE IF EXISTS `{table}__new`, `{table}__old`")
@@ -168,10 +194,12 @@ def _list(columns: Sequence[str]) -> str:
     return ", ".join(f"`{column}`" for column in columns)
 
 
-def secondary_keys(create_table: str) -> list[str]:
-    """The secondary keys of a SHOW CREATE TABLE, each as ALTER TABLE … ADD takes it."""
-    return re.findall(r"^  ((?:UNIQUE |FULLTEXT )?KEY .*?),?$", create_table, re.MULTILINE)
+def secondary_keys(create_table: str) -> dict[str, str]:
+    """name -> definition, as ALTER TABLE … ADD takes it, of the keys in a SHOW CREATE TABLE."""
+    keys = re.findall(r"^  ((?:UNIQUE |FULLTEXT )?KEY `(\w+)` .*?),?$", create_table, re.MULTILINE)
+    return {name: definition for definition, name in keys}
 
 
 def foreign_keys(create_table: str) -> list[str]:
+    """The definitions of the foreign keys in a SHOW CREATE TABLE."""
     return re.findall(r"^  (CONSTRAINT \S+ FOREIGN KEY .*?),?$", create_table, re.MULTILINE)

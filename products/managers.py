@@ -54,7 +54,3 @@ class _ForcedTable(BaseTable):
 
     def relabeled_clone(self, change_map: dict[str | None, str]) -> _ForcedTable:
         return type(self)(self.table_name, change_map.get(self.table_alias, self.table_alias), self.index)
-
-    @property
-    def identity(self) -> tuple[Any, ...]:
-        return (*super().identity, self.index)

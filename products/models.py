@@ -99,9 +99,9 @@ class Farm(models.Model):
 class Product(models.Model):
     """One offer of one farm.
 
-    category, district and state are copies of what commodity and farm say, kept by save(): a page
-    filtered by one of them is then one range of one index. They carry no foreign key of their own
-    in the database, since the originals do.
+    category, district and state are copies of what commodity and farm say, kept by save(), so that a
+    filter by one of them can be one range of one index. They carry no foreign key of their own in
+    the database, since the originals do.
     """
 
     class Grade(models.TextChoices):
@@ -158,8 +158,13 @@ class Product(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        """Writes the whole row, what follows from other columns included, as the next version of it."""
+    def save(self, **kwargs: Any) -> None:
+        """Writes the whole row, what follows from other columns included, as the next version of it.
+
+        Who changes a row that others may change too locks it first.
+        """
+        if kwargs.get("update_fields") is not None:
+            raise ValueError("A product is saved whole: what follows from the fields would be left behind.")
         self.slug = slugify(self.name, allow_unicode=True)[:200]
         self.category_id = self.commodity.category_id
         self.district_id = self.farm.district_id
@@ -167,4 +172,4 @@ class Product(models.Model):
         if not self._state.adding:
             self.version += 1
             self.updated_at = timezone.now()
-        super().save(*args, **kwargs)
+        super().save(**kwargs)

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
-from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.core.exceptions import ValidationError
 from django.db.models import Q
 from rest_framework.pagination import BasePagination
 from rest_framework.response import Response
@@ -41,7 +41,8 @@ class Sort(NamedTuple):
 
 
 class KeysetPagination(BasePagination):
-    """Configured by attributes; the sort fields must not be null.
+    """Configured by attributes; for models with an integer primary key and sort fields that are never null.
+    Rows may be instances or dictionaries of .values() that hold the sort fields and the primary key.
 
     Answers {"next": url | null, "previous": url | null, "results": […]} and a Link header. Every
     other query parameter of the request is taken for a filter: links keep it, cursors are bound to it.
@@ -56,17 +57,18 @@ class KeysetPagination(BasePagination):
     sort_param = "sort"
 
     request: Request
+    model: type[Model]
     limit: int
     sort: Sort
     next: Cursor | None
     previous: Cursor | None
 
-    @property
-    def parameters(self) -> list[str]:
-        return [self.limit_param, self.cursor_param, self.sort_param]
+    @classmethod
+    def parameters(cls) -> list[str]:
+        return [cls.limit_param, cls.cursor_param, cls.sort_param]
 
     def order(self, queryset: QuerySet[Any], sort: Sort) -> QuerySet[Any]:
-        """A hook for those who know which index serves the order."""
+        """The queryset in the order (sort field, primary key); a hook for those who know which index serves it."""
         sign = "-" if sort.is_descending else ""
         return queryset.order_by(f"{sign}{sort.field}", f"{sign}pk")
 
@@ -127,13 +129,16 @@ class KeysetPagination(BasePagination):
 
     def _filters(self) -> list[tuple[str, str]]:
         parameters = self.request.query_params.lists()
-        return sorted((name, value) for name, values in parameters for value in values if name not in self.parameters)
+        return sorted((name, value) for name, values in parameters for value in values if name not in self.parameters())
 
     def _bound_to(self) -> list[str]:
         return [self.model._meta.label_lower, str(self.sort), urlencode(self._filters())]
 
     def _value(self, cursor: Cursor) -> Any:
-        return _field(self.model, self.sort.field).to_python(cursor.value)
+        return self._field(self.sort.field).to_python(cursor.value)
+
+    def _field(self, name: str) -> Any:
+        return self.model._meta.pk if name == "pk" else self.model._meta.get_field(name)
 
     def _behind(self, cursor: Cursor, direction: Sort) -> Q:
         field, operator, value = direction.field, "lt" if direction.is_descending else "gt", self._value(cursor)
@@ -155,10 +160,11 @@ class KeysetPagination(BasePagination):
             self.next, self.previous = (back, None) if backward else (None, back)
 
     def _at(self, row: Any, *, backward: bool) -> Cursor:
-        def read(name: str) -> Any:
+        def read(field: str) -> Any:
+            name = self._field(field).attname
             return row[name] if isinstance(row, dict) else getattr(row, name)
 
-        return Cursor(backward, str(read(self.sort.field)), read(self.model._meta.pk.name))
+        return Cursor(backward, str(read(self.sort.field)), read("pk"))
 
     def _url(self, cursor: Cursor | None) -> str | None:
         if cursor is None:
@@ -172,18 +178,12 @@ class KeysetPagination(BasePagination):
         return f"{self.request.build_absolute_uri(self.request.path)}?{urlencode(query)}"
 
 
-def _field(model: type[Model], name: str) -> Any:
-    try:
-        return model._meta.get_field(name)
-    except FieldDoesNotExist:  # "pk" is a name that get_field does not know
-        return model._meta.pk
-
-
 class ProductPagination(KeysetPagination):
     sort_fields = ("created_at", "price", "name")
     default_sort = "-created_at"
 
     def order(self, queryset: QuerySet[Any], sort: Sort) -> QuerySet[Any]:
         ordered = super().order(queryset, sort)
+        # Named product_created_at and so on, in Product.Meta.
         forced: QuerySet[Any] = ordered.force_index(f"product_{sort.field}")  # type: ignore[attr-defined]
         return forced

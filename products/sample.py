@@ -20,7 +20,7 @@ from products.models import Commodity, District, Product
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-Row = tuple[str, ...]
+    from products.bulkload import Row
 
 FARM_COLUMNS = ("id", "name", "district_id")
 PRODUCT_COLUMNS = (
@@ -56,7 +56,7 @@ PRICES = {
     "Spices": (360, "kg"),
     "Vegetables": (38, "kg"),
 }
-UNITS = {"Banana": "dozen", "Egg": "dozen", "Coconut": "piece", "Tender Coconut": "piece", "Honey": "kg"}
+UNITS = {"Banana": "dozen", "Egg": "dozen", "Coconut": "piece", "Tender Coconut": "piece"}
 SPELLINGS = {"Hapus(Alphaso)": "Alphonso", "Keshar": "Kesar", "Dusheri": "Dasheri"}
 GRADES = (("A", 1.25, 5), ("B", 1.0, 4), ("C", 0.8, 2))  # grade, factor of the price, share
 SURNAMES = (
@@ -118,7 +118,7 @@ def product_rows(seed: int, count: int, farms: Sequence[Row], first_id: int = 1)
     place_weights = list(itertools.accumulate(1 / (20 + rank) for rank in range(len(places))))
     days = [str(FIRST_DAY + dt.timedelta(days=n)) for n in range(DAYS)]
     clock = [f"{s // 3600:02}:{s // 60 % 60:02}:{s % 60:02}" for s in range(24 * 3600)]
-    random_unit, random_price = rng.random, rng.lognormvariate
+    uniform, lognormal = rng.random, rng.lognormvariate
     for start in range(0, count, BATCH_ROWS):
         size = min(BATCH_ROWS, count - start)
         batch = zip(
@@ -131,12 +131,12 @@ def product_rows(seed: int, count: int, farms: Sequence[Row], first_id: int = 1)
         )
         for pk, offer, place, day, time in batch:
             price = SALE_PRICE
-            if random_unit() >= SALE_SHARE:
-                price = f"{max(1.0, round(offer.price * random_price(0, 0.25) * 2) / 2):.2f}"
+            if uniform() >= SALE_SHARE:
+                price = f"{max(1.0, round(offer.price * lognormal(0, 0.25) * 2) / 2):.2f}"
             moment = IMPORT_MOMENT
-            if random_unit() >= IMPORT_SHARE:
-                moment = f"{day} {time}.{int(random_unit() * 1_000_000):06}"
-            stock = int(random_unit() * 550) - 50
+            if uniform() >= IMPORT_SHARE:
+                moment = f"{day} {time}.{int(uniform() * 1_000_000):06}"
+            stock = int(uniform() * 550) - 50
             yield (
                 str(pk),
                 offer.name,
@@ -152,7 +152,7 @@ def product_rows(seed: int, count: int, farms: Sequence[Row], first_id: int = 1)
                 price,
                 offer.unit,
                 str(stock) if stock > 0 else "0",
-                "1" if offer.is_organic or random_unit() < ORGANIC_SHARE else "0",
+                "1" if offer.is_organic or uniform() < ORGANIC_SHARE else "0",
                 "1",
                 "1",
                 moment,

@@ -35,5 +35,5 @@ class ProductViewSet(ListModelMixin, GenericViewSet[Any]):
     pagination_class = ProductPagination
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        check_parameters(request.query_params, ["limit", "cursor", "sort"])
+        check_parameters(request.query_params, ProductPagination.parameters())
         return super().list(request)

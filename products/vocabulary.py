@@ -1,7 +1,7 @@
 """The names of categories, commodities, states and districts, held in memory.
 
 Some 1,400 rows that change a few times a year: a page joins none of them. The version that it
-reads with its rows says whether this process holds the names of that very moment.
+reads with its rows says whether this process holds names at least as new as those rows.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farmlokal.tests.server import free_port
+from farmlokal.tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,13 +43,6 @@ def processes(folder: Path) -> list[int]:
         except OSError:
             continue
     return found
-
-
-def wait_until(condition: object, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @contextmanager
@@ -192,6 +186,29 @@ def test_make_run_says_that_its_port_is_taken(checkout: Path, environment: dict[
     assert done.returncode != 0
     assert f"make run: port {environment['PORT']} is taken" in done.stderr
     assert processes(checkout) == []
+
+
+def test_make_run_names_a_bad_setting(checkout: Path, environment: dict[str, str]) -> None:
+    bad = {"PORT": str(free_port()), "LOG_LEVEL": "LOUD"}
+    done = subprocess.run(
+        ["make", "run"], cwd=checkout, env=environment | bad, check=False, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert 'make run: step "migrate" failed, see .local/log/run-migrate.log' in done.stderr.splitlines()
+    assert '"LOG_LEVEL" invalid' in (checkout / ".local/log/run-migrate.log").read_text()
+    assert processes(checkout) == []
+
+
+def test_make_manage_works_beside_make_run_only(checkout: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    command = ["make", "manage", "ARGS=migrate --check"]
+    alone = subprocess.run(command, cwd=checkout, env=environment, check=False, capture_output=True, text=True)
+    assert alone.returncode != 0
+    assert "make manage: needs a make run in another terminal" in alone.stderr
+    environment |= {"PORT": str(free_port()), "SECRET_KEY": "one of the user's own"}
+    with started(["make", "run"], environment, tmp_path / "log", checkout):
+        wait_until(lambda: "Ctrl-C ends it" in (tmp_path / "log").read_text(), 60)
+        del environment["SECRET_KEY"]
+        subprocess.run(command, cwd=checkout, env=environment, check=True)
 
 
 def test_make_run_names_the_step_that_failed(checkout: Path, environment: dict[str, str]) -> None:

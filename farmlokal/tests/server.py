@@ -7,10 +7,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from farmlokal.tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -70,16 +71,9 @@ def running(environment: Mapping[str, str], **overrides: str) -> Iterator[Server
                 [GUNICORN], env={**environment, "PORT": str(port), **overrides}, stdout=output, stderr=subprocess.STDOUT
             )
         try:
-            _wait_for(port, process, log)
+            wait_until(lambda: "ASGI server listening" in log.read_text() or process.poll() is not None)
+            assert process.poll() is None, log.read_text()
             yield Server(port, log)
         finally:
             process.terminate()
             process.wait(timeout=30)
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
-    while "ASGI server listening" not in log.read_text():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.05)

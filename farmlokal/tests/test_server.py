@@ -60,6 +60,13 @@ def test_a_malformed_request_id_is_replaced(server: Server, given: str) -> None:
     assert len(made) == 32
 
 
+def test_what_the_parser_refuses_never_reaches_us(server: Server) -> None:
+    for target in (b"/products?cursor=\xe0\xa4\x86", b"/prod\xffucts", b"/products?a b"):
+        answer = server.raw(b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert answer.status == 400
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_every_failure_is_a_problem_with_the_request_id(server: Server) -> None:
     failures = [
         (server.request("/nowhere"), 404, "not-found"),

@@ -23,6 +23,8 @@ BAD = [
     ("SECRET_KEY", ""),
     ("ALLOWED_HOSTS", None),
     ("ALLOWED_HOSTS", ""),
+    ("ALLOWED_HOSTS", ","),
+    ("SECRET_KEY_FALLBACKS", "old,"),
     ("DATABASE_URL", None),
     ("DATABASE_URL", ""),
     ("DATABASE_URL", "postgres://user:secret@db.example/farmlokal"),
@@ -32,6 +34,7 @@ BAD = [
     ("DATABASE_URL", "mysql://user:secret@db.example/farmlokal?ssl_mode=MAYBE"),
     ("REDIS_URL", None),
     ("REDIS_URL", "cache.example:6379"),
+    ("REDIS_URL", "redis://cache.example:port/0"),
     ("DEBUG", "perhaps"),
     ("TRUSTED_PROXY_HOPS", "-1"),
     ("TRUSTED_PROXY_HOPS", "one"),
@@ -67,16 +70,18 @@ def test_gunicorn_stops_the_same_way() -> None:
 
 
 def test_database_url_takes_tls_options() -> None:
-    url = "mysql://us%40er:p%2Fw@db.example:3307/farmlokal"
-    assert parse_mysql_url(url) == parse_mysql_url(url) | {
+    url = "mysql://us%40er:p%2Fw@ssl-db.example:3307/farmlokal"
+    expected = {
         "ENGINE": "django.db.backends.mysql",
         "USER": "us@er",
         "PASSWORD": "p/w",
-        "HOST": "db.example",
+        "HOST": "ssl-db.example",
         "PORT": 3307,
         "NAME": "farmlokal",
         "OPTIONS": {"ssl_mode": "DISABLED"},
     }
+    parsed = parse_mysql_url(url)
+    assert {name: parsed[name] for name in expected} == expected
     with_ca = {"ssl_mode": "VERIFY_IDENTITY", "ssl": {"ca": "/etc/ca.pem"}}
     assert parse_mysql_url(url + "?ssl-ca=/etc/ca.pem")["OPTIONS"] == with_ca
     assert parse_mysql_url(url + "?ssl_ca=/etc/ca.pem")["OPTIONS"] == with_ca

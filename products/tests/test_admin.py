@@ -1,4 +1,4 @@
-"""The catalogue in the admin: through Django for its statements, through a browser for what staff do."""
+"""The catalogue in the admin: what staff can do, and the statements that it takes."""
 
 from __future__ import annotations
 
@@ -78,8 +78,9 @@ def test_a_change_is_the_next_version_and_moves_what_follows(admin_client: Clien
 @pytest.mark.parametrize("price", ["0", "-1", "0.001", "123456789", "x"])
 def test_a_bad_price_is_refused(admin_client: Client, price: str) -> None:
     product = make_offer()
-    response = admin_client.post(f"{LIST}{product.pk}/change/", {"price": price})
-    assert "price" in response.context["adminform"].form.errors
+    form = {"name": "Mango", "commodity": product.commodity_id, "farm": product.farm_id, "grade": "A", "unit": "kg"}
+    response = admin_client.post(f"{LIST}{product.pk}/change/", {**form, "stock": 1, "price": price})
+    assert list(response.context["adminform"].form.errors) == ["price"]
     assert Product.objects.get().version == 1
 
 
@@ -91,6 +92,20 @@ def test_products_are_withdrawn_not_deleted(admin_client: Client) -> None:
     assert "1 product was withdrawn." in answer.content.decode()
     assert list(Product.objects.listed()) == [kept]
     assert Product.objects.get(pk=gone.pk).version == 2
+
+
+def test_all_matches_at_once_are_not_withdrawn(admin_client: Client) -> None:
+    first, *_ = make_offers({"name": f"{n}"} for n in range(120))
+    everything = {"action": "withdraw", "_selected_action": [first.pk], "select_across": "1"}
+    answer = admin_client.post(LIST, everything, follow=True)
+    assert "one page at a time" in answer.content.decode()
+    assert Product.objects.listed().count() == 120
+
+
+def test_a_product_is_saved_whole() -> None:
+    product = make_offer()
+    with pytest.raises(ValueError, match="saved whole"):
+        product.save(update_fields=["commodity"])
 
 
 def test_what_products_copy_is_fixed_once_made(admin_client: Client) -> None:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import termios
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +16,12 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import Count
 
+from farmlokal.tests.waiting import wait_until
 from products import bulkload, sample
 from products.models import Farm, Product
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.usefixtures("live_database")
 
@@ -87,6 +87,10 @@ def test_products_are_not_overwritten_unasked() -> None:
         seed(30, "--reset", "--append")
     seed(30, "--if-empty")
     assert Product.objects.count() == 20
+    Product.objects.all()._raw_delete(using="default")
+    with pytest.raises(CommandError, match="say --reset"):
+        seed(30)  # farms are a catalogue too
+    assert Farm.objects.count() == 1
     seed(30, "--reset")
     assert (Product.objects.count(), Farm.objects.count()) == (30, 1)
     seed(12, "--append")
@@ -111,6 +115,7 @@ def test_without_local_files_the_rows_go_by_insert() -> None:
     with closing(MySQLdb.connect(**connection.get_connection_params() | {"local_infile": 0})) as raw:
         bulkload.load(raw, "products_farm", sample.FARM_COLUMNS, farms, lambda _: None)
         bulkload.load(raw, "products_product", sample.PRODUCT_COLUMNS, rows, counts.append)
+        assert int(dict(bulkload.execute(raw, "SHOW SESSION STATUS LIKE 'Com_insert'"))["Com_insert"]) > 0
     by_insert = content()
     assert sum(counts) == 2_500
     with bulkload.bulk_connection() as raw:
@@ -121,9 +126,23 @@ def test_without_local_files_the_rows_go_by_insert() -> None:
 
 def test_a_row_that_does_not_fit_stops_the_load() -> None:
     farms = sample.farm_rows(1, 1)
-    bad = [(farms[0][0], "x" * 151, farms[0][2])]
-    with bulkload.bulk_connection() as raw, pytest.raises(bulkload.LoadError, match="products_farm took"):
-        bulkload.load(raw, "products_farm", sample.FARM_COLUMNS, bad, lambda _: None)
+    bad = [*farms, ("2", "x" * 151, farms[0][2])]
+    for local_infile in (1, 0):
+        with closing(MySQLdb.connect(**connection.get_connection_params() | {"local_infile": local_infile})) as raw:
+            with pytest.raises(bulkload.LoadError, match="products_farm: Data (too long|truncated)"):
+                bulkload.load(raw, "products_farm", sample.FARM_COLUMNS, bad, lambda _: None)
+            assert Farm.objects.count() == 0
+
+
+def test_a_table_that_others_refer_to_is_not_replaced_without_them() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE review (product_id BIGINT)")
+        cursor.execute("ALTER TABLE review ADD FOREIGN KEY (product_id) REFERENCES products_product (id)")
+        try:
+            with pytest.raises(CommandError, match="review refers to products_product"):
+                seed(10, "--reset")
+        finally:
+            cursor.execute("DROP TABLE review")
 
 
 def test_only_one_load_runs_at_a_time() -> None:
@@ -135,31 +154,50 @@ def leftovers() -> list[str]:
     return [table for table in connection.introspection.table_names() if "__" in table]
 
 
-def wait_for(condition: Any) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+KILL_WHEN = {
+    "loading": lambda: "products_product__new" in leftovers(),
+    "adding keys": lambda: is_running("ALTER TABLE `products_product__new` ADD"),
+}
 
 
-@pytest.mark.parametrize("flag", ["--reset", "--append"])
-def test_killed_half_way_it_leaves_a_sound_catalogue(database_environment: dict[str, str], flag: str) -> None:
+def is_running(statement: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW FULL PROCESSLIST")
+        return any(statement in str(row) for row in cursor.fetchall())
+
+
+@pytest.mark.parametrize("moment", KILL_WHEN)
+def test_killed_on_the_way_it_leaves_the_old_catalogue(database_environment: dict[str, str], moment: str) -> None:
     seed(1_000)
     before, expected_keys = content(), keys("products_product")
-    command = [sys.executable, "manage.py", "seed_products", "400000", flag]
-    process = subprocess.Popen(command, env=database_environment, stdout=subprocess.DEVNULL)
-    wait_for(lambda: "products_product__new" in leftovers() or Product.objects.count() > 1_000)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-
-    assert content()[:1_000] == before
-    assert flag == "--append" or len(content()) == 1_000
+    kill_when(KILL_WHEN[moment], database_environment, "--reset")
+    assert content() == before
     assert keys("products_product") == expected_keys
-    wait_for(_server_noticed)
+    wait_until(_server_noticed, 60)
     seed(2_000, "--reset")
     assert Product.objects.count() == 2_000
+    assert keys("products_product") == expected_keys
     assert leftovers() == []
+
+
+def test_killed_while_appending_it_leaves_whole_chunks(database_environment: dict[str, str]) -> None:
+    seed(1_000)
+    before = content()
+    kill_when(lambda: Product.objects.count() > 1_000, database_environment, "--append")
+    wait_until(_server_noticed, 60)
+    count = Product.objects.count()
+    assert count > 1_000
+    assert (count - 1_000) % bulkload.CHUNK_ROWS == 0
+    assert content()[:1_000] == before
+
+
+def kill_when(condition: Callable[[], object], environment: dict[str, str], flag: str) -> None:
+    """Starts a load of its own, and kills it as soon as the condition holds."""
+    command = [sys.executable, "manage.py", "seed_products", "300000", flag]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    wait_until(condition, 60)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
 
 
 def _server_noticed() -> bool:

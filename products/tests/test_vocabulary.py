@@ -33,16 +33,6 @@ def test_names_that_stand_under_two_parents_have_slugs_of_their_own() -> None:
 
 
 @pytest.mark.django_db
-def test_loading_again_adds_nothing_and_keeps_what_staff_changed() -> None:
-    from django.apps import apps  # noqa: PLC0415
-
-    Commodity.objects.filter(slug="mango").update(name="Aam")
-    agmarknet.load(apps)
-    assert Commodity.objects.count() == 604
-    assert Commodity.objects.get(slug="mango").name == "Aam"
-
-
-@pytest.mark.django_db
 def test_a_page_shows_a_new_name_at_once_and_reloads_names_only_then(
     client: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:

@@ -77,17 +77,14 @@ def equal_offers(live_database: None) -> int:
 
 
 @pytest.mark.parametrize("sort", ["-created_at", "price", "name"])
-def test_a_hundred_thousand_equal_values(client: Client, equal_offers: int, sort: str) -> None:
-    pages = walk(client, f"/products?sort={sort}&limit=100", at_most=equal_offers // 100)
-    seen = [pk for page in pages for pk in ids(page)]
+def test_there_and_back_through_a_hundred_thousand_equal_values(client: Client, equal_offers: int, sort: str) -> None:
+    """The way back of each sort is the way there of its opposite: three walks show all six."""
+    there = [(page["previous"], ids(page)) for page in walk(client, f"/products?sort={sort}&limit=100", at_most=1000)]
+    seen = [pk for _, page in there for pk in page]
     assert seen == sorted(seen, reverse=sort.startswith("-"))
     assert len(seen) == len(set(seen)) == equal_offers
-
-
-def test_back_through_equal_values(client: Client, equal_offers: int) -> None:
-    there = list(walk(client, "/products?limit=100", at_most=equal_offers // 100))
-    back = list(walk(client, there[-1]["previous"], "previous", at_most=equal_offers // 100))
-    assert [ids(page) for page in back] == [ids(page) for page in reversed(there[:-1])]
+    back = [ids(page) for page in walk(client, there[-1][0], "previous", at_most=1000)]
+    assert back == [page for _, page in reversed(there[:-1])]
 
 
 @pytest.mark.parametrize("sort", SORTS)

@@ -32,25 +32,27 @@ class Command(BaseCommand):
         parser.add_argument("rows", type=int, metavar="ROWS", help="how many products")
         parser.add_argument("--seed", type=int, default=1, metavar="N", help="another N, another catalogue")
         group = parser.add_mutually_exclusive_group()
-        group.add_argument("--reset", action="store_true", help="replace all products and farms that there are")
-        group.add_argument("--append", action="store_true", help="add to the products that there are")
-        group.add_argument("--if-empty", action="store_true", help="do nothing where there are products")
+        group.add_argument("--reset", action="store_true", help="replace all products and farms")
+        group.add_argument("--append", action="store_true", help="add to the products and farms that there are")
+        group.add_argument("--if-empty", action="store_true", help="do nothing where there are products or farms")
 
     def handle(self, *, rows: int, seed: int, reset: bool, append: bool, if_empty: bool, **_: Any) -> None:
         if rows < 0:
             raise CommandError("ROWS must be 0 or more.")
         start = time.monotonic()
-        has_products = Product.objects.exists()
-        if has_products and if_empty:
-            return
-        if has_products and not (reset or append):
-            raise CommandError("there are products already; say --reset to replace them or --append to add to them.")
         try:
             with bulk_connection() as raw:
+                is_empty = not (Product.objects.exists() or Farm.objects.exists())
+                if if_empty and not is_empty:
+                    return
                 if append:
                     self.append(raw, rows, seed)
-                else:
+                elif reset or is_empty:
                     self.replace(raw, rows, seed)
+                else:
+                    raise CommandError(
+                        "there is a catalogue already; say --reset to replace it or --append to add to it."
+                    )
         except (LoadError, MySQLdb.Error) as error:
             raise CommandError(f"the load failed: {error}") from error
         self.say(f"{rows:,} products in {time.monotonic() - start:.1f} s.")

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# run.sh NAME ARGUMENT...: what `make bench-NAME` does, bench/NAME.py with a MariaDB and a Redis of its own.
+FARMLOKAL_TARGET=bench-$1
+export FARMLOKAL_TARGET
+# shellcheck source=../steps.sh
+. "$(dirname "$0")/../steps.sh"
+
+unset DATABASE_URL REDIS_URL  # a benchmark replaces the catalogue: never one that somebody uses
+dev/install.sh requirements-dev.txt
+export SECRET_KEY=benchmark ALLOWED_HOSTS=testserver ACCESS_LOG=off DJANGO_SETTINGS_MODULE=farmlokal.settings PYTHONPATH=$PROJECT
+exec env --default-signal=INT dev/services.sh .local/bench "$PYTHON" "dev/bench/$1.py" "${@:2}"

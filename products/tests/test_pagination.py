@@ -1,0 +1,66 @@
+"""KeysetPagination serves any viewset by its attributes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db.models import Count
+from rest_framework.request import Request
+from rest_framework.test import APIRequestFactory
+
+from products.models import Farm, Product, State
+from products.pagination import KeysetPagination
+from products.tests.offers import make_farm, make_offers
+
+pytestmark = pytest.mark.django_db
+
+
+class FarmPagination(KeysetPagination):
+    sort_fields = ("name", "district")
+    default_sort = "name"
+    page_size = 2
+
+
+def walk(paginator: type[KeysetPagination], queryset: Any, query: str = "") -> list[Any]:
+    """All rows, page by page, as a viewset asks for them."""
+    rows, url = [], f"/anything{query}"
+    while url:
+        page = paginator()
+        rows += page.paginate_queryset(queryset, Request(APIRequestFactory().get(url)))
+        url = page.get_paginated_response([]).data["next"]
+    return rows
+
+
+def test_another_model_by_attributes() -> None:
+    farms = [make_farm(name) for name in ("Das Farm", "bora farm", "Bora Farm", "Achar Farm", "Das Farm")]
+    expected = [farms[n] for n in (3, 1, 2, 0, 4)]
+    assert walk(FarmPagination, Farm.objects.all()) == expected
+    assert walk(FarmPagination, Farm.objects.all(), "?sort=-name&limit=1") == expected[::-1]
+    assert walk(FarmPagination, Farm.objects.all(), "?sort=district") == farms
+
+
+def test_the_defaults_walk_by_primary_key() -> None:
+    states = list(State.objects.order_by("-pk"))
+    assert walk(KeysetPagination, State.objects.all()) == states
+    assert walk(KeysetPagination, State.objects.values("id"), "?sort=pk&limit=7") == [
+        {"id": s.pk} for s in states[::-1]
+    ]
+
+
+def test_a_sort_field_that_is_none_is_an_error_of_ours() -> None:
+    class Misspelt(KeysetPagination):
+        sort_fields = ("nmae",)
+        default_sort = "nmae"
+
+    with pytest.raises(Exception, match="nmae"):
+        walk(Misspelt, State.objects.all())
+
+
+def test_a_forced_index_stays_where_a_query_becomes_part_of_another() -> None:
+    products = make_offers([{"name": "a"}, {"name": "b"}])
+    forced = Product.objects.listed().force_index("product_price")
+    outer = Product.objects.filter(pk__in=forced.values("pk"))
+    assert str(outer.query).count("FORCE INDEX (`product_price`)") == 1
+    assert list(outer.order_by("pk")) == products
+    assert forced.aggregate(n=Count("pk")) == {"n": 2}
