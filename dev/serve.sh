@@ -43,8 +43,8 @@ Ctrl-C ends it and the servers that it started.
 TEXT
 }
 
-port_is_free || fail "port $PORT is taken: PORT=8001 make run"
 step migrate "$PYTHON" manage.py migrate --noinput
+port_is_free || fail "port $PORT is taken: PORT=8001 make run"
 "$PYTHON" manage.py seed_products $FIRST_PRODUCTS --if-empty 2> >(tee "$LOGS/run-seed.log" >&2) ||
     fail "step \"seed\" failed, see .local/log/run-seed.log"
 welcome &

@@ -2,14 +2,98 @@
 
 The threads live as long as the worker, and so do their database connections; Django's own ASGI
 handler would make a thread, and with it a connection, for every request.
+
+A thread is taken only for a request that is here whole, so that slow senders hold none, and for a
+limited time of waiting. Probes and refusals have threads of their own: they answer however busy or
+stuck the others are.
 """
 
 from __future__ import annotations
 
-from a2wsgi import WSGIMiddleware
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from a2wsgi import WSGIMiddleware
+from django.conf import settings
+
+from farmlokal.errors import MAX_REQUEST_LINE_BYTES, REFUSAL
 from farmlokal.wsgi import application as wsgi_application
 
-THREADS_PER_WORKER = 16
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
-application = WSGIMiddleware(wsgi_application, workers=THREADS_PER_WORKER)  # type: ignore[arg-type]
+    Scope = dict[str, Any]
+    Message = dict[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+
+T = TypeVar("T")
+
+THREADS_PER_WORKER = 16
+DOOR_THREADS_PER_WORKER = 4
+THREAD_WAIT_SECONDS = 5
+BODY_WAIT_SECONDS = 10
+PROBES = ("/livez", "/readyz")
+
+_requests = WSGIMiddleware(wsgi_application, workers=THREADS_PER_WORKER)  # type: ignore[arg-type]
+_door = WSGIMiddleware(wsgi_application, workers=DOOR_THREADS_PER_WORKER)  # type: ignore[arg-type]
+_free_threads = asyncio.Semaphore(THREADS_PER_WORKER)
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] != "http" or scope["path"] in PROBES:
+        await _door(scope, receive, send)  # type: ignore[arg-type]
+        return
+    try:
+        _check_request_line(scope)
+        body = await _read_body(receive)
+        await _wait_for(
+            _free_threads.acquire(), THREAD_WAIT_SECONDS, "database-unavailable", "All threads are waiting."
+        )
+    except _Refused as refused:
+        await _door({**scope, REFUSAL: refused.args}, _receiving(b""), send)  # type: ignore[arg-type]
+        return
+    try:
+        await _requests(scope, _receiving(body), send)  # type: ignore[arg-type]
+    finally:
+        _free_threads.release()
+
+
+class _Refused(Exception):
+    """Arguments: the code and the detail of the problem that farmlokal.errors answers with."""
+
+
+def _check_request_line(scope: Scope) -> None:
+    length = len(scope["method"]) + len(scope["raw_path"]) + len(scope["query_string"]) + len(" ? HTTP/1.1")
+    if length > MAX_REQUEST_LINE_BYTES:
+        raise _Refused("uri-too-long", f"The request line may have {MAX_REQUEST_LINE_BYTES} bytes.")
+
+
+async def _read_body(receive: Receive) -> bytes:
+    async def read() -> bytes:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+                limit = f"The body may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes."
+                raise _Refused("payload-too-large", limit)
+        return body
+
+    return await _wait_for(read(), BODY_WAIT_SECONDS, "bad-request", "The body did not arrive in time.")
+
+
+async def _wait_for(awaitable: Awaitable[T], seconds: float, code: str, detail: str) -> T:
+    try:
+        async with asyncio.timeout(seconds):
+            return await awaitable
+    except TimeoutError:
+        raise _Refused(code, detail) from None
+
+
+def _receiving(body: bytes) -> Receive:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive

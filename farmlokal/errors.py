@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponseBase
 
-MAX_URI_BYTES = 16 * 1024
+MAX_REQUEST_LINE_BYTES = 16 * 1024
+REFUSAL = "farmlokal.refusal"
 RETRY_AFTER_SECONDS = 5
 
 # MySQL and MariaDB, by number: no connection (or a broken, refused or full one), shutting down, out of
@@ -46,6 +47,7 @@ KINDS = {
     "permission-denied": Kind(403, "Not allowed"),
     "not-found": Kind(404, "Not found"),
     "method-not-allowed": Kind(405, "The method is not allowed here"),
+    "payload-too-large": Kind(413, "The body is too large"),
     "uri-too-long": Kind(414, "The URI is too long"),
     "unsupported-media-type": Kind(415, "The media type is not supported"),
     "internal-error": Kind(500, "Something went wrong on our side"),
@@ -95,7 +97,7 @@ def problem_response(
         "title": kind.title,
         "status": kind.status,
         "detail": detail,
-        "instance": escape_uri_path(request.path),
+        "instance": escape_uri_path(request.path[:1000]),
         "code": code,
         "request_id": structlog.contextvars.get_contextvars().get("request_id", ""),
     }
@@ -162,13 +164,12 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return _unexpected(request, sys.exception())
 
 
-class UriLengthMiddleware:
-    """414 for a request target beyond MAX_URI_BYTES, whatever the server in front lets through."""
+class RefusalMiddleware:
+    """Answers for asgi.py, which puts a problem's code and detail into the scope of what it refuses."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if len(request.get_full_path()) > MAX_URI_BYTES:
-            return problem_response(request, "uri-too-long", f"The URI may have {MAX_URI_BYTES} bytes.")
-        return self.get_response(request)
+        refusal = request.META.get("asgi.scope", {}).get(REFUSAL)
+        return problem_response(request, *refusal) if refusal else self.get_response(request)

@@ -48,7 +48,7 @@ def readyz(request: Request) -> Response:
 def _is_up(name: str, ask: Callable[[], Any]) -> bool:
     try:
         ask()
-    except (MySQLdb.Error, RedisError, OSError) as error:
+    except (MySQLdb.Error, RedisError, OSError, ValueError) as error:
         logger.warning("dependency_down", name=name, error=str(error))
         return False
     return True

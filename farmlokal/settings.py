@@ -9,29 +9,30 @@ from __future__ import annotations
 import re
 import sys
 from typing import Any
+from urllib.parse import parse_qsl
 
 import dj_database_url
 from environs import Env, EnvError, ValidationError, validate
+from redis import ConnectionPool
 from redis.backoff import NoBackoff
-from redis.connection import parse_url
 from redis.retry import Retry
 
 from farmlokal.logs import LOG_LEVELS, logging_config
 
+HOST = r"\*|\.?[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]"  # a name, .example.com for all below it, an address, or *
 SSL_OPTIONS = ["ssl_ca", "ssl_cert", "ssl_key", "ssl_mode"]
 SSL_MODES = ["DISABLED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"]  # PREFERRED would settle for plaintext
 
 env = Env()
 # Messages of the validators stand in one line behind the variable's name.
-positive = validate.Range(min=1, error="must be a whole number, 1 or more")
-filled = validate.Length(min=1, error="must not be empty")
+filled = validate.Regexp(r".*\S", error="must not be empty")
 
 
 @env.parser_for("names")
-def parse_names(value: str, at_least: int = 0) -> list[str]:
+def parse_names(value: str, pattern: str = ".+", at_least: int = 0) -> list[str]:
     """Comma-separated, none of them empty: an empty key, for one, would be everybody's."""
     names = [name.strip() for name in value.split(",")] if value else []
-    if not all(names) or len(names) < at_least:
+    if len(names) < at_least or not all(re.fullmatch(pattern, name) for name in names):
         raise ValidationError("must be names with commas between them")
     return names
 
@@ -46,14 +47,18 @@ def parse_mysql_url(value: str) -> dict[str, Any]:
     if not re.fullmatch(r"mysql://[^/?#]+/[^/?#]+(\?.*)?", value):
         raise ValidationError("must look like mysql://user:password@host:3306/name")
     try:
-        address, mark, options = value.partition("?")
-        options = re.sub(r"(^|&)ssl-", r"\1ssl_", options)
-        parsed: dict[str, Any] = dict(dj_database_url.parse(address + mark + options))
+        address, _, query = value.partition("?")
+        parsed: dict[str, Any] = dict(dj_database_url.parse(address))
+        options = [(name.replace("-", "_"), text) for name, text in parse_qsl(query, keep_blank_values=True)]
     except ValueError as error:
         raise ValidationError(str(error)) from error
-    given = parsed.get("OPTIONS", {})
+    if not (parsed["USER"] and parsed["HOST"]):
+        raise ValidationError("must look like mysql://user:password@host:3306/name")
+    given = dict(options)
     if unknown := sorted(given.keys() - set(SSL_OPTIONS)):
         raise ValidationError(f"has the unknown option {unknown[0]}; known: {', '.join(SSL_OPTIONS)}")
+    if len(given) < len(options) or not all(given.values()):
+        raise ValidationError("has an option that is empty or given twice")
     files = {name.removeprefix("ssl_"): path for name, path in given.items() if name != "ssl_mode"}
     mode = given.get("ssl_mode", "VERIFY_IDENTITY" if files else "DISABLED")
     if mode not in SSL_MODES:
@@ -65,8 +70,8 @@ def parse_mysql_url(value: str) -> dict[str, Any]:
 def parse_redis_url(value: str) -> str:
     """redis://user:password@host:6379/0, rediss:// for TLS, or unix:///path?db=0."""
     try:
-        parse_url(value)  # type: ignore[no-untyped-call]
-    except ValueError as error:
+        ConnectionPool.from_url(value).make_connection()  # which does not connect yet
+    except (TypeError, ValueError) as error:
         raise ValidationError("must look like redis://:password@host:6379/0 (rediss:// for TLS)") from error
     return value
 
@@ -75,7 +80,7 @@ try:
     DEBUG = env.bool("DEBUG", False)
     SECRET_KEY = env.str("SECRET_KEY", validate=filled)
     SECRET_KEY_FALLBACKS = env.names("SECRET_KEY_FALLBACKS", "")
-    ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", at_least=1)
+    ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", pattern=HOST, at_least=1)
     database = env.mysql_url("DATABASE_URL")
     REDIS_URL = env.redis_url("REDIS_URL")
     TRUSTED_PROXY_HOPS = env.int(
@@ -85,7 +90,9 @@ try:
     ACCESS_LOG = (
         env.str("ACCESS_LOG", "on", validate=validate.OneOf(["on", "off"], error="must be one of {choices}")) == "on"
     )
-    WEB_CONCURRENCY = env.int("WEB_CONCURRENCY", 2, validate=positive)
+    WEB_CONCURRENCY = env.int(
+        "WEB_CONCURRENCY", 2, validate=validate.Range(min=1, max=64, error="must be from 1 to 64")
+    )
     PORT = env.int("PORT", 8000, validate=validate.Range(min=1, max=65535, error="must be a port, 1 to 65535"))
 except EnvError as error:
     sys.exit(f"farmlokal: {error}")
@@ -108,9 +115,9 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "farmlokal.logs.RequestLogMiddleware",
+    "farmlokal.errors.RefusalMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "farmlokal.errors.UriLengthMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

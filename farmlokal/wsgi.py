@@ -9,7 +9,7 @@ from django.db import connections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "farmlokal.settings")
 
-ANSWER_TIMEOUT_SECONDS = 5
+ANSWER_TIMEOUT_SECONDS = 3
 
 application = get_wsgi_application()
 

@@ -2,7 +2,7 @@
 # run.sh NAME ARGUMENT...: what `make bench-NAME` does, bench/NAME.py with a MariaDB and a Redis of its own.
 FARMLOKAL_TARGET=bench-$1
 export FARMLOKAL_TARGET
-# shellcheck source=../steps.sh
+# shellcheck source=dev/steps.sh
 . "$(dirname "$0")/../steps.sh"
 
 unset DATABASE_URL REDIS_URL  # a benchmark replaces the catalogue: never one that somebody uses

@@ -129,7 +129,7 @@ def test_a_row_that_does_not_fit_stops_the_load() -> None:
     bad = [*farms, ("2", "x" * 151, farms[0][2])]
     for local_infile in (1, 0):
         with closing(MySQLdb.connect(**connection.get_connection_params() | {"local_infile": local_infile})) as raw:
-            with pytest.raises(bulkload.LoadError, match="products_farm: Data (too long|truncated)"):
+            with pytest.raises(bulkload.LoadError, match=r"products_farm: Data (too long|truncated)"):
                 bulkload.load(raw, "products_farm", sample.FARM_COLUMNS, bad, lambda _: None)
             assert Farm.objects.count() == 0
 
