@@ -41,6 +41,7 @@ _free_threads = asyncio.Semaphore(THREADS_PER_WORKER)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    scope = _in_origin_form(scope)
     if scope["type"] != "http" or scope["path"] in PROBES:
         await _door(scope, receive, send)  # type: ignore[arg-type]
         return
@@ -57,6 +58,15 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await _requests(scope, _receiving(body), send)  # type: ignore[arg-type]
     finally:
         _free_threads.release()
+
+
+def _in_origin_form(scope: Scope) -> Scope:
+    """GET http://host/path is GET /path for that host (RFC 9112, 3.2.2)."""
+    if scope["type"] != "http" or "://" not in scope["path"] or scope["path"].startswith("/"):
+        return scope
+    host, _, path = scope["path"].partition("://")[2].partition("/")
+    headers = [header for header in scope["headers"] if header[0] != b"host"]
+    return {**scope, "path": f"/{path}", "headers": [*headers, (b"host", host.encode("latin1"))]}
 
 
 class _Refused(Exception):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponseBase
 
+CONTENT_TYPE = "application/problem+json"
 MAX_REQUEST_LINE_BYTES = 16 * 1024
 REFUSAL = "farmlokal.refusal"
 RETRY_AFTER_SECONDS = 5
@@ -103,7 +104,7 @@ def problem_response(
     }
     if errors:
         document["errors"] = errors
-    response = HttpResponse(orjson.dumps(document), status=kind.status, content_type="application/problem+json")
+    response = HttpResponse(orjson.dumps(document), status=kind.status, content_type=CONTENT_TYPE)
     response["Content-Length"] = str(len(response.content))
     response["Cache-Control"] = "no-store"
     if kind.status == status.HTTP_503_SERVICE_UNAVAILABLE:
@@ -164,12 +165,19 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return _unexpected(request, sys.exception())
 
 
-class RefusalMiddleware:
-    """Answers for asgi.py, which puts a problem's code and detail into the scope of what it refuses."""
+class ProblemMiddleware:
+    """Answers for asgi.py, which puts a problem's code and detail into the scope of what it refuses, and gives a
+    document to the 405s that Django and WhiteNoise leave without one."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        refusal = request.META.get("asgi.scope", {}).get(REFUSAL)
-        return problem_response(request, *refusal) if refusal else self.get_response(request)
+        if refusal := request.META.get("asgi.scope", {}).get(REFUSAL):
+            return problem_response(request, *refusal)
+        response = self.get_response(request)
+        if response.status_code != status.HTTP_405_METHOD_NOT_ALLOWED or response.get("Content-Type") == CONTENT_TYPE:
+            return response
+        problem = problem_response(request, "method-not-allowed", f'Method "{request.method}" not allowed.')
+        problem["Allow"] = response["Allow"]
+        return problem

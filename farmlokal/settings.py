@@ -115,7 +115,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "farmlokal.logs.RequestLogMiddleware",
-    "farmlokal.errors.RefusalMiddleware",
+    "farmlokal.errors.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -82,6 +82,7 @@ def test_every_failure_is_a_problem_with_the_request_id(server: Server) -> None:
         (server.request("/nowhere"), 404, "not-found"),
         (server.request("/products", "POST"), 405, "method-not-allowed"),
         (server.request("/livez", "DELETE"), 405, "method-not-allowed"),
+        (server.request("/static/admin/css/base.css", "POST"), 405, "method-not-allowed"),
         (server.request("/products?limit=x"), 400, "invalid-parameter"),
         (server.request("/products?cursor=" + "a" * 10_240), 400, "cursor-invalid"),
         (server.request("/products?cursor=" + "a" * 16_384), 414, "uri-too-long"),
@@ -120,6 +121,14 @@ def test_a_body_beyond_the_limit_is_413(server: Server) -> None:
     answer = server.raw(head + b"x" * 3_000_000)
     assert answer.status == 413
     assert answer.json["code"] == "payload-too-large"
+
+
+def test_a_target_in_absolute_form_is_for_its_own_host(server: Server) -> None:
+    answer = server.request("http://localhost/products?limit=1", host="evil.example")
+    assert answer.status == 200
+    assert answer.json["next"].startswith("http://localhost/products?limit=1&cursor=")
+    assert server.request("http://evil.example/products").status == 400
+    assert server.request("*", "OPTIONS").status == 404
 
 
 def test_the_request_line_is_measured_as_it_was_sent(server: Server) -> None:
