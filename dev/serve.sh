@@ -45,8 +45,9 @@ TEXT
 
 step migrate "$PYTHON" manage.py migrate --noinput
 port_is_free || fail "port $PORT is taken: PORT=8001 make run"
-"$PYTHON" manage.py seed_products $FIRST_PRODUCTS --if-empty 2> >(tee "$LOGS/run-seed.log" >&2) ||
-    fail "step \"seed\" failed, see .local/log/run-seed.log"
+# Straight to the terminal, for its progress bar; if that fails, once more with its words in a log.
+seed=("$PYTHON" manage.py seed_products $FIRST_PRODUCTS --if-empty)
+"${seed[@]}" || step seed "${seed[@]}"
 welcome &
 status=0
 # It ends with this script even after a kill -9; tee outlives it by its last lines.

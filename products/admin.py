@@ -131,9 +131,10 @@ class ProductAdmin(KeptAdmin):
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Product | None:
         """Locked while a form is saved, so that no two writers make the same version of it."""
-        if request.method == "POST":
-            self.get_queryset(request).select_for_update().filter(pk=object_id).first()
-        return super().get_object(request, object_id, from_field)
+        product: Product | None = super().get_object(request, object_id, from_field)
+        if product and request.method == "POST":
+            product = Product.objects.select_for_update().get(pk=product.pk)
+        return product
 
     @admin.action(description="Withdraw selected products", permissions=["change"])
     def withdraw(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:

@@ -75,6 +75,13 @@ def test_a_change_is_the_next_version_and_moves_what_follows(admin_client: Clien
     assert changed.created_at == product.created_at
 
 
+@pytest.mark.parametrize("pk", ["abc", "0", "9" * 30])
+def test_a_product_that_is_not_there(admin_client: Client, pk: str) -> None:
+    for response in (admin_client.get(f"{LIST}{pk}/change/"), admin_client.post(f"{LIST}{pk}/change/")):
+        assert response.status_code == 302
+        assert response["Location"] == "/admin/"
+
+
 @pytest.mark.parametrize("price", ["0", "-1", "0.001", "123456789", "x"])
 def test_a_bad_price_is_refused(admin_client: Client, price: str) -> None:
     product = make_offer()
