@@ -8,16 +8,18 @@ run:  ## Serve a seeded catalogue on PORT (8000); DATABASE_URL and REDIS_URL rep
 	@exec dev/run.sh
 
 manage:  ## manage.py ARGS on the servers of a `make run` in another terminal
-	@test -f .local/run/env || { echo "make manage: needs a make run in another terminal" >&2; exit 1; }
+	@test -f .local/run/env && ! flock --nonblock .local/run/lock true || { echo "make manage: needs a make run in another terminal" >&2; exit 1; }
 	@. .local/run/env && exec .venv/bin/python manage.py $(ARGS)
 
 test:  ## The whole gate: format, lint, types, architecture, deployment checks, tests (ARGS for pytest)
 	@exec dev/test.sh $(ARGS)
 
 format:  ## Format the code, and mend what the linter can
+	@dev/install.sh requirements-dev.txt
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
 
 requirements:  ## Pin anew what pyproject.toml asks for
+	@dev/install.sh requirements-dev.txt
 	@.venv/bin/uv pip compile --quiet --universal --no-header --upgrade pyproject.toml -o requirements.txt
 	@.venv/bin/uv pip compile --quiet --universal --no-header --upgrade --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 

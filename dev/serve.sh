@@ -4,7 +4,8 @@
 . "$(dirname "$0")/steps.sh"
 
 FIRST_PRODUCTS=20000
-export PORT=${PORT:-8000} ALLOWED_HOSTS=${ALLOWED_HOSTS:-localhost,127.0.0.1,[::1]}
+BIND=${BIND:-127.0.0.1}
+export PORT=${PORT:-8000} ALLOWED_HOSTS=${ALLOWED_HOSTS:-localhost,127.0.0.1}
 if [ -z "${SECRET_KEY:-}" ]; then
     [ -s .local/run/secret_key ] || "$PYTHON" -c 'import secrets; print(secrets.token_urlsafe(60))' >.local/run/secret_key
     SECRET_KEY=$(cat .local/run/secret_key)
@@ -12,7 +13,7 @@ if [ -z "${SECRET_KEY:-}" ]; then
 fi
 printf 'export SECRET_KEY=%q ALLOWED_HOSTS=%q\n' "$SECRET_KEY" "$ALLOWED_HOSTS" >>.local/run/env
 
-port_is_free() { "$PYTHON" -c 'import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("0.0.0.0", int(sys.argv[1])))' "$PORT" 2>/dev/null; }
+port_is_free() { "$PYTHON" -c 'import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind((sys.argv[1], int(sys.argv[2])))' "$BIND" "$PORT" 2>/dev/null; }
 
 welcome() {
     local url=http://127.0.0.1:$PORT
@@ -46,10 +47,10 @@ TEXT
 step migrate "$PYTHON" manage.py migrate --noinput
 port_is_free || fail "port $PORT is taken: PORT=8001 make run"
 # Straight to the terminal, for its progress bar; if that fails, once more with its words in a log.
-seed=("$PYTHON" manage.py seed_products $FIRST_PRODUCTS --if-empty)
+seed=("$PYTHON" manage.py seed_products "$FIRST_PRODUCTS" --if-empty)
 "${seed[@]}" || step seed "${seed[@]}"
 welcome &
 status=0
 # It ends with this script even after a kill -9; tee outlives it by its last lines.
-setpriv --pdeathsig TERM .venv/bin/gunicorn > >(tee -i "$LOGS/run-gunicorn.log") 2>&1 || status=$?
+setpriv --pdeathsig TERM .venv/bin/gunicorn --bind "$BIND:$PORT" > >(tee -i "$LOGS/run-gunicorn.log") 2>&1 || status=$?
 case $status in 0 | 130 | 143) ;; *) fail "step \"gunicorn\" failed, see .local/log/run-gunicorn.log" ;; esac

@@ -18,7 +18,10 @@ COMMAND=
 
 # The servers inherit the lock: even after a kill -9 of this script nobody starts a second pair on their data.
 exec 9>"$DIRECTORY/lock"
-flock --wait "${LOCK_SECONDS:-20}" 9 || fail "is running already in this checkout (${DIRECTORY#"$PROJECT"/}); stop that one first"
+if ! flock --nonblock 9; then
+    say "waiting for an earlier one in this checkout to end"
+    flock --wait "${LOCK_SECONDS:-20}" 9 || fail "is running already in this checkout (${DIRECTORY#"$PROJECT"/}); stop that one first"
+fi
 
 free_port() { "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 password() {

@@ -24,7 +24,6 @@ SSL_OPTIONS = ["ssl_ca", "ssl_cert", "ssl_key", "ssl_mode"]
 SSL_MODES = ["DISABLED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"]  # PREFERRED would settle for plaintext
 
 env = Env()
-# Messages of the validators stand in one line behind the variable's name.
 filled = validate.Regexp(r".*\S", error="must not be empty")
 
 
@@ -95,7 +94,7 @@ try:
     )
     PORT = env.int("PORT", 8000, validate=validate.Range(min=1, max=65535, error="must be a port, 1 to 65535"))
 except EnvError as error:
-    sys.exit(f"farmlokal: {error}")
+    sys.exit(re.sub(r"\['(.*)'\]$", r"\1", f"farmlokal: {error}"))  # the validators' messages come as a list
 
 ROOT_URLCONF = "farmlokal.urls"
 WSGI_APPLICATION = "farmlokal.wsgi.application"

@@ -175,6 +175,14 @@ def test_make_run_serves_a_seeded_catalogue_and_ends_whole(
             wait_until(lambda: processes(checkout) == [])
 
 
+def test_make_run_ends_with_make(checkout: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+    environment["PORT"] = str(free_port())
+    with started(["make", "run"], environment, tmp_path / "log", checkout) as process:
+        wait_until(lambda: "Ctrl-C ends it" in (tmp_path / "log").read_text(), 60)
+        process.kill()
+        wait_until(lambda: processes(checkout) == [])
+
+
 def test_make_run_says_that_its_port_is_taken(checkout: Path, environment: dict[str, str], tmp_path: Path) -> None:
     import socket  # noqa: PLC0415
 

@@ -67,6 +67,7 @@ def test_a_bad_variable_is_named_in_one_line(name: str, value: str | None) -> No
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert f'"{name}"' in line
+    assert "[" not in line
     assert "secret" not in line
 
 
