@@ -6,6 +6,4 @@ export FARMLOKAL_TARGET
 . "$(dirname "$0")/steps.sh"
 
 dev/install.sh requirements.txt
-# It ends with make, even after a kill -9. And started in the background of a script, a shell is given an ignored
-# SIGINT, which it could not trap.
-exec setpriv --pdeathsig TERM env --default-signal=INT dev/services.sh .local/run dev/serve.sh
+with_services .local/run dev/serve.sh

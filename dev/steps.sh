@@ -12,6 +12,10 @@ mkdir -p "$LOGS"
 say() { printf '%s\n' "make $TARGET: $*" >&2; }
 fail() { say "$*"; exit 1; }
 
+# with_services DIRECTORY COMMAND...: the last thing that a make target does. It ends with make, even after a kill -9.
+# And started in the background of a script, a shell is given an ignored SIGINT, which it could not trap.
+with_services() { exec setpriv --pdeathsig TERM env --default-signal=INT dev/services.sh "$@"; }
+
 # step NAME COMMAND...: runs it with its output in a log; a failure is one line that names both.
 step() {
     local name=$1 log="$LOGS/$TARGET-${1// /-}.log"

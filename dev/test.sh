@@ -6,4 +6,4 @@ export FARMLOKAL_TARGET
 . "$(dirname "$0")/steps.sh"
 
 dev/install.sh requirements-dev.txt
-exec setpriv --pdeathsig TERM env --default-signal=INT dev/services.sh .local/test dev/gate.sh "$@"
+with_services .local/test dev/gate.sh "$@"

@@ -174,16 +174,16 @@ def _offers() -> tuple[list[Offer], list[float]]:
     weights: list[float] = []
     for place, entry in enumerate(entries, start=1):
         commodity_id, category_id = keys[slugs[entry["group"], entry["name"]]]
-        base, unit = PRICES[entry["group"]]
+        base, usual_unit = PRICES[entry["group"]]
+        unit = UNITS.get(entry["name"], usual_unit)
+        label = Product.Unit(unit).label
         spread = random.Random(entry["name"]).uniform(0.6, 1.6)
         plain = _plain(entry["name"])
         varieties = _varieties(entry["varieties"], plain)
         for variety, is_organic in varieties:
+            title = variety if plain.lower() in variety.lower() else f"{variety} {plain}".strip()
             for grade, factor, share in GRADES:
-                title = variety if plain.lower() in variety.lower() else f"{variety} {plain}".strip()
                 name = f"{'Organic ' if is_organic else ''}{title}, Grade {grade}"
-                unit_of_offer = UNITS.get(entry["name"], unit)
-                label = Product.Unit(unit_of_offer).label
                 offers.append(
                     Offer(
                         name=name,
@@ -194,7 +194,7 @@ def _offers() -> tuple[list[Offer], list[float]]:
                         variety=variety,
                         grade=grade,
                         price=base * spread * factor,
-                        unit=unit_of_offer,
+                        unit=unit,
                         is_organic=is_organic,
                     )
                 )

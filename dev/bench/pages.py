@@ -51,7 +51,7 @@ def main(rows: int) -> None:
     for sort in ("-created_at", "created_at", "-price", "price", "-name", "name"):
         field, operator = sort.removeprefix("-"), "lt" if sort.startswith("-") else "gt"
         ordered = Product.objects.listed().order_by(sort, sort.replace(field, "pk"))
-        for page, depth in {"first": 0, "middle": rows // 2, "last": rows - 26}.items():
+        for page, depth in {"first": 0, "middle": rows // 2, "last": rows - LIMIT}.items():
             queryset = ordered
             if depth:
                 value, pk = ordered.force_index(f"product_{field}").values_list(field, "pk")[depth]

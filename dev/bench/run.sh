@@ -8,4 +8,4 @@ export FARMLOKAL_TARGET
 unset DATABASE_URL REDIS_URL  # a benchmark replaces the catalogue: never one that somebody uses
 dev/install.sh requirements-dev.txt
 export SECRET_KEY=benchmark ALLOWED_HOSTS=testserver ACCESS_LOG=off DJANGO_SETTINGS_MODULE=farmlokal.settings PYTHONPATH=$PROJECT
-exec setpriv --pdeathsig TERM env --default-signal=INT dev/services.sh .local/bench "$PYTHON" "dev/bench/$1.py" "${@:2}"
+with_services .local/bench "$PYTHON" "dev/bench/$1.py" "${@:2}"

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -184,8 +185,6 @@ def test_make_run_ends_with_make(checkout: Path, tmp_path: Path, environment: di
 
 
 def test_make_run_says_that_its_port_is_taken(checkout: Path, environment: dict[str, str], tmp_path: Path) -> None:
-    import socket  # noqa: PLC0415
-
     with socket.create_server(("127.0.0.1", 0)) as listener:
         environment["PORT"] = str(listener.getsockname()[1])
         done = subprocess.run(
