@@ -49,8 +49,8 @@ def live_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> 
 def _truncate() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET foreign_key_checks = 0")
-        cursor.execute("TRUNCATE products_product")
-        cursor.execute("TRUNCATE products_farm")
+        for table in ("posting", "product", "farm"):
+            cursor.execute(f"TRUNCATE products_{table}")
         cursor.execute("SET foreign_key_checks = 1")
 
 

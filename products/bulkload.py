@@ -37,20 +37,33 @@ class LoadError(Exception):
 
 
 @contextmanager
-def bulk_connection() -> Iterator[Connection]:
-    """A connection that may read local files, which the application's own may not. One at a time: LoadError."""
+def connect() -> Iterator[Connection]:
+    """A connection that may read local files, which the application's own may not."""
     with closing(MySQLdb.connect(**connection.get_connection_params() | {"local_infile": 1})) as raw:
         raw.autocommit(True)
-        execute(raw, f"SET lock_wait_timeout = {LOCK_WAIT_SECONDS}")
+        execute(raw, f"SET lock_wait_timeout = {LOCK_WAIT_SECONDS}, unique_checks = 0, foreign_key_checks = 0")
+        yield raw
+
+
+@contextmanager
+def bulk_connection() -> Iterator[Connection]:
+    """The connection of the one load that may run at a time; LoadError where there is one already."""
+    with connect() as raw:
         if execute(raw, f"SELECT GET_LOCK({LOCK_NAME}, 0)") != ((1,),):
             raise LoadError("another load is running.")
         yield raw
 
 
 def load(
-    raw: Connection, table: str, columns: Sequence[str], rows: Iterable[Row], progress: Callable[[int], object]
+    raw: Connection,
+    table: str,
+    columns: Sequence[str],
+    rows: Iterable[Row],
+    progress: Callable[[int], object],
+    also: Callable[[int], object] = lambda _: None,
 ) -> None:
-    """Adds the rows in chunks, each whole or not at all; progress is told each chunk's number of rows.
+    """Adds the rows in chunks, each whole or not at all; progress is told each chunk's number of rows, and so is
+    also, in the chunk's own transaction.
 
     Raises LoadError for rows that the table does not take as they are.
     """
@@ -65,12 +78,16 @@ def load(
             number += 1
             upcoming = writer.submit(_write_chunk, rows, Path(folder, str(number)))
             try:
-                put(raw, table, columns, chunk)
+                with _transaction(raw):
+                    put(raw, table, columns, chunk)
+                    also(count)
             except MySQLdb.Error as error:
                 if put is _insert_file or error.args[0] not in LOCAL_FILES_REFUSED:
                     raise
                 put = _insert_file
-                put(raw, table, columns, chunk)
+                with _transaction(raw):
+                    put(raw, table, columns, chunk)
+                    also(count)
             chunk.unlink()
             progress(count)
 
@@ -88,22 +105,20 @@ def _load_file(raw: Connection, table: str, columns: Sequence[str], path: Path) 
     sql = (
         f"LOAD DATA LOCAL INFILE %s INTO TABLE `{table}` CHARACTER SET utf8mb4 FIELDS ESCAPED BY '' ({_list(columns)})"
     )
-    with _transaction(raw):
-        raw.cursor().execute(sql, (str(path),))
-        # LOCAL turns errors into warnings, and changes or skips the rows.
-        if raw.warning_count():
-            raise LoadError(f"{table}: {execute(raw, 'SHOW WARNINGS LIMIT 1')[0][2]}")
+    raw.cursor().execute(sql, (str(path),))
+    # LOCAL turns errors into warnings, and changes or skips the rows.
+    if raw.warning_count():
+        raise LoadError(f"{table}: {execute(raw, 'SHOW WARNINGS LIMIT 1')[0][2]}")
 
 
 def _insert_file(raw: Connection, table: str, columns: Sequence[str], path: Path) -> None:
     marks = ", ".join(["%s"] * len(columns))
     with path.open(encoding="utf-8", newline="") as file:
         rows = [line.removesuffix("\n").split("\t") for line in file]
-    with _transaction(raw):
-        try:
-            raw.cursor().executemany(f"INSERT INTO `{table}` ({_list(columns)}) VALUES ({marks})", rows)
-        except (MySQLdb.DataError, MySQLdb.IntegrityError) as error:
-            raise LoadError(f"{table}: {error.args[1]}") from error
+    try:
+        raw.cursor().executemany(f"INSERT INTO `{table}` ({_list(columns)}) VALUES ({marks})", rows)
+    except (MySQLdb.DataError, MySQLdb.IntegrityError) as error:
+        raise LoadError(f"{table}: {error.args[1]}") from error
 
 
 @contextmanager
@@ -132,7 +147,6 @@ class Replacement:
     def __enter__(self) -> Replacement:
         """Makes the new tables, empty and with no key but the primary one."""
         self._refuse_foreign_references()
-        execute(self.raw, "SET unique_checks = 0, foreign_key_checks = 0")
         self._drop_leftovers()
         for table in self.tables:
             new = self.new(table)
@@ -147,11 +161,11 @@ class Replacement:
     def __exit__(self, *_: object) -> None:
         self._drop_leftovers()
 
-    def add_keys(self, table: str) -> None:
+    def add_keys(self, table: str, raw: Connection) -> None:
         """All of them in one pass over the rows, and then the statistics that the optimizer goes by."""
         new = self.new(table)
-        execute(self.raw, f"ALTER TABLE `{new}` {', '.join(f'ADD {key}' for key in self.keys[table])}")
-        execute(self.raw, f"ANALYZE TABLE `{new}`")
+        execute(raw, f"ALTER TABLE `{new}` {', '.join(f'ADD {key}' for key in self.keys[table])}")
+        execute(raw, f"ANALYZE TABLE `{new}`")
 
     def swap(self) -> None:
         renames = [f"`{t}` TO `{t}__old`, `{self.new(t)}` TO `{t}`" for t in self.tables]

@@ -11,12 +11,17 @@ from django.db import models, transaction
 from django.utils import timezone
 from django.utils.text import slugify
 
-from products.managers import ProductQuerySet
+from products.managers import PostingQuerySet, ProductQuerySet
+from products.words import MAX_WORD_LENGTH, joined, words_of
 
 # Names sort alike on every server and every version of it; slugs are compared byte for byte.
 NAME_COLLATION = "utf8mb4_unicode_ci"
-SLUG_COLLATION = "utf8mb4_bin"
+SLUG_COLLATION = WORD_COLLATION = "utf8mb4_bin"
 MAX_STOCK = 2**31 - 1
+
+# Each sort has an index of its own for the whole catalogue and behind each of these filters.
+SORT_FIELDS = ("created_at", "price", "name")
+INDEXED_FILTERS = ("category", "commodity", "state", "district", "farm")
 
 
 def new_version() -> int:
@@ -95,6 +100,14 @@ class Farm(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def save(self, **kwargs: Any) -> None:
+        """Its products are found by its new name at once."""
+        with transaction.atomic():
+            before = type(self).objects.filter(pk=self.pk).first()
+            super().save(**kwargs)
+            if before and before.name != self.name:
+                Product.objects.filter(farm=self).reindex()
+
 
 class Product(models.Model):
     """One offer of one farm.
@@ -139,6 +152,7 @@ class Product(models.Model):
         "listed", default=True, help_text="A withdrawn product keeps its row, but no page shows it."
     )
     version = models.PositiveIntegerField(default=1, editable=False)
+    words = models.TextField(default="", editable=False, db_collation=WORD_COLLATION)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -147,29 +161,84 @@ class Product(models.Model):
     class Meta:
         # is_active leads, so that no number of withdrawn products slows a page; the id behind each
         # sort column breaks ties. All ascending: an index serves both directions.
-        indexes = (
-            models.Index(fields=["is_active", "created_at", "id"], name="product_created_at"),
-            models.Index(fields=["is_active", "price", "id"], name="product_price"),
-            models.Index(fields=["is_active", "name", "id"], name="product_name"),
-            models.Index(fields=["farm", "is_active", "created_at", "id"], name="product_farm_created_at"),
-            models.Index(fields=["commodity", "is_active", "created_at", "id"], name="product_commodity_created_at"),
+        indexes = tuple(
+            models.Index(fields=[*filters, "is_active", sort, "id"], name="_".join(["product", *filters, sort]))
+            for filters in ((), *((name,) for name in INDEXED_FILTERS))
+            for sort in SORT_FIELDS
         )
 
     def __str__(self) -> str:
         return self.name
 
     def save(self, **kwargs: Any) -> None:
-        """Writes the whole row, what follows from other columns included, as the next version of it.
+        """Writes the whole row, what follows from other columns and its postings included, as its next version.
 
         Who changes a row that others may change too locks it first.
         """
         if kwargs.get("update_fields") is not None:
             raise ValueError("A product is saved whole: what follows from the fields would be left behind.")
+        self.derive()
+        with transaction.atomic():
+            before = None
+            if not self._state.adding:
+                before = type(self).objects.select_for_update().filter(pk=self.pk).first()
+                self.version += 1
+                self.updated_at = timezone.now()
+            super().save(**kwargs)
+            Posting.objects.move(before, self)
+
+    def derive(self) -> None:
+        """Sets what follows from name, variety, commodity and farm."""
+        district = self.farm.district
         self.slug = slugify(self.name, allow_unicode=True)[:200]
         self.category_id = self.commodity.category_id
-        self.district_id = self.farm.district_id
-        self.state_id = self.farm.district.state_id
-        if not self._state.adding:
-            self.version += 1
-            self.updated_at = timezone.now()
-        super().save(**kwargs)
+        self.district_id = district.pk
+        self.state_id = district.state_id
+        texts = [self.name, self.variety, self.commodity.name, self.farm.name, district.name, district.state.name]
+        self.words = joined(words_of(" ".join(texts)))
+
+
+class Posting(models.Model):
+    """One word of one listed product: the inverted index that a search reads.
+
+    The words of a prefix lie side by side. created_at, price and name are copies of the product's, so that
+    the products of a word can be read in each order.
+    """
+
+    pk = models.CompositePrimaryKey("term", "created_at", "product_id")
+    term = models.CharField(max_length=MAX_WORD_LENGTH, db_collation=WORD_COLLATION)
+    created_at = models.DateTimeField()
+    product_id = models.BigIntegerField()
+    price = models.DecimalField(max_digits=10, decimal_places=2)
+    name = models.CharField(max_length=200, db_collation=NAME_COLLATION)
+
+    objects = PostingQuerySet.as_manager()
+
+    class Meta:
+        # (term, created_at, product_id) is the primary key.
+        indexes = (
+            models.Index(fields=["term", "price", "product_id"], name="posting_price"),
+            models.Index(fields=["term", "name", "product_id"], name="posting_name"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.term} in product {self.product_id}"
+
+
+class IdempotencyKey(models.Model):
+    """The answer to the POST that carried this key, kept in the same transaction as what it made."""
+
+    caller = models.CharField(max_length=100, db_collation=SLUG_COLLATION)
+    key = models.CharField(max_length=255, db_collation=SLUG_COLLATION)
+    fingerprint = models.CharField(max_length=64)
+    status = models.PositiveSmallIntegerField(default=0)
+    location = models.TextField(default="")
+    etag = models.CharField(max_length=100, default="")
+    body = models.BinaryField(default=b"")
+    created_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["caller", "key"], name="idempotency_key"),)
+
+    def __str__(self) -> str:
+        return self.key

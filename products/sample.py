@@ -16,6 +16,7 @@ from django.utils.text import slugify
 
 from products import agmarknet
 from products.models import Commodity, District, Product
+from products.words import joined, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +27,7 @@ FARM_COLUMNS = ("id", "name", "district_id")
 PRODUCT_COLUMNS = (
     *("id", "name", "slug", "description", "commodity_id", "category_id", "variety", "grade"),
     *("farm_id", "district_id", "state_id", "price", "unit", "stock", "organic", "is_active"),
-    *("version", "created_at", "updated_at"),
+    *("version", "words", "created_at", "updated_at"),
 )
 PRODUCTS_PER_FARM = 200
 BATCH_ROWS = 10_000
@@ -90,6 +91,7 @@ class Offer(NamedTuple):
     price: float
     unit: str
     is_organic: bool
+    words: frozenset[str]
 
 
 class Place(NamedTuple):
@@ -99,6 +101,7 @@ class Place(NamedTuple):
     district_id: str
     state_id: str
     tail: str
+    words: frozenset[str]
 
 
 def farm_rows(seed: int, count: int, first_id: int = 1) -> list[Row]:
@@ -155,6 +158,7 @@ def product_rows(seed: int, count: int, farms: Sequence[Row], first_id: int = 1)
                 "1" if offer.is_organic or uniform() < ORGANIC_SHARE else "0",
                 "1",
                 "1",
+                joined(offer.words | place.words),
                 moment,
                 moment,
             )
@@ -196,6 +200,7 @@ def _offers() -> tuple[list[Offer], list[float]]:
                         price=base * spread * factor,
                         unit=unit,
                         is_organic=is_organic,
+                        words=frozenset(words_of(f"{name} {variety} {entry['name']}")),
                     )
                 )
                 weights.append(share / place / len(varieties))
@@ -225,6 +230,12 @@ def _places(farms: Sequence[Row]) -> list[Place]:
         for pk, name, state_id, state in District.objects.values_list("pk", "name", "state_id", "state__name")
     }
     return [
-        Place(farm_id, district_id, districts[district_id][1], f"{name}, {districts[district_id][2]}.")
+        Place(
+            farm_id,
+            district_id,
+            districts[district_id][1],
+            f"{name}, {districts[district_id][2]}.",
+            frozenset(words_of(" ".join([name, districts[district_id][0], districts[district_id][2]]))),
+        )
         for farm_id, name, district_id in farms
     ]

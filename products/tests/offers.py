@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
-from products.models import Commodity, District, Farm, Product
+from products.models import Commodity, District, Farm, Posting, Product
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,20 +32,27 @@ def make_offer(**fields: Any) -> Product:
 
 
 def make_offers(rows: Iterable[dict[str, Any]]) -> list[Product]:
-    """Many saved products of one farm, in one statement a thousand; primary keys are read back."""
-    farm = make_farm()
-    commodity = Commodity.objects.get(slug="mango")
+    """Many saved products, of one farm unless a row says otherwise, in one statement a thousand."""
     common = {
-        "commodity": commodity,
-        "category_id": commodity.category_id,
-        "farm": farm,
-        "district_id": farm.district_id,
-        "state_id": farm.district.state_id,
+        "commodity": Commodity.objects.get(slug="mango"),
+        "farm": make_farm(),
         "grade": "A",
         "name": "Mango",
-        "slug": "mango",
         "price": Decimal("50.00"),
         "created_at": timezone.now(),
     }
-    Product.objects.bulk_create([Product(**common | row) for row in rows], batch_size=1000)
-    return list(Product.objects.filter(farm=farm).order_by("pk"))
+    last = Product.objects.order_by("pk").values_list("pk", flat=True).last() or 0
+    products = [Product(**common | row) for row in rows]
+    for product in products:
+        product.derive()
+    Product.objects.bulk_create(products, batch_size=1000)
+    made = list(Product.objects.filter(pk__gt=last).order_by("pk"))
+    post(made)
+    return made
+
+
+def post(products: Iterable[Product]) -> None:
+    """Into the search index, for products that were not saved one by one."""
+    listed = (product for product in products if product.is_active)
+    postings = [entry for product in listed for entry in Posting.objects.made_from(product, product.words.split())]
+    Posting.objects.bulk_create(postings, batch_size=5000)

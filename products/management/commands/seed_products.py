@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import MySQLdb
@@ -10,16 +11,19 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from products import sample
-from products.bulkload import LoadError, Replacement, bulk_connection, load
-from products.models import Farm, Product
+from products.bulkload import LoadError, Replacement, bulk_connection, connect, execute, load
+from products.managers import POST
+from products.models import Farm, Posting, Product
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
+    from collections.abc import Callable
 
     from MySQLdb.connections import Connection
 
 FARMS = Farm._meta.db_table
 PRODUCTS = Product._meta.db_table
+POSTINGS = Posting._meta.db_table
 
 
 class Command(BaseCommand):
@@ -58,11 +62,20 @@ class Command(BaseCommand):
         self.say(f"{rows:,} products in {time.monotonic() - start:.1f} s.")
 
     def replace(self, raw: Connection, rows: int, seed: int) -> None:
-        with Replacement(raw, [FARMS, PRODUCTS]) as replacement:
-            self.fill(raw, rows, seed, farms_into=replacement.new(FARMS), products_into=replacement.new(PRODUCTS))
-            self.say("Adding the keys ...")
-            replacement.add_keys(FARMS)
-            replacement.add_keys(PRODUCTS)
+        with Replacement(raw, [FARMS, PRODUCTS, POSTINGS]) as replacement:
+            products = replacement.new(PRODUCTS)
+            self.fill(raw, rows, seed, farms_into=replacement.new(FARMS), products_into=products)
+            self.say("Adding the keys, and each word's list of products ...")
+            with connect() as other, ThreadPoolExecutor(1) as aside:
+
+                def post() -> None:
+                    execute(other, POST.format(postings=replacement.new(POSTINGS), products=products, where="TRUE"))
+                    replacement.add_keys(POSTINGS, other)
+
+                posting = aside.submit(post)
+                replacement.add_keys(FARMS, raw)
+                replacement.add_keys(PRODUCTS, raw)
+                posting.result()
             replacement.swap()
 
     def append(self, raw: Connection, rows: int, seed: int) -> None:
@@ -70,7 +83,14 @@ class Command(BaseCommand):
             model: model._default_manager.order_by("pk").values_list("pk", flat=True).last() or 0
             for model in (Farm, Product)
         }
-        self.fill(raw, rows, seed, farms_after=after[Farm], products_after=after[Product])
+        first = after[Product] + 1
+
+        def post(count: int) -> None:
+            nonlocal first
+            execute(raw, POST.format(postings=POSTINGS, products=PRODUCTS, where=f"p.id >= {first}"))
+            first += count
+
+        self.fill(raw, rows, seed, farms_after=after[Farm], products_after=after[Product], also=post)
 
     def fill(
         self,
@@ -82,12 +102,13 @@ class Command(BaseCommand):
         products_into: str = PRODUCTS,
         farms_after: int = 0,
         products_after: int = 0,
+        also: Callable[[int], object] = lambda _: None,
     ) -> None:
         farms = sample.farm_rows(seed, -(-rows // sample.PRODUCTS_PER_FARM), farms_after + 1)
         products = sample.product_rows(seed, rows, farms, products_after + 1)
         load(raw, farms_into, sample.FARM_COLUMNS, farms, lambda _: None)
         with tqdm(total=rows, unit=" products", unit_scale=True, disable=None, dynamic_ncols=True) as bar:
-            load(raw, products_into, sample.PRODUCT_COLUMNS, products, bar.update)
+            load(raw, products_into, sample.PRODUCT_COLUMNS, products, bar.update, also)
 
     def say(self, text: str) -> None:
         self.stdout.write(text)
