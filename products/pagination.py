@@ -40,12 +40,23 @@ class Sort(NamedTuple):
         return Sort(self.field, not self.is_descending)
 
 
+class Place(NamedTuple):
+    """A place in an order: that of a row, or one that a row could have."""
+
+    value: Any
+    pk: int
+
+
+class Found(NamedTuple):
+    rows: list[Any]
+    stopped_at: Place | None = None  # where looking was given up; what lies behind it is not known
+
+
 class KeysetPagination(BasePagination):
     """Configured by attributes; for models with an integer primary key and sort fields that are never null.
     Rows may be instances or dictionaries of .values() that hold the sort fields and the primary key.
 
-    Answers {"next": url | null, "previous": url | null, "results": […]} and a Link header. Every
-    other query parameter of the request is taken for a filter: links keep it, cursors are bound to it.
+    Answers {"next": url | null, "previous": url | null, "results": […]} and a Link header.
     """
 
     page_size = 25
@@ -60,6 +71,7 @@ class KeysetPagination(BasePagination):
     model: type[Model]
     limit: int
     sort: Sort
+    filters: list[tuple[str, str]]
     next: Cursor | None
     previous: Cursor | None
 
@@ -67,10 +79,24 @@ class KeysetPagination(BasePagination):
     def parameters(cls) -> list[str]:
         return [cls.limit_param, cls.cursor_param, cls.sort_param]
 
-    def order(self, queryset: QuerySet[Any], sort: Sort) -> QuerySet[Any]:
-        """The queryset in the order (sort field, primary key); a hook for those who know which index serves it."""
-        sign = "-" if sort.is_descending else ""
-        return queryset.order_by(f"{sign}{sort.field}", f"{sign}pk")
+    # Three hooks:
+
+    def find(self, queryset: QuerySet[Any], sort: Sort, behind: Place | None, count: int) -> Found:
+        """The first `count` rows of the queryset in this order, behind this place."""
+        sign, operator = ("-", "lt") if sort.is_descending else ("", "gt")
+        if behind:
+            equal = Q(**{sort.field: behind.value, f"pk__{operator}": behind.pk})
+            queryset = queryset.filter(Q(**{f"{sort.field}__{operator}": behind.value}) | equal)
+        return Found(list(queryset.order_by(f"{sign}{sort.field}", f"{sign}pk")[:count]))
+
+    def asked(self, queryset: QuerySet[Any]) -> list[tuple[str, str]]:
+        """The filters of the request, one spelling for equal ones: links keep them, cursors are bound to them."""
+        parameters = self.request.query_params.lists()
+        return sorted((name, value) for name, values in parameters for value in values if name not in self.parameters())
+
+    def unbound(self) -> list[tuple[str, str]]:
+        """What links keep besides, though cursors do not depend on it."""
+        return []
 
     def paginate_queryset(  # type: ignore[override]  # not for plain sequences
         self, queryset: QuerySet[Any], request: Request, view: APIView | None = None
@@ -79,18 +105,15 @@ class KeysetPagination(BasePagination):
         self.model = queryset.model
         self.limit = self._read_limit()
         self.sort = self._read_sort()
+        self.filters = self.asked(queryset)
         cursor = self._read_cursor()
         backward = cursor is not None and cursor.backward
-        direction = self.sort.reversed() if backward else self.sort
-        if cursor:
-            queryset = queryset.filter(self._behind(cursor, direction))
-        rows = list(self.order(queryset, direction)[: self.limit + 1])
-        has_more = len(rows) > self.limit
-        rows = rows[: self.limit]
-        if backward:
-            rows.reverse()
-        self._link(rows, cursor, has_more=has_more)
-        return rows
+        behind = Place(self._value(cursor), cursor.pk) if cursor else None
+        found = self.find(queryset, self.sort.reversed() if backward else self.sort, behind, self.limit + 1)
+        rows = found.rows[: self.limit]
+        ahead, back = self._ahead(found, backward=backward), self._turned(cursor) if cursor else None
+        self.next, self.previous = (back, ahead) if backward else (ahead, back)
+        return rows[::-1] if backward else rows
 
     def get_paginated_response(self, data: Any) -> Response:
         links = {"next": self._url(self.next), "previous": self._url(self.previous)}
@@ -127,12 +150,8 @@ class KeysetPagination(BasePagination):
             ) from error
         return cursor
 
-    def _filters(self) -> list[tuple[str, str]]:
-        parameters = self.request.query_params.lists()
-        return sorted((name, value) for name, values in parameters for value in values if name not in self.parameters())
-
     def _bound_to(self) -> list[str]:
-        return [self.model._meta.label_lower, str(self.sort), urlencode(self._filters())]
+        return [self.model._meta.label_lower, str(self.sort), urlencode(self.filters)]
 
     def _value(self, cursor: Cursor) -> Any:
         return self._field(self.sort.field).to_python(cursor.value)
@@ -140,50 +159,35 @@ class KeysetPagination(BasePagination):
     def _field(self, name: str) -> Any:
         return self.model._meta.pk if name == "pk" else self.model._meta.get_field(name)
 
-    def _behind(self, cursor: Cursor, direction: Sort) -> Q:
-        field, operator, value = direction.field, "lt" if direction.is_descending else "gt", self._value(cursor)
-        return Q(**{f"{field}__{operator}": value}) | Q(**{field: value, f"pk__{operator}": cursor.pk})
+    def _ahead(self, found: Found, *, backward: bool) -> Cursor | None:
+        """Where to go on in the direction of reading: one text for one place, whichever way it was reached."""
+        if len(found.rows) > self.limit:
+            shown, hidden = found.rows[self.limit - 1 : self.limit + 1]
+            return self._turned(self._behind(hidden)) if backward else self._behind(shown)
+        if found.stopped_at:
+            return Cursor(backward, str(found.stopped_at.value), found.stopped_at.pk)
+        return None
 
-    def _link(self, rows: list[Any], cursor: Cursor | None, *, has_more: bool) -> None:
-        """Sets next and previous. What lies on the side that the reader came from is not looked up again."""
-        self.next = self.previous = None
-        backward = cursor is not None and cursor.backward
-        if rows:
-            if has_more or backward:
-                self.next = self._at(rows[-1], backward=False)
-            if has_more if backward else cursor:
-                self.previous = self._at(rows[0], backward=True)
-        elif cursor:
-            # All rows on this side are gone: the way back starts with the row of the cursor itself.
-            toward_it = 1 if self.sort.is_descending == backward else -1
-            back = Cursor(not backward, cursor.value, cursor.pk + toward_it)
-            self.next, self.previous = (back, None) if backward else (None, back)
-
-    def _at(self, row: Any, *, backward: bool) -> Cursor:
+    def _behind(self, row: Any) -> Cursor:
         def read(field: str) -> Any:
             name = self._field(field).attname
             return row[name] if isinstance(row, dict) else getattr(row, name)
 
-        return Cursor(backward, str(read(self.sort.field)), read("pk"))
+        return Cursor(False, str(read(self.sort.field)), read("pk"))
+
+    def _turned(self, cursor: Cursor) -> Cursor:
+        """The other way from the same place, which is between two rows and needs none of them to be there."""
+        toward_it = 1 if self.sort.is_descending == cursor.backward else -1
+        return Cursor(not cursor.backward, cursor.value, cursor.pk + toward_it)
 
     def _url(self, cursor: Cursor | None) -> str | None:
         if cursor is None:
             return None
-        query = self._filters()
+        query = list(self.filters)
         if str(self.sort) != self.default_sort:
             query.append((self.sort_param, str(self.sort)))
         if self.limit != self.page_size:
             query.append((self.limit_param, str(self.limit)))
+        query += self.unbound()
         query.append((self.cursor_param, seal(cursor, self._bound_to())))
         return f"{self.request.build_absolute_uri(self.request.path)}?{urlencode(query)}"
-
-
-class ProductPagination(KeysetPagination):
-    sort_fields = ("created_at", "price", "name")
-    default_sort = "-created_at"
-
-    def order(self, queryset: QuerySet[Any], sort: Sort) -> QuerySet[Any]:
-        ordered = super().order(queryset, sort)
-        # Named product_created_at and so on, in Product.Meta.
-        forced: QuerySet[Any] = ordered.force_index(f"product_{sort.field}")  # type: ignore[attr-defined]
-        return forced

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db.models import Count
 from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
-from products.models import Farm, Product, State
+from products.models import Farm, State
 from products.pagination import KeysetPagination
-from products.tests.offers import make_farm, make_offers
+from products.tests.offers import make_farm
 
 pytestmark = pytest.mark.django_db
 
@@ -55,12 +54,3 @@ def test_a_sort_field_that_is_none_is_an_error_of_ours() -> None:
 
     with pytest.raises(Exception, match="nmae"):
         walk(Misspelt, State.objects.all())
-
-
-def test_a_forced_index_stays_where_a_query_becomes_part_of_another() -> None:
-    products = make_offers([{"name": "a"}, {"name": "b"}])
-    forced = Product.objects.listed().force_index("product_price")
-    outer = Product.objects.filter(pk__in=forced.values("pk"))
-    assert str(outer.query).count("FORCE INDEX (`product_price`)") == 1
-    assert list(outer.order_by("pk")) == products
-    assert forced.aggregate(n=Count("pk")) == {"n": 2}

@@ -1,0 +1,172 @@
+"""One page of the listing, in one statement."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+from django.db import connection
+
+from products import plans, statistics
+from products.conditions import POSTINGS, PRODUCTS, Nothing, Sql
+from products.fields import PARAM, read_fields
+from products.models import SORT_FIELDS, Farm, Product, VocabularyVersion
+from products.pagination import Found, KeysetPagination, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from products.conditions import Condition, Source
+    from products.managers import ProductQuerySet
+    from products.pagination import Sort
+    from products.plans import Plan
+
+COLUMNS = (
+    *("id", "name", "slug", "description", "category_id", "commodity_id", "variety", "grade", "farm_id"),
+    *("district_id", "state_id", "price", "unit", "stock", "organic", "created_at", "updated_at"),
+)
+SELECTED = ", ".join(
+    [
+        *(f"p.{column}" for column in COLUMNS),
+        "f.name",
+        f"(SELECT version FROM {VocabularyVersion._meta.db_table} WHERE id = 1)",
+    ]
+)
+NAMES = (*COLUMNS, "farm_name", "vocabulary_version")
+FARMS = f"`{Farm._meta.db_table}`"
+
+
+class ProductPagination(KeysetPagination):
+    sort_fields = SORT_FIELDS
+    default_sort = "-created_at"
+
+    def find(self, queryset: ProductQuerySet, sort: Sort, behind: Place | None, count: int) -> Found:  # type: ignore[override]
+        return find(queryset.conditions, sort, behind, count)
+
+    @classmethod
+    def parameters(cls) -> list[str]:
+        return [*super().parameters(), PARAM]
+
+    def asked(self, queryset: ProductQuerySet) -> list[tuple[str, str]]:  # type: ignore[override]
+        return list(queryset.asked)
+
+    def unbound(self) -> list[tuple[str, str]]:
+        fields = read_fields(self.request)
+        return [(PARAM, ",".join(fields))] if fields else []
+
+
+def find(conditions: Sequence[Condition], sort: Sort, behind: Place | None, count: int) -> Found:
+    """The first `count` products that meet all conditions, in the order of the sort, behind a place."""
+    if any(isinstance(condition, Nothing) for condition in conditions):
+        return Found([], None)
+    plan = (
+        plans.choose(conditions, sort.field, count, statistics.current())
+        if conditions
+        else plans.everything(sort.field)
+    )
+    is_direct = len(plan.sources) == 1 and plan.sources[0].is_ordered and not plan.checks
+    statement = (_direct if is_direct else _gathered)(plan, sort, behind, count)
+    with connection.cursor() as cursor:
+        cursor.execute(statement.text, statement.params)
+        rows = cursor.fetchall()
+    if is_direct:
+        return Found([_named(row) for row in rows], None)
+    return _until_end(rows)
+
+
+def _direct(plan: Plan, sort: Sort, behind: Place | None, count: int) -> Sql:
+    """Streams from the index to the products: reads what it shows."""
+    (source,) = plan.sources
+    product = f" STRAIGHT_JOIN {PRODUCTS} p ON p.id = {source.key}" if source.table == POSTINGS else ""
+    where = Sql.all_of([source.where, *_behind(source, sort, behind)])
+    text = (
+        f"SELECT {SELECTED} FROM {_table(source)}{product} STRAIGHT_JOIN {FARMS} f ON f.id = p.farm_id"
+        f" WHERE {where.text} {_order(_column(source, sort), source.key, sort)} LIMIT %s"
+    )
+    return Sql(text, (*where.params, count))
+
+
+def _gathered(plan: Plan, sort: Sort, behind: Place | None, count: int) -> Sql:
+    """First the ids from all sources, in order and within the budget, then the products that pass the checks.
+
+    Where a source ends for its budget, its last entry comes as a row of its own (is_end), product or not.
+    """
+    entries: list[Sql] = []
+    budget = max(plan.budget // len(plan.sources), count)
+    for source in plan.sources:
+        if not plan.checks:
+            entries.append(_entries(source, sort, behind, "LIMIT %s", (count,)))
+        elif not source.is_ordered:
+            entries.append(_entries(source, sort, behind, "", ()))
+        else:
+            entries.append(_entries(source, sort, behind, "LIMIT %s", (budget,)))
+            entries.append(_entries(source, sort, behind, "LIMIT 1 OFFSET %s", (budget - 1,), is_end=True))
+    union = " UNION ".join(f"({entry.text})" for entry in entries) if len(entries) > 1 else entries[0].text
+    checks = Sql.all_of([Sql("p.id = d.id"), *(check.sql() for check in plan.checks)])
+    text = (
+        f"SELECT d.value, d.id, d.is_end, {SELECTED} FROM ({union}) d"
+        f" LEFT JOIN {PRODUCTS} p ON {checks.text} LEFT JOIN {FARMS} f ON f.id = p.farm_id"
+        f" WHERE p.id IS NOT NULL OR d.is_end = 1 {_order('d.value', 'd.id', sort)}, d.is_end LIMIT %s"
+    )
+    params = tuple(param for entry in entries for param in entry.params)
+    return Sql(text, (*params, *checks.params, count))
+
+
+def _entries(
+    source: Source, sort: Sort, behind: Place | None, limit: str, limits: tuple[int, ...], *, is_end: bool = False
+) -> Sql:
+    where = Sql.all_of([source.where, *_behind(source, sort, behind)])
+    value = _column(source, sort)
+    distinct = "DISTINCT " if source.has_repeats else ""
+    order = f" {_order(value, source.key, sort)} {limit}" if limit else ""
+    text = (
+        f"SELECT {distinct}{value} AS value, {source.key} AS id, {int(is_end)} AS is_end"
+        f" FROM {_table(source)} WHERE {where.text}{order}"
+    )
+    return Sql(text, (*where.params, *limits))
+
+
+def _table(source: Source) -> str:
+    return f"{source.table} {source.alias} FORCE INDEX (`{source.index}`)"
+
+
+def _column(source: Source, sort: Sort) -> str:
+    return f"{source.alias}.{sort.field}"
+
+
+def _order(value: str, key: str, sort: Sort) -> str:
+    direction = "DESC" if sort.is_descending else "ASC"
+    return f"ORDER BY {value} {direction}, {key} {direction}"
+
+
+def _behind(source: Source, sort: Sort, place: Place | None) -> list[Sql]:
+    """The expanded predicate; MySQL reads (value, id) < (x, y) as a scan of the whole index."""
+    if place is None:
+        return []
+    value = Product._meta.get_field(sort.field).get_db_prep_value(place.value, connection)
+    column, than = _column(source, sort), "<" if sort.is_descending else ">"
+    text = f"({column} {than} %s OR ({column} = %s AND {source.key} {than} %s))"
+    return [Sql(text, (value, value, place.pk))]
+
+
+def _until_end(rows: Sequence[Sequence[Any]]) -> Found:
+    found: dict[int, dict[str, Any]] = {}
+    for value, pk, is_end, *columns in rows:
+        if columns[0] is not None:
+            found.setdefault(pk, _named(columns))
+        if is_end:
+            return Found(list(found.values()), Place(_utc(value), pk))
+    return Found(list(found.values()), None)
+
+
+def _named(columns: Sequence[Any]) -> dict[str, Any]:
+    row = dict(zip(NAMES, columns, strict=True))
+    return row | {
+        "organic": bool(row["organic"]),
+        "created_at": _utc(row["created_at"]),
+        "updated_at": _utc(row["updated_at"]),
+    }
+
+
+def _utc(value: Any) -> Any:
+    return value.replace(tzinfo=dt.UTC) if isinstance(value, dt.datetime) else value
