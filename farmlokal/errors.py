@@ -48,9 +48,12 @@ KINDS = {
     "permission-denied": Kind(403, "Not allowed"),
     "not-found": Kind(404, "Not found"),
     "method-not-allowed": Kind(405, "The method is not allowed here"),
+    "idempotency-conflict": Kind(409, "The first request with this key is still running"),
+    "precondition-failed": Kind(412, "The resource is not the one that was named"),
     "payload-too-large": Kind(413, "The body is too large"),
     "uri-too-long": Kind(414, "The URI is too long"),
     "unsupported-media-type": Kind(415, "The media type is not supported"),
+    "idempotency-mismatch": Kind(422, "The key belongs to another request"),
     "internal-error": Kind(500, "Something went wrong on our side"),
     "database-unavailable": Kind(503, "The database is not available"),
 }
@@ -69,13 +72,24 @@ class Problem(exceptions.APIException):
     """A failure that the caller is told about.
 
     errors: [{"parameter" | "header" | "pointer": name, "detail": text, "allowed"?: list}]
+    headers: what the answer carries besides, such as Retry-After
     """
 
-    def __init__(self, code: str, detail: str, errors: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(
+        self, code: str, detail: str, errors: Sequence[Mapping[str, Any]] = (), headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(detail, code)
         self.code = code
         self.status_code = KINDS[code].status
         self.errors = errors
+        self.headers = headers or {}
+
+
+class InvalidHeader(Problem):
+    """A request header that cannot be read."""
+
+    def __init__(self, name: str, detail: str) -> None:
+        super().__init__("bad-request", f"{name}: {detail}", [{"header": name, "detail": detail}])
 
 
 class InvalidParameter(Problem):
@@ -124,7 +138,10 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> HttpResponse:
     """DRF's EXCEPTION_HANDLER."""
     request: HttpRequest = context["request"]._request
     if isinstance(error, Problem):
-        return problem_response(request, error.code, str(error.detail), error.errors)
+        response = problem_response(request, error.code, str(error.detail), error.errors)
+        for name, value in error.headers.items():
+            response[name] = value
+        return response
     if isinstance(error, Http404):
         return not_found(request, error)
     if isinstance(error, PermissionDenied):

@@ -1,15 +1,24 @@
-"""The public documents of the catalogue."""
+"""The public documents of the catalogue, and what clients may write of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rest_framework import serializers
 
+from farmlokal.bodies import FlagField, InputSerializer, OneOfField, Strict, StringField, WholeNumberField
 from products import vocabulary
+from products.models import MAX_STOCK, Commodity, Farm, Product
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from farmlokal.bodies import Messages
+
+PRICE = re.compile(r"[0-9]{1,8}(\.[0-9]{1,2})?")
+MAX_DESCRIPTION_LENGTH = 10_000
 
 
 def rfc3339(moment: datetime) -> str:
@@ -43,3 +52,59 @@ class ProductSerializer(serializers.BaseSerializer[dict[str, Any]]):
             "created_at": rfc3339(row["created_at"]),
             "updated_at": rfc3339(row["updated_at"]),
         }
+
+
+def has_letter_or_digit(name: str) -> None:
+    """Without one there would be no slug, and no word to find the product by."""
+    if not any(character.isalnum() for character in name):
+        raise serializers.ValidationError("must have a letter or a digit.")
+
+
+class CommodityField(StringField):
+    default_error_messages: ClassVar[Messages] = {"unknown": "is not the slug of a commodity."}
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        slug = super().run_validation(data)  # its validators refuse what a database cannot be asked
+        try:
+            return Commodity.objects.get(slug=slug)
+        except Commodity.DoesNotExist:
+            self.fail("unknown")
+
+
+class FarmField(WholeNumberField):
+    default_error_messages: ClassVar[Messages] = {"unknown": "is not the id of a farm."}
+
+    def to_internal_value(self, data: Any) -> Any:
+        pk = super().to_internal_value(data)
+        try:
+            return Farm.objects.select_related("district__state").get(pk=pk)
+        except Farm.DoesNotExist:
+            self.fail("unknown")
+
+
+class PriceField(Strict, serializers.Field[Any, Any, Any, Any]):
+    """A string, as in the documents: a JSON number is a float to many who write or read one."""
+
+    default_error_messages: ClassVar[Messages] = {
+        "invalid": 'must be a string from "0.01" to "99999999.99", with at most two decimals.'
+    }
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        if not isinstance(data, str) or not PRICE.fullmatch(data) or not Decimal(data):
+            self.fail("invalid")
+        return Decimal(data)
+
+
+class ProductInput(InputSerializer):
+    """The members that clients write: the rest of a product follows from them."""
+
+    name = StringField(max_length=200, validators=[has_letter_or_digit])
+    description = StringField(max_length=MAX_DESCRIPTION_LENGTH, allow_blank=True, required=False)
+    commodity = CommodityField(max_length=120)
+    variety = StringField(max_length=100, allow_blank=True, required=False)
+    grade = OneOfField(Product.Grade.choices)
+    farm = FarmField()
+    price = PriceField()
+    unit = OneOfField(Product.Unit.choices, required=False)
+    stock = WholeNumberField(min_value=0, max_value=MAX_STOCK, required=False)
+    organic = FlagField(required=False)

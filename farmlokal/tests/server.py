@@ -30,9 +30,10 @@ class Answer(NamedTuple):
 
 
 class Server:
-    def __init__(self, port: int, log: Path) -> None:
+    def __init__(self, port: int, log: Path, process: subprocess.Popen[bytes]) -> None:
         self.port = port
         self.log = log
+        self.process = process
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)
@@ -76,7 +77,7 @@ def running(environment: Mapping[str, str], **overrides: str) -> Iterator[Server
         try:
             wait_until(lambda: "ASGI server listening" in log.read_text() or process.poll() is not None)
             assert process.poll() is None, log.read_text()
-            yield Server(port, log)
+            yield Server(port, log, process)
         finally:
             process.terminate()
             process.wait(timeout=30)

@@ -52,6 +52,16 @@ def test_head_has_the_headers_of_get_and_no_body(server: Server) -> None:
     assert "dropping" not in server.log.read_text()
 
 
+def test_after_a_304_the_connection_goes_on(server: Server) -> None:
+    url = f"/products/{server.request('/products?limit=1').json['results'][0]['id']}"
+    full = server.request(url)
+    ask = f"GET {url} HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: {full.headers['etag']}\r\n"
+    unchanged = server.raw(f"{ask}\r\n{ask}Connection: close\r\n\r\n".encode())
+    assert unchanged.status == 304
+    assert unchanged.headers["content-length"] == full.headers["content-length"]
+    assert unchanged.body.startswith(b"HTTP/1.1 304 "), "the next answer, right behind the headers"
+
+
 def test_each_request_leaves_one_line_with_its_id(server: Server) -> None:
     answer = server.request("/products?limit=3", X_Request_ID="from-the-client.1")
     assert answer.headers["x-request-id"] == "from-the-client.1"
@@ -80,7 +90,8 @@ def test_what_the_parser_refuses_never_reaches_us(server: Server) -> None:
 def test_every_failure_is_a_problem_with_the_request_id(server: Server) -> None:
     failures = [
         (server.request("/nowhere"), 404, "not-found"),
-        (server.request("/products", "POST"), 405, "method-not-allowed"),
+        (server.request("/products", "POST"), 401, "not-authenticated"),
+        (server.request("/products", "PUT"), 405, "method-not-allowed"),
         (server.request("/livez", "DELETE"), 405, "method-not-allowed"),
         (server.request("/static/admin/css/base.css", "POST"), 405, "method-not-allowed"),
         (server.request("/products?limit=x"), 400, "invalid-parameter"),
@@ -98,7 +109,7 @@ def test_every_failure_is_a_problem_with_the_request_id(server: Server) -> None:
         assert answer.json["request_id"] == answer.headers["x-request-id"]
         assert {"type", "title", "detail", "instance"} < answer.json.keys()
         assert b"ALLOWED_HOSTS" not in answer.body
-    assert server.request("/products", "POST").headers["allow"] == "GET, HEAD, OPTIONS"
+    assert server.request("/products", "PUT").headers["allow"] == "GET, POST, HEAD, OPTIONS"
     assert server.log_lines("internal_error") == []
 
 

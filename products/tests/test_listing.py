@@ -221,4 +221,4 @@ def test_head_and_options(client: Client) -> None:
     assert head["Content-Length"] == full["Content-Length"]
     options = client.options("/products")
     assert options.status_code == 200
-    assert options["Allow"] == "GET, HEAD, OPTIONS"
+    assert options["Allow"] == "GET, POST, HEAD, OPTIONS"

@@ -1,0 +1,136 @@
+"""Request bodies: JSON taken exactly as it is meant, and all that is wrong with one told at once.
+
+An error names its place by JSON pointer (RFC 6901). Nothing is coerced: "5" is no number, 1 no boolean.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias
+
+from rest_framework import serializers
+from rest_framework.exceptions import ParseError, UnsupportedMediaType
+
+from farmlokal.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from rest_framework.request import Request
+
+Messages: TypeAlias = dict[str, Any]
+
+MEDIA_TYPE = "application/json"
+MAX_UNKNOWN_NAMED = 20
+MAX_POINTER_LENGTH = 100
+
+
+class JSONObject(dict[str, Any]):
+    """An object of a body; repeated holds the names that it has more than once."""
+
+    def __init__(self, members: Sequence[tuple[str, Any]]) -> None:
+        super().__init__(members)
+        counts = Counter(name for name, _ in members)
+        self.repeated = {name for name, count in counts.items() if count > 1}
+
+
+def read_json(request: Request) -> Any:
+    """The body's value, objects as JSONObject. Raises for another media type and for what is not JSON."""
+    media_type = request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    if media_type != MEDIA_TYPE:
+        raise UnsupportedMediaType(media_type[:100])
+    try:
+        return json.loads(request.body.decode(), object_pairs_hook=JSONObject, parse_constant=_refuse)
+    except json.JSONDecodeError as error:
+        raise ParseError(f"The body is not JSON: {error}.") from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, endless digits, a tower of brackets
+        raise ParseError("The body is not JSON that this service reads.") from error
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+class InputSerializer(serializers.Serializer[Any]):
+    """Reads a flat JSON object from read_json(): members that are unknown or repeated are errors too."""
+
+    def checked(self) -> dict[str, Any]:
+        """The validated members; raises the Problem that names every error."""
+        errors = list(self._errors())
+        if errors:
+            first = errors[0]
+            raise Problem("invalid-parameter", f"{first['pointer'] or 'The body'}: {first['detail']}", errors)
+        return dict(self.validated_data)
+
+    def _errors(self) -> Iterator[dict[str, Any]]:
+        data = self.initial_data
+        if not isinstance(data, JSONObject):
+            yield {"pointer": "", "detail": "must be a JSON object."}
+            return
+        unknown = (name for name in data if name not in self.fields)
+        for name in islice(unknown, MAX_UNKNOWN_NAMED):
+            yield _error(name, "is not a member here.", self.fields)
+        for name in sorted(data.repeated & self.fields.keys()):
+            yield _error(name, "is given more than once.")
+        self.is_valid()
+        for name, details in self.errors.items():
+            for detail in details:
+                yield _error(name, str(detail), getattr(self.fields[name], "choices", ()))
+
+
+def _error(name: str, detail: str, allowed: Collection[str] = ()) -> dict[str, Any]:
+    name = name.replace("~", "~0").replace("/", "~1").encode("utf-8", "replace").decode()
+    error = {"pointer": f"/{name}"[:MAX_POINTER_LENGTH], "detail": detail}
+    return error | {"allowed": list(allowed)} if allowed else error
+
+
+class Strict:
+    """Messages that go with a pointer, for the fields below and of the apps."""
+
+    default_error_messages: ClassVar[Messages] = {"required": "is required.", "null": "must not be null."}
+
+
+class StringField(Strict, serializers.CharField):
+    default_error_messages: ClassVar[Messages] = {
+        "invalid": "must be a string.",
+        "blank": "must not be blank.",
+        "max_length": "must have at most {max_length} characters.",
+    }
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class WholeNumberField(Strict, serializers.IntegerField):
+    default_error_messages: ClassVar[Messages] = {
+        "invalid": "must be a whole number.",
+        "min_value": "must be {min_value} or more.",
+        "max_value": "must be {max_value} or less.",
+    }
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int):
+            self.fail("invalid")
+        return data
+
+
+class FlagField(Strict, serializers.BooleanField):
+    default_error_messages: ClassVar[Messages] = {"invalid": "must be true or false."}
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid")
+        return data
+
+
+class OneOfField(Strict, serializers.ChoiceField):
+    default_error_messages: ClassVar[Messages] = {"invalid_choice": "must be one of those allowed."}
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid_choice")
+        return str(super().to_internal_value(data))

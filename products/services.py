@@ -1,0 +1,104 @@
+"""The write calls of the catalogue, for views, the admin and other apps.
+
+Each is one transaction that locks the product's row; Product.save() keeps what follows from the
+fields and the words that a search reads in it. What the model does not accept is a ValidationError;
+a product that is unknown or withdrawn is Product.DoesNotExist.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, ParamSpec, TypedDict, TypeVar, Unpack
+
+from django.db import OperationalError, connection, transaction
+
+from products.models import Commodity, Farm, Product
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from decimal import Decimal
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+DEADLOCK = 1213  # on Galera also: another node has changed the same row
+DEADLOCK_RETRIES = 2
+
+
+class Fields(TypedDict, total=False):
+    """What may be written; the rest follows. A commodity and a farm are saved ones."""
+
+    name: str
+    description: str
+    commodity: Commodity
+    variety: str
+    grade: str
+    farm: Farm
+    price: Decimal
+    unit: str
+    stock: int
+    organic: bool
+
+
+def transactional(work: Callable[P, T]) -> Callable[P, T]:
+    """A decorator: one transaction, started anew where it lost a deadlock. Inside another it is a savepoint,
+    and the outermost is the one to start anew: the server has rolled back all of it."""
+    attempt = transaction.atomic(work)
+
+    @functools.wraps(work)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(DEADLOCK_RETRIES):
+            try:
+                return attempt(*args, **kwargs)
+            except OperationalError as error:
+                if error.args[0] != DEADLOCK or connection.in_atomic_block:
+                    raise
+        return attempt(*args, **kwargs)
+
+    return run
+
+
+def locked(product_id: int) -> Product:
+    """The product, which nobody else changes until the transaction ends."""
+    product: Product = Product.objects.listed().select_for_update().get(pk=product_id)
+    return product
+
+
+@transactional
+def create(**fields: Unpack[Fields]) -> Product:
+    product = Product(**fields)
+    _check(product, [field.name for field in Product._meta.fields if field.editable])
+    product.save()
+    return product
+
+
+@transactional
+def change(product_id: int, **fields: Unpack[Fields]) -> Product:
+    """Writes nothing where nothing differs."""
+    product = locked(product_id)
+    before = _values(product)
+    for name, value in fields.items():
+        setattr(product, name, value)
+    _check(product, fields)
+    if _values(product) != before:
+        product.save()
+    return product
+
+
+@transactional
+def withdraw(product_id: int) -> Product:
+    product = locked(product_id)
+    product.is_active = False
+    product.save()
+    return product
+
+
+def _values(product: Product) -> list[object]:
+    return [getattr(product, field.attname) for field in Product._meta.fields]
+
+
+def _check(product: Product, names: Collection[str]) -> None:
+    """These fields only: what an earlier rule let pass elsewhere in the row does not stop a new price. That a
+    commodity and a farm exist is for the foreign keys to say."""
+    exclude = {field.name for field in Product._meta.fields if field.name not in names or field.is_relation}
+    product.full_clean(exclude=exclude)

@@ -1,0 +1,34 @@
+"""Members of staff who write, for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from products.tests.offers import make_farm
+
+CSRF_TOKEN = "c" * 32
+
+
+def make_staff(*permissions: str, name: str = "asha") -> Any:
+    """With these permissions of products, by default all that writing takes."""
+    user = get_user_model().objects.create(username=name, is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions or ["add_product", "change_product"]))
+    return user
+
+
+def session_headers(user: Any) -> dict[str, str]:
+    """What a browser sends for a user who has logged in."""
+    client = Client()
+    client.force_login(user)
+    session = client.cookies["sessionid"].value
+    return {"Cookie": f"sessionid={session}; csrftoken={CSRF_TOKEN}", "X-CSRFToken": CSRF_TOKEN}
+
+
+def offer(**members: Any) -> dict[str, Any]:
+    """A body that POST /products takes."""
+    farm = members["farm"] if "farm" in members else make_farm().pk
+    return {"name": "Mango", "commodity": "mango", "grade": "A", "price": "120.50"} | members | {"farm": farm}

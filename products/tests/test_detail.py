@@ -1,0 +1,152 @@
+"""GET /products/{id}: one product, its ETag, and what is not there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from farmlokal.conditional import check_if_match, etag_of, is_not_modified, tags_in
+from farmlokal.errors import Problem
+from products.models import Commodity, Product
+from products.tests.offers import make_offer
+from products.tests.staff import make_staff
+
+if TYPE_CHECKING:
+    from django.test import Client
+    from pytest_django import DjangoAssertNumQueries
+
+pytestmark = pytest.mark.django_db
+
+TAG = '"0123456789abcdef"'
+
+
+def test_a_product_is_the_one_of_the_listing(client: Client) -> None:
+    product = make_offer(description="From the Konkan coast: ₹, é, 🥭")
+    response = client.get(f"/products/{product.pk}")
+    assert response.status_code == 200
+    assert response["Content-Type"] == "application/json"
+    assert response["Cache-Control"] == "no-cache"
+    assert response.json() == client.get("/products").json()["results"][0]
+
+
+def test_the_etag_is_strong_and_of_the_bytes(client: Client) -> None:
+    product = make_offer()
+    url = f"/products/{product.pk}"
+    first = client.get(url)
+    assert first["ETag"] == etag_of(first.content) == client.get(url)["ETag"]
+    assert first["ETag"].startswith('"')
+    Commodity.objects.get(slug="mango").save()
+    assert client.get(url)["ETag"] == first["ETag"]
+    mango = Commodity.objects.get(slug="mango")
+    mango.name = "Aam"
+    mango.save()
+    assert client.get(url)["ETag"] != first["ETag"], "the document names the commodity"
+
+
+def test_a_reader_who_has_it_gets_304(client: Client) -> None:
+    url = f"/products/{make_offer().pk}"
+    etag = client.get(url)["ETag"]
+    for header in (etag, f"W/{etag}", "*", f'"other", {etag}', f'W/"a,b" ,,{etag}'):
+        response = client.get(url, headers={"If-None-Match": header})
+        assert response.status_code == 304, header
+        assert response.content == b""
+        assert response["ETag"] == etag
+        assert response["Cache-Control"] == "no-cache"
+        assert response["Content-Length"] == client.get(url)["Content-Length"]
+        assert client.head(url, headers={"If-None-Match": header}).status_code == 304
+    for header in ('"other"', etag.strip('"'), f"{etag} {etag}", "", f"*, {etag}"):
+        assert client.get(url, headers={"If-None-Match": header}).status_code == 200, header
+
+
+def test_a_read_is_one_statement_whoever_asks(
+    client: Client, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    url = f"/products/{make_offer().pk}"
+    client.force_login(make_staff())
+    client.get(url)  # the names come with the first read
+    with django_assert_num_queries(1):
+        response = client.get(url)
+    assert "Vary" not in response
+    assert not response.cookies
+
+
+def test_head_has_the_headers_of_get(client: Client) -> None:
+    url = f"/products/{make_offer().pk}"
+    full, head = client.get(url), client.head(url)
+    assert head.content == b""
+    assert {name: head[name] for name in full.headers if name != "X-Request-ID"} == {
+        name: value for name, value in full.headers.items() if name != "X-Request-ID"
+    }
+
+
+def test_options_lists_the_methods_and_others_are_405(client: Client) -> None:
+    url = f"/products/{make_offer().pk}"
+    assert client.options(url)["Allow"] == "GET, PATCH, DELETE, HEAD, OPTIONS"
+    assert client.options("/products")["Allow"] == "GET, POST, HEAD, OPTIONS"
+    for response in (client.put(url), client.post(url), client.delete("/products")):
+        assert response.status_code == 405
+        assert response.json()["code"] == "method-not-allowed"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "0",
+        "999999999999999999",
+        "9" * 19,
+        "9" * 4000,
+        "-1",
+        "1.0",
+        "abc",
+        "%D9%A1",
+        "1%0A",
+        "%00",
+        "1/",
+        "{}/",
+        "{}%20",
+    ],
+)
+def test_what_is_not_there(client: Client, path: str) -> None:
+    product = make_offer()
+    for method in ("GET", "HEAD"):
+        response = client.generic(method, f"/products/{path.format(product.pk)}")
+        assert response.status_code == 404
+    assert client.get(f"/products/{path.format(product.pk)}").json()["code"] == "not-found"
+
+
+def test_a_withdrawn_product_is_not_there(client: Client) -> None:
+    product = make_offer()
+    Product.objects.update(is_active=False)
+    assert client.get(f"/products/{product.pk}").status_code == 404
+    assert client.get(f"/products/{product.pk}", headers={"If-None-Match": "*"}).status_code == 404
+
+
+@pytest.mark.parametrize("query", ["fields=id", "x=1", "%00=1", "limit=5"])
+def test_an_unknown_parameter_is_named(client: Client, query: str) -> None:
+    response = client.get(f"/products/{make_offer().pk}?{query}")
+    assert response.status_code == 400
+    assert response.json()["code"] == "invalid-parameter"
+
+
+@pytest.mark.parametrize("header", ["*", " * ", TAG, f"W/{TAG}", f',{TAG}, , "\xe9,",', '""'])
+def test_what_a_condition_may_hold(header: str) -> None:
+    assert tags_in(header)
+
+
+@pytest.mark.parametrize(
+    "header", ["", ",", "**", "x", '"', '"a', "w/" + TAG, 'W/ "a"', '"a b"', f"{TAG}{TAG}", f"*,{TAG}"]
+)
+def test_what_a_condition_may_not_hold(header: str) -> None:
+    with pytest.raises(ValueError, match="list of entity tags"):
+        tags_in(header)
+    assert not is_not_modified(header, TAG)
+
+
+def test_a_write_compares_strongly() -> None:
+    for header in ("*", TAG, f'"a", {TAG}'):
+        check_if_match(header, TAG)
+    for header, code in {f"W/{TAG}": "precondition-failed", '"a"': "precondition-failed", "a": "bad-request"}.items():
+        with pytest.raises(Problem) as refused:
+            check_if_match(header, TAG)
+        assert refused.value.code == code

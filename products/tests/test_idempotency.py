@@ -1,0 +1,154 @@
+"""POST with an Idempotency-Key: once, however often it is sent."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.utils import timezone
+
+from products.idempotency import PURGED_AT_ONCE, key_in
+from products.models import IdempotencyKey, Product
+from products.tests.offers import make_farm
+from products.tests.staff import make_staff, offer
+
+if TYPE_CHECKING:
+    from django.test import Client
+    from pytest_django import DjangoCaptureOnCommitCallbacks
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    client.force_login(make_staff())
+    return client
+
+
+def post(client: Client, body: dict[str, Any], key: str) -> Any:
+    return client.post("/products", body, "application/json", headers={"Idempotency-Key": key})
+
+
+def age(key: str, **span: int) -> None:
+    IdempotencyKey.objects.filter(key=key).update(created_at=timezone.now() - dt.timedelta(**span))
+
+
+def test_the_first_answer_is_given_again_byte_for_byte(staff: Client) -> None:
+    body = offer()
+    first = post(staff, body, "k1")
+    assert first.status_code == 201
+    assert "Idempotent-Replayed" not in first
+    Product.objects.update(price=1, is_active=False)
+    again = post(staff, body, "k1")
+    assert (again.status_code, again.content) == (201, first.content)
+    assert again["Idempotent-Replayed"] == "true"
+    for name in ("Location", "ETag", "Content-Type", "Cache-Control", "Content-Length"):
+        assert again[name] == first[name]
+    assert Product.objects.count() == 1
+
+
+def test_the_same_body_in_other_words(staff: Client) -> None:
+    body = offer(stock=1)
+    post(staff, body, "k1")
+    spelled = json.dumps(dict(reversed(body.items())), indent=2)
+    again = staff.post("/products", spelled, "application/json", headers={"Idempotency-Key": "k1"})
+    assert again["Idempotent-Replayed"] == "true"
+
+
+def test_another_body_is_422(staff: Client) -> None:
+    body = offer()
+    post(staff, body, "k1")
+    for other in (body | {"price": "1"}, body | {"stock": 0}):
+        response = post(staff, other, "k1")
+        assert (response.status_code, response.json()["code"]) == (422, "idempotency-mismatch")
+        assert response.json()["errors"][0]["header"] == "Idempotency-Key"
+    assert Product.objects.count() == 1
+
+
+def test_without_a_key_or_with_another_it_is_another_product(staff: Client) -> None:
+    body = offer()
+    post(staff, body, "k1")
+    assert staff.post("/products", body, "application/json").status_code == 201
+    for key in ("k2", "K1", "k1.", "k"):
+        assert "Idempotent-Replayed" not in post(staff, body, key)
+    assert Product.objects.count() == 6
+
+
+def test_a_key_is_its_callers_own(staff: Client, client: Client) -> None:
+    body = offer()
+    post(staff, body, "k1")
+    client.force_login(make_staff(name="another"))
+    assert "Idempotent-Replayed" not in post(client, body, "k1")
+    assert Product.objects.count() == 2
+
+
+def test_a_refusal_is_not_kept(staff: Client) -> None:
+    body = offer()
+    assert post(staff, body | {"price": "x"}, "k1").status_code == 400
+    assert not IdempotencyKey.objects.exists()
+    assert post(staff, body, "k1").status_code == 201
+
+
+def test_a_key_lives_24_hours(staff: Client) -> None:
+    body = offer()
+    post(staff, body, "k1")
+    age("k1", hours=23, minutes=59)
+    assert post(staff, body, "k1")["Idempotent-Replayed"] == "true"
+    age("k1", hours=24, seconds=1)
+    second = post(staff, body | {"price": "1"}, "k1")
+    assert (second.status_code, "Idempotent-Replayed" in second) == (201, False)
+    assert IdempotencyKey.objects.count() == 1
+    assert post(staff, body | {"price": "1"}, "k1").content == second.content
+    assert Product.objects.count() == 2
+
+
+def test_old_keys_go_a_few_at_a_time(
+    staff: Client, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    old = timezone.now() - dt.timedelta(hours=25)
+    IdempotencyKey.objects.bulk_create(
+        IdempotencyKey(caller="user:1", key=f"{n}", created_at=old + dt.timedelta(seconds=n)) for n in range(25)
+    )
+    with django_capture_on_commit_callbacks(execute=True):
+        post(staff, offer(), "k1")
+    left = IdempotencyKey.objects.filter(caller="user:1").order_by("created_at")
+    assert [row.key for row in left] == [f"{n}" for n in range(PURGED_AT_ONCE, 25)]
+    with django_capture_on_commit_callbacks(execute=True):
+        post(staff, offer(), "k1")  # a replay or a mismatch stores nothing, and clears nothing up
+    assert left.all().count() == 25 - PURGED_AT_ONCE
+
+
+@pytest.mark.parametrize(
+    ("header", "key"),
+    [
+        *(("a", "a"), ("x" * 255, "x" * 255), ("a b", "a b"), ("8e03978e-40d5-43dd-bc93-6894a57f9324",) * 2),
+        *(('"a"', "a"), ('"a \\"b\\" \\\\"', 'a "b" \\'), ('"' + "x" * 255 + '"', "x" * 255), ("a'%_\\", "a'%_\\")),
+    ],
+)
+def test_what_a_key_may_be(staff: Client, header: str, key: str) -> None:
+    body = offer()
+    assert key_in({"Idempotency-Key": header}) == key
+    first = post(staff, body, header)
+    assert first.status_code == 201
+    assert post(staff, body, header).content == first.content
+    assert IdempotencyKey.objects.get().key == key
+
+
+@pytest.mark.parametrize(
+    "header", ["", " ", "x" * 256, "é", "a\tb", "\0", '""', '"a', '"a" b', '"a "', '"\\x"', '"a\\"']
+)
+def test_what_a_key_may_not_be(staff: Client, header: str) -> None:
+    response = post(staff, offer(), header)
+    assert (response.status_code, response.json()["code"]) == (400, "bad-request")
+    assert response.json()["errors"][0]["header"] == "Idempotency-Key"
+    assert not Product.objects.exists()
+
+
+def test_other_calls_do_not_read_the_header(staff: Client) -> None:
+    product = post(staff, offer(farm=make_farm().pk), "k1").json()
+    response = staff.patch(
+        f"/products/{product['id']}", {"stock": 1}, "application/json", headers={"Idempotency-Key": ""}
+    )
+    assert response.status_code == 200

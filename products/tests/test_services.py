@@ -1,0 +1,107 @@
+"""The write calls that other code uses: what they write and what they refuse."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from products import services
+from products.models import MAX_STOCK, Commodity, Posting, Product
+from products.tests.offers import make_farm, make_offer
+
+if TYPE_CHECKING:
+    from pytest_django import DjangoAssertNumQueries
+
+pytestmark = pytest.mark.django_db
+
+
+def fields(**others: Any) -> Any:
+    mango = Commodity.objects.get(slug="mango")
+    given = {"name": "Mango", "commodity": mango, "grade": "A", "farm": make_farm(), "price": Decimal("9.50")}
+    return given | others
+
+
+def terms(product: Product) -> set[str]:
+    return set(Posting.objects.filter(product_id=product.pk).values_list("term", flat=True))
+
+
+def test_a_new_product_has_its_defaults_what_follows_and_its_words() -> None:
+    product = Product.objects.get(pk=services.create(**fields()).pk)
+    assert (product.unit, product.stock, product.organic, product.version) == ("kg", 0, False, 1)
+    assert (product.slug, product.category.slug, product.state.slug) == ("mango", "fruits", "maharashtra")
+    assert {"mango", "ratnagiri"} <= terms(product)
+
+
+def test_a_change_is_the_next_version_and_moves_the_words() -> None:
+    product = make_offer(name="Mango")
+    changed = services.change(product.pk, name="Red Onion", commodity=Commodity.objects.get(slug="onion"))
+    stored = Product.objects.get()
+    assert (stored.name, stored.category.slug, stored.version) == ("Red Onion", "vegetables", 2)
+    assert changed.version == 2
+    assert stored.updated_at > product.updated_at
+    assert "red" in terms(product)
+    assert "mango" not in terms(product)
+
+
+def test_a_change_of_nothing_writes_nothing(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    product = make_offer(price=Decimal("5.00"), stock=3)
+    with django_assert_num_queries(3):  # savepoint, the row, release
+        services.change(product.pk, price=Decimal(5), stock=3)
+    assert Product.objects.get().version == 1
+
+
+def test_a_withdrawn_product_keeps_its_row_and_is_gone_for_writers() -> None:
+    product = make_offer()
+    services.withdraw(product.pk)
+    assert not Product.objects.get().is_active
+    assert terms(product) == set()
+    with pytest.raises(Product.DoesNotExist):
+        services.withdraw(product.pk)
+    with pytest.raises(Product.DoesNotExist):
+        services.change(product.pk, stock=1)
+    assert Product.objects.get().version == 2
+
+
+@pytest.mark.parametrize("pk", [0, -1, 10**17, 10**30])
+def test_an_unknown_product(pk: int) -> None:
+    with pytest.raises(Product.DoesNotExist):
+        services.change(pk, stock=1)
+
+
+BAD: list[dict[str, Any]] = [
+    {"name": ""},
+    {"name": "x" * 201},
+    {"variety": "x" * 101},
+    {"grade": "D"},
+    {"unit": "ton"},
+    {"price": Decimal(0)},
+    {"price": Decimal(-1)},
+    {"price": Decimal("0.001")},
+    {"price": Decimal(100_000_000)},
+    {"price": Decimal("NaN")},
+    {"price": None},
+    {"stock": -1},
+    {"stock": MAX_STOCK + 1},
+    {"organic": "perhaps"},
+]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=str)
+def test_bad_values_are_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as refused:
+        services.create(**fields(**bad))
+    assert refused.value.message_dict.keys() == bad.keys()
+    product = make_offer()
+    with pytest.raises(ValidationError):
+        services.change(product.pk, **bad)
+    assert Product.objects.get().version == 1
+
+
+def test_a_row_that_an_earlier_rule_let_in_can_still_be_sold() -> None:
+    product = make_offer()
+    Product.objects.update(grade="Z")
+    services.change(product.pk, stock=1)
+    assert Product.objects.get().stock == 1
