@@ -10,12 +10,16 @@ from django.db import connections
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "farmlokal.settings")
 
 ANSWER_TIMEOUT_SECONDS = 3
+STATEMENT_SECONDS = 2
 
 application = get_wsgi_application()
 
-# How long a request waits for each answer of a MySQL that has gone silent. Only here: a migration or
-# a bulk load by manage.py takes as long as it takes.
+# How long a statement may run, or wait for a lock, before the server ends it, and how long a request waits for
+# a server that has gone silent. Only here: a migration or a bulk load by manage.py takes as long as it takes.
+# MariaDB and MySQL each read the part of the comment that is theirs.
 connections.settings["default"]["OPTIONS"] |= {
+    "init_command": f"SET innodb_lock_wait_timeout = {STATEMENT_SECONDS}"
+    f" /*M! , max_statement_time = {STATEMENT_SECONDS} */ /*!80000 , max_execution_time = {STATEMENT_SECONDS * 1000} */",
     "read_timeout": ANSWER_TIMEOUT_SECONDS,
     "write_timeout": ANSWER_TIMEOUT_SECONDS,
 }
