@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-# Each worker of a parallel run has a Redis database of its own, as pytest-django gives it a MySQL one.
-# Before Django reads the environment:
+import pytest
+from django.conf import settings
+from django.db import connection
+from django.test.utils import setup_databases, teardown_databases
+
+# Each worker of a parallel run has a Redis database of its own, as pytest-django gives it a MySQL one: for this
+# process, whose settings are read already, and for those that tests start.
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     number = int(worker.removeprefix("gw")) + 1  # 0 may be in use
     os.environ["REDIS_URL"] = urlsplit(os.environ["REDIS_URL"])._replace(path=f"/{number}").geturl()
-
-from typing import TYPE_CHECKING, Any
-
-import pytest
-from django.db import connection
-from django.test.utils import setup_databases, teardown_databases
+    settings.REDIS_URL = settings.CACHES["default"]["LOCATION"] = os.environ["REDIS_URL"]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
