@@ -27,6 +27,7 @@ check "deptry" deptry .
 check "pip check" "$PYTHON" -m pip check
 check "deployment" "$PYTHON" manage.py check --deploy --fail-level WARNING
 check "migrations" "$PYTHON" manage.py makemigrations --check --dry-run
+check "openapi" "$PYTHON" manage.py spectacular --validate --fail-on-warn --file /dev/null
 check "gunicorn config" gunicorn --check-config
 
 # Tests start from the defaults of a machine without a proxy.

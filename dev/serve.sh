@@ -31,11 +31,12 @@ PYTHON
 
 FarmLokal is up:
   $url/products        the catalogue
+  $url/docs            its API, described and to try out
   $url/readyz          MySQL and Redis as the service sees them
   $url/admin/          for staff
 
 Three things to try:
-  curl -s '$url/products?sort=-price&limit=2'
+  curl -s '$url/products?q=mango&state=maharashtra&sort=price&limit=2'
   curl -s '$url/products?limit=100' | grep -o '"next":"[^"]*"'     # follow it as long as it is not null
   make manage ARGS=createsuperuser                                 # in a second terminal, then open /admin/
 

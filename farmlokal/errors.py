@@ -103,21 +103,28 @@ class InvalidParameter(Problem):
         super().__init__(code, f"{name}: {detail}", [error])
 
 
-def problem_response(
-    request: HttpRequest, code: str, detail: str, errors: Sequence[Mapping[str, Any]] = ()
-) -> HttpResponse:
+def problem_document(
+    code: str, detail: str, instance: str, request_id: str, errors: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     kind = KINDS[code]
     document = {
         "type": f"urn:farmlokal:problem:{code}",
         "title": kind.title,
         "status": kind.status,
         "detail": detail,
-        "instance": escape_uri_path(request.path[:1000]),
+        "instance": instance,
         "code": code,
-        "request_id": structlog.contextvars.get_contextvars().get("request_id", ""),
+        "request_id": request_id,
     }
-    if errors:
-        document["errors"] = errors
+    return document | {"errors": errors} if errors else document
+
+
+def problem_response(
+    request: HttpRequest, code: str, detail: str, errors: Sequence[Mapping[str, Any]] = ()
+) -> HttpResponse:
+    kind = KINDS[code]
+    request_id = structlog.contextvars.get_contextvars().get("request_id", "")
+    document = problem_document(code, detail, escape_uri_path(request.path[:1000]), request_id, errors)
     response = HttpResponse(orjson.dumps(document), status=kind.status, content_type=CONTENT_TYPE)
     response["Content-Length"] = str(len(response.content))
     response["Cache-Control"] = "no-store"

@@ -13,6 +13,7 @@ from redis import RedisError
 from rest_framework.decorators import api_view
 from rest_framework.response import Response
 
+from farmlokal import schema
 from farmlokal.errors import RETRY_AFTER_SECONDS
 from products.models import Product
 
@@ -27,12 +28,14 @@ TOO_MANY_CONNECTIONS = {1040, 1203}
 logger = structlog.get_logger(__name__)
 
 
+@schema.livez
 @api_view(["GET", "HEAD"])
 def livez(request: Request) -> Response:
     """200 as long as the process answers: no I/O."""
     return Response({"status": "ok"})
 
 
+@schema.readyz
 @api_view(["GET", "HEAD"])
 def readyz(request: Request) -> Response:
     """200 while the listing can be served, which takes MySQL but not Redis; else 503."""

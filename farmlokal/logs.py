@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -87,7 +88,8 @@ def request_id_of(request: HttpRequest) -> str:
 class RequestLogMiddleware:
     """The outermost layer: gives each request its id and, with ACCESS_LOG on, one line when it is answered.
 
-    It also takes the body off an answer to HEAD, which gunicorn would do with a warning.
+    It also takes the body off an answer to HEAD, which gunicorn would do with a warning, and off a 304 the length of
+    none, which Django has put there (RFC 9110, 8.6: a 304 has the length of the 200, or does not say).
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -101,6 +103,8 @@ class RequestLogMiddleware:
             response["X-Request-ID"] = request_id
             if request.method == "HEAD" and isinstance(response, HttpResponse):
                 response.content = b""  # Content-Length stays that of the GET
+            if response.status_code == HTTPStatus.NOT_MODIFIED:
+                del response["Content-Length"]
             if settings.ACCESS_LOG:
                 match = request.resolver_match
                 logger.info(

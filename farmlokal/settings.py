@@ -110,6 +110,9 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "farmlokal",
     "accounts",
     "products",
 ]
@@ -203,6 +206,22 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "farmlokal.rest.AlwaysFirstRenderer",
     "DEFAULT_METADATA_CLASS": "farmlokal.rest.NoMetadata",
     "EXCEPTION_HANDLER": "farmlokal.errors.handle_exception",
+    "DEFAULT_SCHEMA_CLASS": "farmlokal.openapi.Schema",
+}
+SPECTACULAR_SETTINGS = {
+    "OAS_VERSION": "3.1.0",
+    "TITLE": "FarmLokal",
+    "VERSION": "0.1.0",
+    "SERVERS": [{"url": "/"}],
+    "TAGS": [
+        {"name": "catalogue", "description": "Offers of farms: to be found by everybody, written by staff."},
+        {"name": "vocabulary", "description": "The slugs that filters take."},
+        {"name": "service", "description": "About the service itself."},
+    ],
+    "SORT_OPERATION_PARAMETERS": False,  # theirs is the order of the descriptions
+    "DISABLE_DOCSTRING_DESCRIPTIONS": True,  # they are for those who read the code
+    "GET_MOCK_REQUEST": "farmlokal.openapi.mock_request",
+    "POSTPROCESSING_HOOKS": ["farmlokal.openapi.complete"],
 }
 
 LOGGING = logging_config(LOG_LEVEL)

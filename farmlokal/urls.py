@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
-from farmlokal import health
+from farmlokal import docs, health
+from products.views import CategoryView, StateView
 
 admin.site.site_header = admin.site.site_title = "FarmLokal"
 admin.site.index_title = "Catalogue"
@@ -13,8 +14,13 @@ admin.site.site_url = "/products"
 
 urlpatterns = [
     path("products", include("products.urls")),
+    path("categories", CategoryView.as_view()),
+    path("states", StateView.as_view()),
     path("livez", health.livez),
     path("readyz", health.readyz),
+    path("openapi.json", docs.openapi_json, name="openapi"),
+    path("docs", docs.docs),
+    path("redoc", docs.redoc),
     path("admin/", admin.site.urls),
 ]
 

@@ -19,7 +19,8 @@ application = get_wsgi_application()
 # MariaDB and MySQL each read the part of the comment that is theirs.
 connections.settings["default"]["OPTIONS"] |= {
     "init_command": f"SET innodb_lock_wait_timeout = {STATEMENT_SECONDS}"
-    f" /*M! , max_statement_time = {STATEMENT_SECONDS} */ /*!80000 , max_execution_time = {STATEMENT_SECONDS * 1000} */",
+    f" /*M! , max_statement_time = {STATEMENT_SECONDS} */"
+    f" /*!80000 , max_execution_time = {STATEMENT_SECONDS * 1000} */",
     "read_timeout": ANSWER_TIMEOUT_SECONDS,
     "write_timeout": ANSWER_TIMEOUT_SECONDS,
 }

@@ -53,6 +53,12 @@ class VocabularyAdmin(KeptAdmin):
     list_display: tuple[str, ...] = ("name", "slug")
     search_fields = ("name",)
 
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if change and "name" in form.changed_data and obj._meta.model_name != "category":
+            text = "Pages show the new name at once; search finds it once manage.py reindex_search has run."
+            self.message_user(request, text, messages.WARNING)
+
     def get_prepopulated_fields(self, request: HttpRequest, obj: Model | None = None) -> dict[str, Any]:
         return {} if obj else {"slug": ("name",)}
 

@@ -43,7 +43,7 @@ class Source(NamedTuple):
 
     table: str
     alias: str
-    index: str
+    index_name: str
     key: str  # the column with the product's id
     where: Sql
     is_ordered: bool = True
@@ -142,7 +142,9 @@ class Priced(NamedTuple):
     def narrowing(self, source: Source, products: int, statistics: Statistics) -> Source:
         """The priced among the products of a source in the order of price, when that is not the order asked for."""
         where = Sql.all_of([source.where, self.bounds("p.price")])
-        return source._replace(where=where, is_ordered=False, cost=statistics.size(products) * LOOKUP_COST)
+        # The index of the whole catalogue holds all sort fields; from another one each product is looked up.
+        cost = ENTRY_COST if source == whole_catalogue("price") else LOOKUP_COST
+        return source._replace(where=where, is_ordered=False, cost=statistics.size(products) * cost)
 
 
 class Flag(NamedTuple):

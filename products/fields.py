@@ -1,7 +1,8 @@
-"""The parameter `fields`: only these members of each product, and always its id."""
+"""The parameters `fields` and `ids`: which members of a product, and which products, in the caller's own order."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from farmlokal.errors import InvalidParameter
@@ -9,23 +10,24 @@ from farmlokal.errors import InvalidParameter
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rest_framework.request import Request
+    from django.http import QueryDict
 
-PARAM = "fields"
+FIELDS = "fields"
+IDS = "ids"
+MAX_IDS = 100
 ALL = (
     *("id", "name", "slug", "description", "category", "commodity", "variety", "grade", "farm", "district", "state"),
     *("price", "currency", "unit", "stock", "in_stock", "organic", "created_at", "updated_at"),
 )
 
 
-def read_fields(request: Request) -> tuple[str, ...] | None:
-    """The fields in the order of ALL, or None for all of them."""
-    text = request.query_params.get(PARAM)
-    if text is None:
+def read_fields(query: QueryDict) -> tuple[str, ...] | None:
+    """The fields in the order of ALL, always with the id; None for all of them."""
+    if FIELDS not in query:
         return None
-    names = text.split(",")
+    names = str(query[FIELDS]).split(",")
     if unknown := [name for name in names if name not in ALL]:
-        raise InvalidParameter(PARAM, f"has the unknown field {unknown[0][:100]!r}.", ALL)
+        raise InvalidParameter(FIELDS, f"has the unknown field {unknown[0][:100]!r}.", ALL)
     chosen = tuple(name for name in ALL if name in {"id", *names})
     return None if chosen == ALL else chosen
 
@@ -34,3 +36,11 @@ def only(documents: Iterable[dict[str, Any]], fields: tuple[str, ...] | None) ->
     if fields is None:
         return list(documents)
     return [{name: document[name] for name in fields} for document in documents]
+
+
+def read_ids(query: QueryDict) -> list[int]:
+    """Each id once, in the order asked for."""
+    items = str(query[IDS]).split(",")
+    if len(items) > MAX_IDS or not all(re.fullmatch("[0-9]{1,18}", item) for item in items):
+        raise InvalidParameter(IDS, f"must be 1 to {MAX_IDS} whole numbers with commas between them.")
+    return list(dict.fromkeys(map(int, items)))

@@ -110,45 +110,27 @@ class QueryField(forms.Field):
         return folded if 1 <= len(folded) <= MAX_Q_LENGTH else text, words
 
 
-class SlugFilter(django_filters.Filter):
-    field_class = SlugField
-
-
-class SlugsFilter(django_filters.Filter):
-    field_class = SlugsField
-
-
-class NumberFilter(django_filters.Filter):
-    field_class = NumberField
-
-
-class PriceFilter(django_filters.Filter):
-    field_class = PriceField
-
-
-class FlagFilter(django_filters.Filter):
-    field_class = FlagField
-
-
-class QueryFilter(django_filters.Filter):
-    field_class = QueryField
+def taking(field_class: type[forms.Field], **arguments: Any) -> django_filters.Filter:
+    filter_ = django_filters.Filter(**arguments)
+    filter_.field_class = field_class
+    return filter_
 
 
 RUPEES = {"pattern": PRICE, "message": "must be rupees such as 45 or 45.50, up to 99999999.99."}
 FLAG = {"pattern": "true|false", "message": "must be true or false."}
 
 
-class ProductFilter(django_filters.FilterSet):
-    q = QueryFilter()
-    category = SlugsFilter(entry="category", is_short_list=True)
-    commodity = SlugFilter(entry="commodity", is_short_list=False)
-    state = SlugFilter(entry="state", is_short_list=True)
-    district = SlugFilter(entry="district", is_short_list=False)
-    farm = NumberFilter(pattern="[0-9]{1,18}", message="must be the id of a farm, a whole number.")
-    price_min = PriceFilter(**RUPEES)
-    price_max = PriceFilter(**RUPEES)
-    organic = FlagFilter(**FLAG)
-    in_stock = FlagFilter(**FLAG)
+class ProductFilter(django_filters.FilterSet):  # type: ignore[misc]  # the library has no types
+    q = taking(QueryField)
+    category = taking(SlugsField, entry="category", is_short_list=True)
+    commodity = taking(SlugField, entry="commodity", is_short_list=False)
+    state = taking(SlugField, entry="state", is_short_list=True)
+    district = taking(SlugField, entry="district", is_short_list=False)
+    farm = taking(NumberField, pattern="[0-9]{1,18}", message="must be the id of a farm, a whole number.")
+    price_min = taking(PriceField, **RUPEES)
+    price_max = taking(PriceField, **RUPEES)
+    organic = taking(FlagField, **FLAG)
+    in_stock = taking(FlagField, **FLAG)
 
     class Meta:
         model = Product
@@ -168,7 +150,7 @@ class ProductFilter(django_filters.FilterSet):
         if errors:
             raise Problem("invalid-parameter", f"{errors[0]['parameter']}: {errors[0]['detail']}", errors)
 
-    def filter_queryset(self, queryset: ProductQuerySet) -> ProductQuerySet:  # type: ignore[override]
+    def filter_queryset(self, queryset: ProductQuerySet) -> ProductQuerySet:
         return queryset.meeting(self.conditions(), self.asked())
 
     def conditions(self) -> list[Condition]:
@@ -224,8 +206,9 @@ def _words(words: list[str]) -> list[Condition]:
     return [Word(word) for word in exact]
 
 
-class ProductFilterBackend(DjangoFilterBackend):
+class ProductFilterBackend(DjangoFilterBackend):  # type: ignore[misc]
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
         filterset = self.get_filterset(request, queryset, view)
         filterset.check()
-        return filterset.qs
+        found: QuerySet[Any] = filterset.qs
+        return found

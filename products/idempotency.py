@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from farmlokal.errors import InvalidHeader, Problem
 from products.models import IdempotencyKey
-from products.services import transactional
+from products.transactions import transactional
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from django.apps import apps
-from django.db import connection, models, transaction
+from django.db import connection, models
 from django.db.models import Exists, F, OuterRef, Subquery
 
+from products.cache import announce_write
+from products.transactions import transactional
 from products.words import joined, words_of
 
 if TYPE_CHECKING:
@@ -62,12 +64,13 @@ class ProductQuerySet(models.QuerySet[Any]):
         meanwhile finds each product by its old words or by its new ones. progress is told numbers of products."""
         last = 0
         while pks := list(self.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:REINDEX_ROWS]):
-            with transaction.atomic():
-                self._reindex(pks)
+            self._reindex(pks)
             progress(len(pks))
             last = pks[-1]
 
+    @transactional
     def _reindex(self, pks: Sequence[int]) -> None:
+        announce_write()
         products = self.model._default_manager.filter(pk__in=pks)
         # Read after they were locked: nobody writes what follows from an older row.
         len(products.select_for_update().values_list("pk"))

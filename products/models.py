@@ -11,7 +11,9 @@ from django.db import models, transaction
 from django.utils import timezone
 from django.utils.text import slugify
 
+from products.cache import announce_write
 from products.managers import PostingQuerySet, ProductQuerySet
+from products.transactions import transactional
 from products.words import MAX_WORD_LENGTH, joined, words_of
 
 # Names sort alike on every server and every version of it; slugs are compared byte for byte.
@@ -22,6 +24,15 @@ MAX_STOCK = 2**31 - 1
 # Each sort has an index of its own for the whole catalogue and behind each of these filters.
 SORT_FIELDS = ("created_at", "price", "name")
 INDEXED_FILTERS = ("category", "commodity", "state", "district", "farm")
+
+
+def _index(filters: tuple[str, ...], sort: str) -> str:
+    return "_".join(["product", *filters, sort])
+
+
+def _covered(filters: tuple[str, ...], sort: str) -> tuple[str, ...]:
+    """The range of prices is sorted by one of these when price is not the sort asked for."""
+    return ("created_at", "name") if (filters, sort) == ((), "price") else ()
 
 
 def new_version() -> int:
@@ -62,6 +73,7 @@ class VocabularyEntry(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         with transaction.atomic():
+            announce_write()
             super().save(*args, **kwargs)
             VocabularyVersion.bump()
 
@@ -103,6 +115,7 @@ class Farm(models.Model):
     def save(self, **kwargs: Any) -> None:
         """Its products are found by its new name at once."""
         with transaction.atomic():
+            announce_write()
             before = type(self).objects.filter(pk=self.pk).first()
             super().save(**kwargs)
             if before and before.name != self.name:
@@ -162,7 +175,9 @@ class Product(models.Model):
         # is_active leads, so that no number of withdrawn products slows a page; the id behind each
         # sort column breaks ties. All ascending: an index serves both directions.
         indexes = tuple(
-            models.Index(fields=[*filters, "is_active", sort, "id"], name="_".join(["product", *filters, sort]))
+            models.Index(
+                fields=[*filters, "is_active", sort, "id", *_covered(filters, sort)], name=_index(filters, sort)
+            )
             for filters in ((), *((name,) for name in INDEXED_FILTERS))
             for sort in SORT_FIELDS
         )
@@ -178,14 +193,19 @@ class Product(models.Model):
         if kwargs.get("update_fields") is not None:
             raise ValueError("A product is saved whole: what follows from the fields would be left behind.")
         self.derive()
-        with transaction.atomic():
-            before = None
-            if not self._state.adding:
-                before = type(self).objects.select_for_update().filter(pk=self.pk).first()
-                self.version += 1
-                self.updated_at = timezone.now()
-            super().save(**kwargs)
-            Posting.objects.move(before, self)
+        if not self._state.adding:
+            self.version += 1
+            self.updated_at = timezone.now()
+        self._write(**kwargs)
+
+    @transactional
+    def _write(self, **kwargs: Any) -> None:
+        announce_write()
+        before = None
+        if not self._state.adding:
+            before = type(self).objects.select_for_update().filter(pk=self.pk).first()
+        super().save(**kwargs)
+        Posting.objects.move(before, self)
 
     def derive(self) -> None:
         """Sets what follows from name, variety, commodity and farm."""

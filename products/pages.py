@@ -9,7 +9,7 @@ from django.db import connection
 
 from products import plans, statistics
 from products.conditions import POSTINGS, PRODUCTS, Nothing, Sql
-from products.fields import PARAM, read_fields
+from products.fields import FIELDS, read_fields
 from products.models import SORT_FIELDS, Farm, Product, VocabularyVersion
 from products.pagination import Found, KeysetPagination, Place
 
@@ -32,7 +32,7 @@ SELECTED = ", ".join(
         f"(SELECT version FROM {VocabularyVersion._meta.db_table} WHERE id = 1)",
     ]
 )
-NAMES = (*COLUMNS, "farm_name", "vocabulary_version")
+NAMES = (*COLUMNS, "farm_name", "vocabulary_version", "has_others")
 FARMS = f"`{Farm._meta.db_table}`"
 
 
@@ -40,50 +40,72 @@ class ProductPagination(KeysetPagination):
     sort_fields = SORT_FIELDS
     default_sort = "-created_at"
 
-    def find(self, queryset: ProductQuerySet, sort: Sort, behind: Place | None, count: int) -> Found:  # type: ignore[override]
+    def find(  # type: ignore[override]
+        self, queryset: ProductQuerySet, sort: Sort, behind: Place | None, count: int
+    ) -> Found:
         return find(queryset.conditions, sort, behind, count)
 
     @classmethod
     def parameters(cls) -> list[str]:
-        return [*super().parameters(), PARAM]
+        return [*super().parameters(), FIELDS]
 
     def asked(self, queryset: ProductQuerySet) -> list[tuple[str, str]]:  # type: ignore[override]
         return list(queryset.asked)
 
     def unbound(self) -> list[tuple[str, str]]:
-        fields = read_fields(self.request)
-        return [(PARAM, ",".join(fields))] if fields else []
+        fields = read_fields(self.request.query_params)
+        return [(FIELDS, ",".join(fields))] if fields else []
 
 
 def find(conditions: Sequence[Condition], sort: Sort, behind: Place | None, count: int) -> Found:
     """The first `count` products that meet all conditions, in the order of the sort, behind a place."""
     if any(isinstance(condition, Nothing) for condition in conditions):
-        return Found([], None)
-    plan = (
-        plans.choose(conditions, sort.field, count, statistics.current())
-        if conditions
-        else plans.everything(sort.field)
-    )
-    is_direct = len(plan.sources) == 1 and plan.sources[0].is_ordered and not plan.checks
-    statement = (_direct if is_direct else _gathered)(plan, sort, behind, count)
+        return Found([])
+    if not conditions:
+        return _streamed(plans.everything(sort.field), sort, behind, count)
+    known = statistics.current()
+    plan = plans.choose(conditions, sort.field, count, known)
+    if _may_stream(plan) and plan.sources[-1] not in known.not_empty:
+        found = _streamed(plan, sort, behind, count)
+        if len(plan.sources) == 1 or (found.rows and not found.rows[0]["has_others"]):
+            return found
+        if found.rows:
+            known.not_empty.add(plan.sources[-1])
+    return _until_end(_run(_gathered(plan, sort, behind, count)))
+
+
+def _may_stream(plan: Plan) -> bool:
+    """One source in order; or a word and, besides, longer ones of which none was sampled."""
+    source, *others = plan.sources
+    is_alone = not others or (len(others) == 1 and others[0].has_repeats)
+    return source.is_ordered and is_alone and not plan.checks
+
+
+def _run(statement: Sql) -> Sequence[Sequence[Any]]:
     with connection.cursor() as cursor:
         cursor.execute(statement.text, statement.params)
-        rows = cursor.fetchall()
-    if is_direct:
-        return Found([_named(row) for row in rows], None)
-    return _until_end(rows)
+        rows: Sequence[Sequence[Any]] = cursor.fetchall()
+    return rows
+
+
+def _streamed(plan: Plan, sort: Sort, behind: Place | None, count: int) -> Found:
+    return Found([_named(row) for row in _run(_direct(plan, sort, behind, count))])
 
 
 def _direct(plan: Plan, sort: Sort, behind: Place | None, count: int) -> Sql:
-    """Streams from the index to the products: reads what it shows."""
-    (source,) = plan.sources
+    """Streams from one index to the products: reads what it shows. Where there is a second source, which is likely
+    to be empty, each row says whether it is (a word, and all longer words that begin with it)."""
+    source, *others = plan.sources
     product = f" STRAIGHT_JOIN {PRODUCTS} p ON p.id = {source.key}" if source.table == POSTINGS else ""
     where = Sql.all_of([source.where, *_behind(source, sort, behind)])
+    other = Sql("FALSE")
+    if others:
+        other = Sql(f"EXISTS (SELECT 1 FROM {_table(others[0])} WHERE {others[0].where.text})", others[0].where.params)
     text = (
-        f"SELECT {SELECTED} FROM {_table(source)}{product} STRAIGHT_JOIN {FARMS} f ON f.id = p.farm_id"
+        f"SELECT {SELECTED}, {other.text} FROM {_table(source)}{product} STRAIGHT_JOIN {FARMS} f ON f.id = p.farm_id"
         f" WHERE {where.text} {_order(_column(source, sort), source.key, sort)} LIMIT %s"
     )
-    return Sql(text, (*where.params, count))
+    return Sql(text, (*other.params, *where.params, count))
 
 
 def _gathered(plan: Plan, sort: Sort, behind: Place | None, count: int) -> Sql:
@@ -104,7 +126,7 @@ def _gathered(plan: Plan, sort: Sort, behind: Place | None, count: int) -> Sql:
     union = " UNION ".join(f"({entry.text})" for entry in entries) if len(entries) > 1 else entries[0].text
     checks = Sql.all_of([Sql("p.id = d.id"), *(check.sql() for check in plan.checks)])
     text = (
-        f"SELECT d.value, d.id, d.is_end, {SELECTED} FROM ({union}) d"
+        f"SELECT d.value, d.id, d.is_end, {SELECTED}, FALSE FROM ({union}) d"
         f" LEFT JOIN {PRODUCTS} p ON {checks.text} LEFT JOIN {FARMS} f ON f.id = p.farm_id"
         f" WHERE p.id IS NOT NULL OR d.is_end = 1 {_order('d.value', 'd.id', sort)}, d.is_end LIMIT %s"
     )
@@ -127,7 +149,7 @@ def _entries(
 
 
 def _table(source: Source) -> str:
-    return f"{source.table} {source.alias} FORCE INDEX (`{source.index}`)"
+    return f"{source.table} {source.alias} FORCE INDEX (`{source.index_name}`)"
 
 
 def _column(source: Source, sort: Sort) -> str:
@@ -143,7 +165,8 @@ def _behind(source: Source, sort: Sort, place: Place | None) -> list[Sql]:
     """The expanded predicate; MySQL reads (value, id) < (x, y) as a scan of the whole index."""
     if place is None:
         return []
-    value = Product._meta.get_field(sort.field).get_db_prep_value(place.value, connection)
+    field: Any = Product._meta.get_field(sort.field)
+    value = field.get_db_prep_value(place.value, connection)
     column, than = _column(source, sort), "<" if sort.is_descending else ">"
     text = f"({column} {than} %s OR ({column} = %s AND {source.key} {than} %s))"
     return [Sql(text, (value, value, place.pk))]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from products.conditions import LOOKUP_COST, OneOf, Priced, Sql, whole_catalogue
+from products.conditions import ENTRY_COST, LOOKUP_COST, OneOf, Priced, Sql, whole_catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 MIN_BUDGET = 1000
 MAX_BUDGET = 10_000
-BUDGET_PER_ESTIMATE = 4
+BUDGET_PER_ESTIMATE = 2
 
 
 class Plan(NamedTuple):
     sources: tuple[Source, ...]
     checks: tuple[Condition, ...]
-    budget: int  # of entries that a page reads from ordered sources; without checks it reads no more than it shows
+    budget: int  # of entries that a page with checks reads from ordered sources; without, it reads what it shows
 
 
 class Option(NamedTuple):
@@ -34,7 +34,7 @@ class Option(NamedTuple):
 
 
 def everything(order: str) -> Plan:
-    return Plan((whole_catalogue(order),), (), MIN_BUDGET)
+    return Plan((whole_catalogue(order),), (), 0)
 
 
 def choose(conditions: Sequence[Condition], order: str, count: int, statistics: Statistics) -> Plan:
@@ -46,8 +46,8 @@ def choose(conditions: Sequence[Condition], order: str, count: int, statistics: 
     for option in _options(conditions, order, statistics):
         checks = tuple(condition for condition in conditions if condition not in option.answers)
         read = statistics.walk(option.products, wanted, count) if checks else count
-        cost = read * LOOKUP_COST + sum(source.cost for source in option.sources)
-        budget = int(min(max(MIN_BUDGET, BUDGET_PER_ESTIMATE * read), MAX_BUDGET))
+        budget = int(min(max(MIN_BUDGET, BUDGET_PER_ESTIMATE * read), MAX_BUDGET)) if checks else 0
+        cost = read * LOOKUP_COST + budget * ENTRY_COST + sum(source.cost for source in option.sources)
         plans.append((cost, Plan(tuple(option.sources), checks, budget)))
     return _cheapest(plans)
 

@@ -30,19 +30,19 @@ class ProductSerializer(serializers.BaseSerializer[dict[str, Any]]):
     """The public Product, from a dictionary of ProductQuerySet.rows()."""
 
     def to_representation(self, row: dict[str, Any]) -> dict[str, Any]:
-        names = vocabulary.at_version(row["vocabulary_version"])
+        names = vocabulary.at_version(row["vocabulary_version"]).names
         return {
             "id": row["id"],
             "name": row["name"],
             "slug": row["slug"],
             "description": row["description"],
-            "category": names.categories[row["category_id"]],
-            "commodity": names.commodities[row["commodity_id"]],
+            "category": names["category"][row["category_id"]],
+            "commodity": names["commodity"][row["commodity_id"]],
             "variety": row["variety"],
             "grade": row["grade"],
             "farm": {"id": row["farm_id"], "name": row["farm_name"]},
-            "district": names.districts[row["district_id"]],
-            "state": names.states[row["state_id"]],
+            "district": names["district"][row["district_id"]],
+            "state": names["state"][row["state_id"]],
             "price": str(row["price"]),
             "currency": "INR",
             "unit": row["unit"],

@@ -52,6 +52,7 @@ class Statistics:
             self.place[field] = places = [0] * self.count
             for place, number in enumerate(sorted(range(self.count), key=lambda n: _sort_key(rows[n][field]))):
                 places[number] = place
+        self.not_empty: set[Any] = set()  # sources that were found not to be, though the sample has none of theirs
         self.of = lru_cache(maxsize=5000)(self._of)
 
     def everything(self) -> int:
@@ -79,7 +80,7 @@ class Statistics:
         """How many products of `among` are read, in their order, until `count` wanted ones are found; where these
         lie unevenly in the order, at the worst place of it."""
         segments = max(1, min(SEGMENTS, wanted.bit_count() // HITS_PER_SEGMENT))
-        width = -(-self.count // segments)
+        width = max(1, -(-self.count // segments))
         mask = (1 << width) - 1
         worst = run = 0.0
         for start in range(0, self.count, width):
@@ -144,4 +145,4 @@ def take() -> Statistics:
     ids = range(ends["low"] or 0, (ends["high"] or -1) + 1)
     chosen = random.sample(ids, min(len(ids), SAMPLE_ROWS))  # an estimate, no secret
     rows = list(Product.objects.listed().filter(pk__in=chosen).values(*COLUMNS))
-    return Statistics(rows, len(ids) / max(len(chosen), 1))
+    return Statistics(rows, len(ids) / len(chosen) if chosen else 1.0)

@@ -6,27 +6,35 @@ from typing import TYPE_CHECKING, Any
 
 from django.http import Http404, HttpResponse
 from django.urls import reverse
-from rest_framework.mixins import ListModelMixin
 from rest_framework.response import Response
+from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
 from farmlokal.bodies import read_json
-from farmlokal.conditional import check_if_match, etag_of, is_not_modified
+from farmlokal.conditional import check_if_match, etag_of
 from farmlokal.errors import InvalidParameter
 from farmlokal.rest import JSONRenderer
-from products import idempotency, services
+from products import idempotency, schema, services, vocabulary
+from products.cache import Made, answer
+from products.fields import FIELDS, IDS, only, read_fields, read_ids
 from products.filters import ProductFilter, ProductFilterBackend
 from products.models import Product
 from products.pages import ProductPagination
 from products.permissions import PERMISSIONS, MayWrite, StaffSession
 from products.serializers import ProductInput, ProductSerializer
+from products.transactions import transactional
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from django.http import QueryDict
     from rest_framework.authentication import BaseAuthentication
     from rest_framework.request import Request
+
+
+LISTING_HEADERS = {"Cache-Control": schema.LISTING_CACHE_CONTROL}
+# What If-Match asks for has to be the newest: a copy is asked for again each time, and a 304 is cheap.
+DETAIL_HEADERS = {"Cache-Control": schema.DETAIL_CACHE_CONTROL}
 
 
 def check_parameters(given: QueryDict, known: Sequence[str], repeatable: Sequence[str] = ()) -> None:
@@ -39,17 +47,47 @@ def check_parameters(given: QueryDict, known: Sequence[str], repeatable: Sequenc
             raise InvalidParameter(name, "may be given only once.")
 
 
+def vocabulary_answer(request: Request, field: str, child: str, children: str) -> HttpResponse:
+    check_parameters(request.query_params, ())
+
+    def lists() -> Made:
+        return Made(rendered({"results": vocabulary.current().tree(field, child, children)}))
+
+    return answer(request, lists, LISTING_HEADERS)
+
+
+class CategoryView(APIView):
+    @schema.list_categories
+    def get(self, request: Request) -> HttpResponse:
+        return vocabulary_answer(request, "category", "commodity", "commodities")
+
+
+class StateView(APIView):
+    @schema.list_states
+    def get(self, request: Request) -> HttpResponse:
+        return vocabulary_answer(request, "state", "district", "districts")
+
+
+def documents(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    to_document = ProductSerializer().to_representation
+    return [to_document(row) for row in rows]
+
+
+def rendered(document: Any) -> bytes:
+    return JSONRenderer().render(document)
+
+
 def document_of(product_id: int) -> bytes:
     """The public Product in the bytes that an answer carries, whose hash is its ETag."""
     try:
         row = Product.objects.listed().rows().get(pk=product_id)
     except Product.DoesNotExist as error:
         raise Http404 from error
-    return JSONRenderer().render(ProductSerializer(row).data)
+    return rendered(ProductSerializer(row).data)
 
 
-def answer_with(document: bytes, status: int = 200, cache: str = "no-store") -> HttpResponse:
-    headers = {"ETag": etag_of(document), "Cache-Control": cache}
+def written(document: bytes, status: int = 200) -> HttpResponse:
+    headers = {"ETag": etag_of(document), "Cache-Control": "no-store"}
     return HttpResponse(document, status=status, content_type=JSONRenderer.media_type, headers=headers)
 
 
@@ -63,7 +101,7 @@ def lock_as_expected(request: Request, product_id: int) -> None:
         check_if_match(request.headers["If-Match"], etag_of(document_of(product_id)))
 
 
-class ProductViewSet(ListModelMixin, GenericViewSet[Any]):
+class ProductViewSet(GenericViewSet[Any]):
     queryset = Product.objects.listed().rows()
     filter_backends = (ProductFilterBackend,)
     filterset_class = ProductFilter
@@ -76,30 +114,50 @@ class ProductViewSet(ListModelMixin, GenericViewSet[Any]):
         method = (self.request.method or "").lower()
         return [StaffSession()] if self.action_map.get(method) in PERMISSIONS else []
 
-    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        known = [*ProductPagination.parameters(), *ProductFilter.base_filters]
+    @schema.list_products
+    def list(self, request: Request) -> HttpResponse:
+        if IDS in request.query_params:
+            return self.list_by_id(request)
+        known = [*ProductPagination.parameters(), *ProductFilter.base_filters, IDS]
         check_parameters(request.query_params, known, repeatable=["category"])
-        return super().list(request)
+        fields = read_fields(request.query_params)
 
-    def retrieve(self, request: Request, pk: int) -> HttpResponse | Response:
+        def listing() -> Made:
+            rows = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
+            page = self.get_paginated_response(only(documents(rows), fields))
+            return Made(rendered(page.data), {"Link": page["Link"]} if "Link" in page else {})
+
+        return answer(request, listing, LISTING_HEADERS)
+
+    def list_by_id(self, request: Request) -> HttpResponse:
+        check_parameters(request.query_params, [IDS, FIELDS])
+        ids, fields = read_ids(request.query_params), read_fields(request.query_params)
+
+        def page() -> Made:
+            found = {row["id"]: row for row in self.get_queryset().filter(pk__in=ids)}
+            rows = [found[pk] for pk in ids if pk in found]
+            results = only(documents(rows), fields)
+            missing = [pk for pk in ids if pk not in found]
+            return Made(rendered({"next": None, "previous": None, "results": results, "missing": missing}))
+
+        return answer(request, page, LISTING_HEADERS)
+
+    @schema.retrieve
+    def retrieve(self, request: Request, pk: int) -> HttpResponse:
         check_parameters(request.query_params, ())
-        document = document_of(pk)
-        answer = answer_with(document, cache="no-cache")
-        if is_not_modified(request.headers.get("If-None-Match"), answer["ETag"]):
-            kept = {name: answer[name] for name in ("ETag", "Cache-Control")}
-            return Response(status=304, headers=kept | {"Content-Length": str(len(document))})
-        return answer
+        return answer(request, lambda: Made(document_of(pk)), DETAIL_HEADERS, gzips=False)
 
+    @schema.create
     def create(self, request: Request) -> HttpResponse:
         check_parameters(request.query_params, ())
         key = idempotency.key_in(request.headers)
         body = read_json(request)
         fields = ProductInput(data=body).checked()
 
-        @services.transactional
+        @transactional
         def make() -> HttpResponse:
             product = services.create(**fields)
-            answer = answer_with(document_of(product.pk), 201)
+            answer = written(document_of(product.pk), 201)
             answer["Location"] = request.build_absolute_uri(reverse("product", args=[product.pk]))
             return answer
 
@@ -107,22 +165,24 @@ class ProductViewSet(ListModelMixin, GenericViewSet[Any]):
             return make()
         return idempotency.answer_once(f"user:{request.user.pk}", key, body, make)
 
+    @schema.partial_update
     def partial_update(self, request: Request, pk: int) -> HttpResponse:
         check_parameters(request.query_params, ())
         fields = ProductInput(data=read_json(request), partial=True).checked()
 
-        @services.transactional
+        @transactional
         def write() -> HttpResponse:
             lock_as_expected(request, pk)
             services.change(pk, **fields)
-            return answer_with(document_of(pk))
+            return written(document_of(pk))
 
         return write()
 
+    @schema.destroy
     def destroy(self, request: Request, pk: int) -> Response:
         check_parameters(request.query_params, ())
 
-        @services.transactional
+        @transactional
         def write() -> None:
             lock_as_expected(request, pk)
             services.withdraw(pk)

@@ -9,25 +9,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Any, TypeAlias
 
 from products.models import Category, Commodity, District, State, VocabularyVersion
-
-if TYPE_CHECKING:
-    from products.models import VocabularyEntry
 
 Names: TypeAlias = Mapping[int, dict[str, str]]
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Each list by id: {"slug": …, "name": …}, ready for a document and not to be changed."""
+    """By the filter's name ("category", "commodity", "state", "district")."""
 
-    categories: Names
-    commodities: Names
-    states: Names
-    districts: Names
-    ids: Mapping[str, Mapping[str, int]]  # by the filter's name and the slug
+    names: Mapping[str, Names]  # by id, in the order of names: {"slug": …, "name": …}, not to be changed
+    ids: Mapping[str, Mapping[str, int]]  # by slug
+
+    parents: Mapping[str, Mapping[int, int]]  # a commodity's category, a district's state, by id
+
+    def tree(self, field: str, child: str, children: str) -> list[dict[str, Any]]:
+        """[{"slug", "name", children: [{"slug", "name"}]}], by name."""
+        found: dict[int, dict[str, Any]] = {pk: {**entry, children: []} for pk, entry in self.names[field].items()}
+        for pk, entry in self.names[child].items():
+            found[self.parents[child][pk]][children].append(entry)
+        return list(found.values())
 
     def slugs(self, field: str) -> list[str]:
         return sorted(self.ids[field])
@@ -39,15 +42,17 @@ _latest: list[int] = []  # the version that this process met last
 @lru_cache(maxsize=2)
 def at_version(version: int) -> Vocabulary:
     """The names as of this version, or newer ones; four statements the first time a process meets it."""
-    names = {
-        "category": _names(Category),
-        "commodity": _names(Commodity),
-        "state": _names(State),
-        "district": _names(District),
+    rows = {
+        "category": list(Category.objects.values_list("pk", "slug", "name", "pk")),
+        "commodity": list(Commodity.objects.values_list("pk", "slug", "name", "category_id")),
+        "state": list(State.objects.values_list("pk", "slug", "name", "pk")),
+        "district": list(District.objects.values_list("pk", "slug", "name", "state_id")),
     }
-    ids = {field: {entry["slug"]: pk for pk, entry in entries.items()} for field, entries in names.items()}
+    names = {field: {pk: {"slug": slug, "name": name} for pk, slug, name, _ in of} for field, of in rows.items()}
+    ids = {field: {slug: pk for pk, slug, _, _ in of} for field, of in rows.items()}
+    parents = {field: {pk: parent for pk, _, _, parent in of} for field, of in rows.items()}
     _latest[:] = [version]
-    return Vocabulary(names["category"], names["commodity"], names["state"], names["district"], ids)
+    return Vocabulary(names, ids, parents)
 
 
 def current() -> Vocabulary:
@@ -63,9 +68,3 @@ def held() -> Vocabulary:
 def find(field: str, slug: str) -> int | None:
     """The id behind a slug. A slug keeps its id for ever, so that only an unknown one is looked for anew."""
     return held().ids[field].get(slug) or current().ids[field].get(slug)
-
-
-def _names(model: type[VocabularyEntry]) -> Names:
-    return {
-        pk: {"slug": slug, "name": name} for pk, slug, name in model._default_manager.values_list("pk", "slug", "name")
-    }

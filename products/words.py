@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_WORD_LENGTH = 200
+# Through a letter; Hebrew and Arabic points; below, beside and above.
+ACCENT_CLASSES = {1, *range(10, 36), *range(200, 255)}
 
 
 def words_of(text: str) -> list[str]:
@@ -48,12 +50,11 @@ def _fold_once(text: str) -> str:
 
 @lru_cache(maxsize=10_000)
 def _is_accent(character: str) -> bool:
-    """Marks through a letter (combining class 1), Hebrew and Arabic points (10 to 35), accents above and below
-    (200 and up), and what is not seen at all: variation selectors, joiners, soft hyphens."""
+    """Accents, and what is not seen at all: variation selectors, joiners, soft hyphens."""
     category, combining = unicodedata.category(character), unicodedata.combining(character)
     if category == "Mn":
         is_variation_selector = "\ufe00" <= character <= "\ufe0f" or character >= "\U000e0100"
-        return combining == 1 or 10 <= combining <= 35 or combining >= 200 or is_variation_selector
+        return combining in ACCENT_CLASSES or is_variation_selector
     return category in ("Cf", "Me")
 
 

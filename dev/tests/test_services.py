@@ -165,7 +165,7 @@ def test_make_run_serves_a_seeded_catalogue_and_ends_whole(
             assert process.poll() is None, text
             assert ("20,000 products in" in text) == (attempt == "first")
             assert attempt == "first" or time.monotonic() - begin < 10
-            (url,) = re.findall(r"curl -s '(\S+sort=-price&limit=2)'", text)
+            (url,) = re.findall(r"curl -s '(\S+sort=price&limit=2)'", text)
             with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310  # our own URL
                 assert response.status == 200
             if attempt == "first":

@@ -106,5 +106,13 @@ class Migration(migrations.Migration):
             model_name="posting",
             index=models.Index(fields=["term", "name", "product_id"], name="posting_name"),
         ),
+        migrations.RemoveIndex(
+            model_name="product",
+            name="product_price",
+        ),
+        migrations.AddIndex(
+            model_name="product",
+            index=models.Index(fields=["is_active", "price", "id", "created_at", "name"], name="product_price"),
+        ),
         migrations.RunPython(index_what_there_is, migrations.RunPython.noop),
     ]

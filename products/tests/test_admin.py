@@ -145,3 +145,12 @@ def test_a_stranger_sees_nothing(client: Client) -> None:
     response = client.get(LIST)
     assert response.status_code == 302
     assert response["Location"].startswith("/admin/login/")
+
+
+@pytest.mark.parametrize(("slug", "field", "is_told"), [("mango", "name", True), ("mango", "none", False)])
+def test_whoever_renames_is_told_when_search_knows(admin_client: Client, slug: str, field: str, is_told: bool) -> None:
+    mango = Commodity.objects.get(slug=slug)
+    url = reverse("admin:products_commodity_change", args=[mango.pk])
+    name = "Aam" if field == "name" else mango.name
+    answer = admin_client.post(url, {"name": name}, follow=True)
+    assert ("reindex_search" in answer.content.decode()) is is_told

@@ -26,6 +26,8 @@ from products.tests.offers import make_farm, make_offers
 from products.tests.walks import SORTS, ids, walk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.test import Client
 
 pytestmark = pytest.mark.usefixtures("live_database")
@@ -112,7 +114,11 @@ def matches(row: dict[str, Any], query: list[tuple[str, str]]) -> bool:
     return True
 
 
-KEYS = {"created_at": lambda r: r["created_at"], "price": lambda r: r["price"], "name": lambda r: order_of(r["name"])}
+KEYS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "created_at": lambda r: r["created_at"],
+    "price": lambda r: r["price"],
+    "name": lambda r: order_of(r["name"]),
+}
 
 
 def order_of(name: str) -> tuple[int, ...]:
@@ -154,7 +160,7 @@ words += [
     "mangi",
 ]
 queries = st.lists(st.sampled_from(words), min_size=1, max_size=3).map(" ".join) | st.sampled_from(["++", "🥭", "l'or"])
-filters = {
+filters: dict[str, st.SearchStrategy[Any]] = {
     "q": queries,
     "category": st.lists(st.sampled_from(["fruits", "vegetables", "spices", "cereals"]), min_size=1, max_size=3),
     "commodity": st.sampled_from([*COMMODITIES, "rice", "unknown"]),
@@ -172,6 +178,7 @@ filters = {
 def query_strings(draw: st.DrawFn) -> list[tuple[str, str]]:
     chosen = draw(st.lists(st.sampled_from(sorted(filters)), max_size=4, unique=True))
     pairs: list[tuple[str, str]] = []
+    value: Any
     for name in chosen:
         value = draw(filters[name])
         pairs += [(name, item) for item in value] if isinstance(value, list) else [(name, value)]

@@ -25,6 +25,7 @@ from products import services
 from products.models import Farm, IdempotencyKey, Posting, Product
 from products.tests.offers import make_farm, make_offer
 from products.tests.staff import make_staff, offer, session_headers
+from products.transactions import transactional
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,7 +147,7 @@ def test_who_lost_a_deadlock_starts_anew() -> None:
         finally:
             connection.close()
 
-    @services.transactional
+    @transactional
     def write(order: list[int]) -> None:
         attempts.append(order)
         for pk in order:

@@ -53,7 +53,7 @@ def test_a_reader_who_has_it_gets_304(client: Client) -> None:
         assert response.content == b""
         assert response["ETag"] == etag
         assert response["Cache-Control"] == "no-cache"
-        assert response["Content-Length"] == client.get(url)["Content-Length"]
+        assert "Content-Length" not in response
         assert client.head(url, headers={"If-None-Match": header}).status_code == 304
     for header in ('"other"', etag.strip('"'), f"{etag} {etag}", "", f"*, {etag}"):
         assert client.get(url, headers={"If-None-Match": header}).status_code == 200, header

@@ -90,6 +90,61 @@ def test_a_page_in_a_block_of_equal_values_costs_no_more(client: Client) -> None
             assert reads_of(client, get_page(client, url)["previous"]) <= 3 * LIMIT
 
 
+SINGLE = [
+    *("category=vegetables", "commodity=tomato", "state=uttar-pradesh", "district=jaunpur", "organic=true"),
+    *("q=tomato", "q=grade", "q=jaunpur", "q=b", "q=man", "category=fruits&category=spices&category=pulses"),
+]
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_a_page_of_one_filter_or_word_reads_a_few_rows_a_product(client: Client, sort: str) -> None:
+    """Whatever the sort, and a hundred pages on. In the order of an index: the entry, the product, its farm. Where
+    several lists are merged, or most products pass a check, some more."""
+    reads = {}
+    for query in SINGLE:
+        url = f"/products?sort={sort}&{query}"
+        get_page(client, url)
+        reads[query] = reads_of(client, url)
+        deep = get_page(client, f"{url}&limit=100")["next"]
+        reads[f"{query}, on"] = reads_of(client, deep.replace("&limit=100", "")) if deep else 0
+    is_merged = ("q=man", "category=fruits&", "organic")
+    indexed = {query: count for query, count in reads.items() if not query.startswith(is_merged)}
+    assert max(indexed.values()) <= 5 * LIMIT, indexed
+    assert max(reads.values()) <= 20_000, reads
+
+
+def test_no_combination_reads_without_end(client: Client) -> None:
+    """Common words that are never together, and large lists with an empty filter: a short page that leads on."""
+    for query in (
+        "q=nadu%20assam",
+        "q=nadu%20sikkim%20grade",
+        "category=vegetables&price_min=99999",
+        "q=tomato%20mango",
+    ):
+        for sort in SORTS:
+            assert reads_of(client, f"/products?sort={sort}&{query}") <= 60_000, (query, sort)
+
+
+def test_one_statement_a_page(client: Client) -> None:
+    """SELECT … FROM products_product FORCE INDEX … (a filter or none), … FROM products_posting … (a word), or
+    … FROM (lists) d LEFT JOIN products_product … (a combination)."""
+    statements = {
+        "": "FROM `products_product` p FORCE INDEX (`product_created_at`) STRAIGHT_JOIN `products_farm`",
+        "state=goa&sort=price": "FROM `products_product` p FORCE INDEX (`product_state_price`) STRAIGHT_JOIN",
+        "q=tomato&sort=name": "FROM `products_posting` t FORCE INDEX (`posting_name`) STRAIGHT_JOIN `products_product`",
+        "q=tomato%20b&state=goa&organic=true": "d LEFT JOIN `products_product` p ON p.id = d.id AND ",
+        "price_min=40&price_max=41&sort=name": "FROM `products_product` p FORCE INDEX (`product_price`)",
+    }
+    for query, expected in statements.items():
+        get_page(client, f"/products?{query}")
+        with CaptureQueriesContext(connection) as queries:
+            page = get_page(client, f"/products?{query}")
+            if page["next"]:
+                get_page(client, page["next"])
+        assert len(queries) == (2 if page["next"] else 1), query
+        assert expected in queries[0]["sql"], query
+
+
 def test_withdrawn_products_cost_nothing(client: Client) -> None:
     newest = Product.objects.order_by("-created_at").values_list("created_at", flat=True)[50_000]
     Product.objects.filter(created_at__gt=newest).update(is_active=False)

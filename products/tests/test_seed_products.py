@@ -173,7 +173,7 @@ def test_killed_on_the_way_it_leaves_the_old_catalogue(database_environment: dic
     kill_when(KILL_WHEN[moment], database_environment, "--reset")
     assert content() == before
     assert keys("products_product") == expected_keys
-    wait_until(_server_noticed, 60)
+    wait_until(_server_noticed, 180)
     seed(2_000, "--reset")
     assert Product.objects.count() == 2_000
     assert keys("products_product") == expected_keys
@@ -184,7 +184,7 @@ def test_killed_while_appending_it_leaves_whole_chunks(database_environment: dic
     seed(1_000)
     before = content()
     kill_when(lambda: Product.objects.count() > 1_000, database_environment, "--append")
-    wait_until(_server_noticed, 60)
+    wait_until(_server_noticed, 180)
     count = Product.objects.count()
     assert count > 1_000
     assert (count - 1_000) % bulkload.CHUNK_ROWS == 0
@@ -193,7 +193,7 @@ def test_killed_while_appending_it_leaves_whole_chunks(database_environment: dic
 
 def kill_when(condition: Callable[[], object], environment: dict[str, str], flag: str) -> None:
     """Starts a load of its own, and kills it as soon as the condition holds."""
-    command = [sys.executable, "manage.py", "seed_products", "300000", flag]
+    command = [sys.executable, "manage.py", "seed_products", "150000", flag]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     wait_until(condition, 60)
     process.kill()

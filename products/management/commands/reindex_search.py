@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand
-from django.db import transaction
 from django.db.models import Count
 from tqdm import tqdm
 
 from products.models import Posting, Product
+from products.transactions import transactional
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -33,12 +33,12 @@ class Command(BaseCommand):
                 bar.update(count)
         self.stdout.write(f"The search index is whole; {gone:,} entries without their product were dropped.")
 
+    @transactional
     def drop(self, term: str, created_at: Any, product_id: int) -> bool:
         """Looked at once more, under the product's lock: it may have come back."""
-        with transaction.atomic():
-            list(Product.objects.select_for_update().filter(pk=product_id))
-            entry = Posting.objects.filter(term=term, created_at=created_at, product_id=product_id)
-            return (created_at, product_id) in entry.orphans(term) and bool(entry.delete()[0])
+        list(Product.objects.select_for_update().filter(pk=product_id))
+        entry = Posting.objects.filter(term=term, created_at=created_at, product_id=product_id)
+        return (created_at, product_id) in entry.orphans(term) and bool(entry.delete()[0])
 
     def bar(self, unit: str, total: int) -> AbstractContextManager[Any]:
         return tqdm(total=total, unit=f" {unit}", unit_scale=True, disable=None, dynamic_ncols=True)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from products import sample
 from products.bulkload import LoadError, Replacement, bulk_connection, connect, execute, load
+from products.cache import announce_write
 from products.managers import POST
 from products.models import Farm, Posting, Product
 
@@ -59,23 +60,21 @@ class Command(BaseCommand):
                     )
         except (LoadError, MySQLdb.Error) as error:
             raise CommandError(f"the load failed: {error}") from error
+        announce_write()  # outside of a transaction: done already
         self.say(f"{rows:,} products in {time.monotonic() - start:.1f} s.")
 
     def replace(self, raw: Connection, rows: int, seed: int) -> None:
         with Replacement(raw, [FARMS, PRODUCTS, POSTINGS]) as replacement:
             products = replacement.new(PRODUCTS)
             self.fill(raw, rows, seed, farms_into=replacement.new(FARMS), products_into=products)
-            self.say("Adding the keys, and each word's list of products ...")
+            self.say("Making each word's list of products ...")
+            execute(raw, POST.format(postings=replacement.new(POSTINGS), products=products, where="TRUE"))
+            self.say("Adding the keys ...")
             with connect() as other, ThreadPoolExecutor(1) as aside:
-
-                def post() -> None:
-                    execute(other, POST.format(postings=replacement.new(POSTINGS), products=products, where="TRUE"))
-                    replacement.add_keys(POSTINGS, other)
-
-                posting = aside.submit(post)
+                posting_keys = aside.submit(replacement.add_keys, POSTINGS, other)
                 replacement.add_keys(FARMS, raw)
                 replacement.add_keys(PRODUCTS, raw)
-                posting.result()
+                posting_keys.result()
             replacement.swap()
 
     def append(self, raw: Connection, rows: int, seed: int) -> None:

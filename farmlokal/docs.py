@@ -1,0 +1,71 @@
+"""The OpenAPI document, and two pages that show it. What they load comes from this host alone."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+from django.shortcuts import render
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
+from drf_spectacular.generators import SchemaGenerator
+from rest_framework.decorators import api_view
+
+from farmlokal import schema
+from farmlokal.answers import not_modified, whole
+from farmlokal.conditional import etag_of
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+    from rest_framework.request import Request
+
+DOCUMENT_HEADERS = {"Cache-Control": schema.DOCUMENT_CACHE_CONTROL}
+
+# The viewers put styles into the page and images into those; Redoc searches in a worker that it makes from a blob.
+PAGE_HEADERS = {
+    "Cache-Control": "public, max-age=60",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+}
+
+
+class Document(NamedTuple):
+    body: bytes
+    etag: str
+
+
+@cache
+def document() -> Document:
+    """Made once a process: it depends on the code only."""
+    generator = SchemaGenerator()  # type: ignore[no-untyped-call]
+    body = orjson.dumps(generator.get_schema(public=True))  # type: ignore[no-untyped-call]
+    return Document(body, etag_of(body))
+
+
+@schema.openapi_json
+@api_view(["GET", "HEAD"])
+def openapi_json(request: Request) -> HttpResponse:
+    made = document()
+    unchanged = not_modified(request, made.etag, DOCUMENT_HEADERS)
+    return unchanged or whole(request, made.body, made.etag, DOCUMENT_HEADERS)
+
+
+@csrf_exempt  # so that another method is a 405
+@require_safe
+def docs(request: HttpRequest) -> HttpResponse:
+    return _page(request, "swagger.html")
+
+
+@csrf_exempt  # so that another method is a 405
+@require_safe
+def redoc(request: HttpRequest) -> HttpResponse:
+    return _page(request, "redoc.html")
+
+
+def _page(request: HttpRequest, template: str) -> HttpResponse:
+    response = render(request, template)
+    for name, value in PAGE_HEADERS.items():
+        response[name] = value
+    return response

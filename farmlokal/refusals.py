@@ -1,0 +1,103 @@
+"""Failures in the descriptions of calls: what each can be refused with, from the table of farmlokal.errors."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from django.conf import settings
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse
+
+from farmlokal.errors import CONTENT_TYPE, KINDS, MAX_REQUEST_LINE_BYTES, problem_document
+from farmlokal.logs import REQUEST_ID
+from farmlokal.openapi import REQUEST_ID_EXAMPLE, closed, component, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Responses: TypeAlias = "dict[int | tuple[int, str], OpenApiResponse]"
+
+PROBLEM_ERROR = component(
+    "ProblemError",
+    closed(
+        {
+            "parameter": {"type": "string", "description": "The query parameter that is wrong."},
+            "header": {"type": "string", "description": "The request header that is wrong."},
+            "pointer": {"type": "string", "description": "What is wrong in the body, as a JSON Pointer (RFC 6901)."},
+            "detail": {"type": "string"},
+            "allowed": {"type": "array", "items": {"type": "string"}, "minItems": 1, "description": "What would do."},
+        },
+        optional=["parameter", "header", "pointer", "allowed"],
+        oneOf=[{"required": ["parameter"]}, {"required": ["header"]}, {"required": ["pointer"]}],
+    ),
+)
+PROBLEM = component(
+    "Problem",
+    closed(
+        {
+            "type": {"type": "string", "format": "uri", "enum": [f"urn:farmlokal:problem:{code}" for code in KINDS]},
+            "title": {"type": "string", "enum": [kind.title for kind in KINDS.values()]},
+            "status": {"type": "integer", "enum": sorted({kind.status for kind in KINDS.values()})},
+            "detail": {"type": "string", "description": "What is wrong this time, for people."},
+            "instance": {"type": "string", "format": "uri-reference", "description": "The path that was asked for."},
+            "code": {"type": "string", "enum": list(KINDS), "description": "What is wrong, for programs."},
+            "request_id": {"type": "string", "pattern": whole(REQUEST_ID.pattern)},
+            "errors": {"type": "array", "items": PROBLEM_ERROR, "minItems": 1},
+        },
+        optional=["errors"],
+        description="What every failure says (RFC 9457).",
+    ),
+)
+
+
+class Refusal(NamedTuple):
+    """A failure as an example: what problem_document() takes."""
+
+    code: str
+    detail: str
+    errors: Sequence[Mapping[str, Any]] = ()
+
+    @classmethod
+    def of(cls, code: str, place: str, name: str, detail: str, **more: Any) -> Refusal:
+        """For one wrong parameter, header or pointer."""
+        return cls(code, f"{name}: {detail}", [{place: name, "detail": detail, **more}])
+
+
+def refusals(instance: str, *examples: Refusal) -> Responses:
+    """The responses with these problems, by their statuses."""
+
+    def status(refusal: Refusal) -> int:
+        return KINDS[refusal.code].status
+
+    by_status = groupby(sorted(examples, key=status), status)
+    return {(number, CONTENT_TYPE): _refused(instance, list(group)) for number, group in by_status}
+
+
+def _refused(instance: str, refused: Sequence[Refusal]) -> OpenApiResponse:
+    """With the first example of each code."""
+    examples = {refusal.code: refusal for refusal in reversed(refused)}
+    (status,) = {KINDS[code].status for code in examples}
+    narrowed = {"status": {"const": status}, "code": {"enum": list(examples)}}
+    return OpenApiResponse(
+        {"allOf": [PROBLEM, {"properties": narrowed}]},
+        ". ".join(KINDS[code].title for code in examples) + ".",
+        [
+            OpenApiExample(
+                code, summary=detail, value=problem_document(code, detail, instance, REQUEST_ID_EXAMPLE, errors)
+            )
+            for code, detail, errors in examples.values()
+        ],
+    )
+
+
+# What any call may be refused with, before its view is asked.
+BAD_HOST = Refusal("bad-request", "Its Host header is not one that this service accepts.")
+BROKEN = Refusal("internal-error", "The failure has been logged under this request_id.")
+DATABASE_AWAY = Refusal("database-unavailable", "The database did not answer; try again shortly.")
+ANYWHERE = (
+    BAD_HOST,
+    Refusal("payload-too-large", f"The body may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes."),
+    Refusal("uri-too-long", f"The request line may have {MAX_REQUEST_LINE_BYTES} bytes."),
+    BROKEN,
+    DATABASE_AWAY,
+)

@@ -1,0 +1,81 @@
+"""The descriptions of the calls that are about the service itself."""
+
+from __future__ import annotations
+
+from drf_spectacular.utils import extend_schema
+
+from farmlokal.openapi import (
+    HEADERS,
+    IF_NONE_MATCH,
+    answer,
+    cache_control,
+    closed,
+    component,
+    empty,
+    etag,
+    vary,
+)
+from farmlokal.refusals import ANYWHERE, BAD_HOST, BROKEN, refusals
+
+DOCUMENT_CACHE_CONTROL = "public, max-age=60"
+
+UP_OR_DOWN = {"type": "string", "enum": ["up", "down"]}
+CHECKS = closed({"mysql": UP_OR_DOWN, "redis": UP_OR_DOWN})
+
+
+def ready(*states: str) -> dict[str, object]:
+    return closed({"status": {"type": "string", "enum": list(states)}, "checks": CHECKS})
+
+
+LIVE = component("Live", closed({"status": {"const": "ok"}}))
+READY = component("Ready", ready("ok", "degraded"))
+NOT_READY = component("NotReady", ready("unavailable"))
+OPENAPI = component("OpenAPI", {"type": "object", "required": ["openapi", "info", "paths"]})
+
+livez = extend_schema(
+    operation_id="getLiveness",
+    summary="Is the process up?",
+    description="Does no I/O. For the platform: a process that does not answer is to be replaced.",
+    tags=["service"],
+    parameters=[*HEADERS],
+    responses={200: answer(LIVE, "It is.", up={"status": "ok"}), **refusals("/livez", BAD_HOST, BROKEN)},
+)
+readyz = extend_schema(
+    operation_id="getReadiness",
+    summary="Can the catalogue be served?",
+    description="Asks MySQL and Redis, each for one second at most. Without Redis the catalogue is slower, but there.",
+    tags=["service"],
+    parameters=[*HEADERS, cache_control("no-store", 200, 503)],
+    responses={
+        200: answer(
+            READY,
+            "It can.",
+            ok={"status": "ok", "checks": {"mysql": "up", "redis": "up"}},
+            degraded={"status": "degraded", "checks": {"mysql": "up", "redis": "down"}},
+        ),
+        **refusals("/readyz", BAD_HOST, BROKEN),
+        503: answer(
+            NOT_READY,
+            "It cannot: MySQL is away.",
+            unavailable={"status": "unavailable", "checks": {"mysql": "down", "redis": "up"}},
+        ),
+    },
+)
+openapi_json = extend_schema(
+    operation_id="getOpenAPI",
+    summary="This document",
+    description="To read it: /docs and /redoc.",
+    tags=["service"],
+    parameters=[
+        IF_NONE_MATCH,
+        *HEADERS,
+        etag(200, 304),
+        cache_control(DOCUMENT_CACHE_CONTROL, 200, 304),
+        vary(200, 304),
+    ],
+    responses={
+        200: answer(OPENAPI, "OpenAPI 3.1.", start={"openapi": "3.1.0", "info": {"title": "FarmLokal"}, "paths": {}}),
+        304: empty("Not modified: the client has it already."),
+        **refusals("/openapi.json", *ANYWHERE),
+    },
+)

@@ -1,0 +1,222 @@
+"""The document describes the service that runs: schemathesis asks it everything the document allows, and forbids."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema_rs
+import pytest
+from django.core.management import call_command
+from django.urls import URLResolver, get_resolver
+from drf_spectacular.validation import validate_schema
+
+from accounts.models import User
+from farmlokal.docs import document
+from farmlokal.errors import KINDS
+from farmlokal.tests.server import Server, running
+from products.models import IdempotencyKey
+from products.tests.staff import CSRF_TOKEN, make_staff, session_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.urls import URLPattern
+
+pytestmark = pytest.mark.usefixtures("live_database")
+
+PROJECT = Path(__file__).parents[2]
+SCHEMATHESIS = str(Path(sys.executable).with_name("schemathesis"))
+NOT_IN_THE_DOCUMENT = {"/docs", "/redoc"}  # for people; as are /admin/ and /static/
+PAGES = ["/docs", "/redoc"]
+
+# A fixed seed: what fails, fails again. A 412 and a 422 tell of the resource and of the key, not of the request's form.
+CONFIGURATION = """
+hooks = "farmlokal.tests.sensible"
+seed = 20261123
+continue-on-failure = true
+suppress-health-check = ["too_slow"]
+
+[generation]
+mode = "all"
+database = "none"
+
+[[operations]]
+include-method = ["PATCH", "DELETE"]
+[operations.checks.positive_data_acceptance]
+expected-statuses = ["2xx", 401, 403, 404, 412]
+
+[[operations]]
+include-method = "POST"
+[operations.checks.positive_data_acceptance]
+expected-statuses = ["2xx", 401, 403, 409, 422]
+"""
+SESSION = """
+[auth.openapi]
+cookieAuth = {{ api_key = "{session}" }}
+csrfCookie = {{ api_key = "{token}" }}
+csrfToken = {{ api_key = "{token}" }}
+"""
+
+
+@pytest.fixture(scope="module")
+def server(live_database: None, database_environment: dict[str, str]) -> Iterator[Server]:
+    call_command("seed_products", 2000, "--reset")
+    with running(database_environment) as server:
+        yield server
+    IdempotencyKey.objects.all().delete()
+
+
+@pytest.fixture
+def staff_session() -> Iterator[str]:
+    user = make_staff(name="schemathesis")
+    cookies = dict(cookie.split("=") for cookie in session_headers(user)["Cookie"].split("; "))
+    yield SESSION.format(session=cookies["sessionid"], token=CSRF_TOKEN)
+    User.objects.filter(pk=user.pk).delete()
+
+
+@pytest.fixture(scope="module")
+def openapi(server: Server) -> Any:
+    return server.request("/openapi.json").json
+
+
+def schemathesis(server: Server, folder: Path, configuration: str, *options: str) -> None:
+    (folder / "schemathesis.toml").write_text(configuration)
+    (folder / "openapi.json").write_bytes(server.request("/openapi.json").body)
+    command = [SCHEMATHESIS, "--config-file", "schemathesis.toml", "run", "openapi.json", "--no-color"]
+    command += ["--url", f"http://localhost:{server.port}", "--checks", "all", *options]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    answers = server.log_lines("request")
+    assert "10 selected / 10 total" in run.stdout
+    assert not [answer for answer in answers if answer["status"] >= 500]
+    assert {200, 400, 401, 404, 405} <= {answer["status"] for answer in answers}
+
+
+def test_schemathesis_finds_nothing_with_a_session(server: Server, tmp_path: Path, staff_session: str) -> None:
+    schemathesis(server, tmp_path, CONFIGURATION + staff_session, "--max-examples", "50")
+    assert {201, 204, 412, 415, 422} <= {answer["status"] for answer in server.log_lines("request")}
+
+
+def test_schemathesis_finds_nothing_without_a_session(server: Server, tmp_path: Path) -> None:
+    # Without its phase "stateful", which goes on with what it has made: nothing, this time.
+    schemathesis(server, tmp_path, CONFIGURATION, "--phases", "examples,coverage,fuzzing", "--max-examples", "10")
+
+
+def test_the_document_is_openapi_3_1(openapi: Any) -> None:
+    validate_schema(openapi)  # type: ignore[no-untyped-call]
+    assert openapi["openapi"] == "3.1.0"
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    assert openapi["info"]["version"] == project["version"]
+
+
+def test_the_document_is_kept_like_any_read(server: Server) -> None:
+    first = server.request("/openapi.json")
+    assert first.headers["content-type"] == "application/json"
+    assert first.body == document().body
+    assert server.request("/openapi.json", If_None_Match=first.headers["etag"]).status == 304
+    assert server.request("/openapi.json", Accept_Encoding="gzip").headers["content-encoding"] == "gzip"
+
+
+def routes(patterns: list[URLPattern | URLResolver], prefix: str = "/") -> Iterator[str]:
+    for pattern in patterns:
+        path = prefix + re.sub(r"<id:pk>", "{id}", str(pattern.pattern))
+        if not isinstance(pattern, URLResolver):
+            yield path
+        elif path != "/admin/":
+            yield from routes(pattern.url_patterns, path)
+
+
+def test_every_route_is_in_the_document(openapi: Any) -> None:
+    assert set(routes(get_resolver().url_patterns)) - NOT_IN_THE_DOCUMENT == openapi["paths"].keys()
+
+
+def operations(openapi: Any) -> Iterator[tuple[str, Any]]:
+    for path, item in openapi["paths"].items():
+        for method, operation in item.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def examples(openapi: Any) -> Iterator[tuple[str, Any, list[Any]]]:
+    """(where, schema, values) of everything in the document that has a schema."""
+    for name, operation in operations(openapi):
+        parameters = [(parameter["name"], parameter) for parameter in operation.get("parameters", [])]
+        body = operation.get("requestBody", {}).get("content", {})
+        described = [*parameters, *body.items()]
+        for status, response in operation["responses"].items():
+            for kind, place in [*response.get("headers", {}).items(), *response.get("content", {}).items()]:
+                described.append((f"{status} {kind}", place))
+        for where, place in described:
+            values = [example["value"] for example in place.get("examples", {}).values()]
+            values += place["schema"].get("examples", [])
+            yield f"{name} {where}", place["schema"], values
+
+
+def test_everything_has_examples_and_they_are_as_described(openapi: Any) -> None:
+    for where, schema, values in examples(openapi):
+        described = {**schema, "components": openapi["components"]}
+        validator = jsonschema_rs.Draft202012Validator(described, validate_formats=True)
+        assert values, where
+        for value in values:
+            assert not list(validator.iter_errors(value)), (where, value)
+
+
+def problems(openapi: Any) -> Iterator[tuple[int, Any]]:
+    for _, operation in operations(openapi):
+        for status, response in operation["responses"].items():
+            for example in response.get("content", {}).get("application/problem+json", {}).get("examples", {}).values():
+                yield int(status), example["value"]
+
+
+def test_problems_are_those_of_the_service(openapi: Any) -> None:
+    found = list(problems(openapi))
+    for status, problem in found:
+        kind = KINDS[problem["code"]]
+        assert (problem["status"], problem["title"]) == (status, kind.title) == (kind.status, kind.title)
+    # No call that is in the document answers 405.
+    assert {problem["code"] for _, problem in found} == KINDS.keys() - {"method-not-allowed"}
+
+
+class Links(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.urls: set[str] = set()
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.urls |= {value or "" for name, value in attrs if name in {"src", "href", "data-document"}}
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_loads_from_this_host_alone(server: Server, path: str) -> None:
+    page = server.request(path)
+    assert page.status == 200
+    assert page.headers["x-frame-options"] == "DENY"
+    urls = Links(page.body.decode()).urls
+    assert len(urls) >= 4
+    for url in urls:
+        assert re.match("/[^/]", url), url
+        assert server.request(url).status == 200, url
+    assert b"://" not in page.body
+    # The viewers know other hosts; the browser is told to ask none of them.
+    policy = dict(rule.split(" ", 1) for rule in page.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert {source for sources in policy.values() for source in sources.split()} <= {
+        *("'none'", "'self'", "'unsafe-inline'", "data:", "blob:")
+    }
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/openapi.json"])
+def test_pages_are_for_reading(server: Server, path: str) -> None:
+    assert server.request(path, "HEAD").status == 200
+    refused = server.request(path, "POST")
+    assert refused.status == 405
+    assert "GET" in refused.headers["allow"]
+    assert server.request(f"{path}/").status == 404

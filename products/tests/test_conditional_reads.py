@@ -1,0 +1,172 @@
+"""ETag, If-None-Match, compression, and what Redis may know of them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from farmlokal import redis as redis_module
+from farmlokal.answers import accepts_gzip
+from products import cache, services
+from products.models import Category, Product
+from products.tests.offers import make_offer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.test import Client
+    from pytest_django.fixtures import Settings
+
+pytestmark = pytest.mark.usefixtures("live_database")
+
+READS = ["/products", "/products?q=mango&limit=3", "/products?fields=name", "/categories", "/states"]
+
+
+@pytest.fixture(autouse=True)
+def product(live_database: None) -> Iterator[Product]:
+    redis.Redis.from_url(os.environ["REDIS_URL"]).flushdb()
+    made = make_offer()
+    yield made
+    made.delete()
+
+
+def counted(client: Client, url: str, **headers: str) -> tuple[Any, int]:
+    with CaptureQueriesContext(connection) as queries:
+        response = client.get(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    return response, len(queries)
+
+
+@pytest.mark.parametrize("url", READS)
+def test_a_304_needs_no_query(client: Client, url: str) -> None:
+    first = client.get(url)
+    assert first["ETag"].startswith('"')
+    assert first["Cache-Control"] == "public, max-age=30, stale-while-revalidate=60, stale-if-error=600"
+    assert first["Vary"] == "Accept-Encoding"
+    for tag in (first["ETag"], f"W/{first['ETag']}", f'"other", {first["ETag"]}', "*"):
+        response, queries = counted(client, url, If_None_Match=tag)
+        assert (response.status_code, queries, response.content) == (304, 0, b"")
+        assert response["ETag"] == first["ETag"]
+        assert "Content-Length" not in response
+    assert client.get(url, headers={"If-None-Match": '"other"'}).content == first.content
+
+
+def test_one_product_too(client: Client, product: Product) -> None:
+    etag = client.get(f"/products/{product.pk}")["ETag"]
+    response, queries = counted(client, f"/products/{product.pk}", If_None_Match=etag)
+    assert (response.status_code, queries) == (304, 0)
+
+
+def test_any_write_is_seen_by_the_next_request(client: Client, product: Product) -> None:
+    def etags() -> list[str]:
+        return [client.get(url)["ETag"] for url in ("/products", "/products?q=mango", "/categories")]
+
+    before = etags()
+    services.change(product.pk, price=product.price + 1)
+    assert client.get("/products", headers={"If-None-Match": before[0]}).status_code == 200
+    fruits = Category.objects.get(slug="fruits")
+    fruits.name = "Fruit"
+    fruits.save()
+    after = etags()
+    assert all(old != new for old, new in zip(before, after, strict=True))
+    fruits.name = "Fruits"
+    fruits.save()
+    product.refresh_from_db()
+    product.farm.name = "Another Farm"
+    product.farm.save()
+    assert client.get("/products?q=mango", headers={"If-None-Match": after[1]}).status_code == 200
+    assert client.get("/products?q=another").json()["results"]
+
+
+def test_equal_pages_have_equal_tags_whatever_else_was_written(client: Client, product: Product) -> None:
+    etag = client.get(f"/products?ids={product.pk}")["ETag"]
+    make_offer(name="Another").delete()
+    response, queries = counted(client, f"/products?ids={product.pk}", If_None_Match=etag)
+    assert (response.status_code, queries) == (304, 1)
+
+
+def test_while_a_writer_is_announced_nothing_is_believed(client: Client, product: Product) -> None:
+    """A writer that committed and died before it could say so: its page is older than the truth."""
+    etag = client.get("/products")["ETag"]
+    known = cache.known("http://testserver/products")
+    assert known.etag == etag
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client_of_redis:
+        client_of_redis.zadd(cache.WRITERS, {"died": 9e9})
+    Product.objects.filter(pk=product.pk).update(name="Changed")
+    response, queries = counted(client, "/products", If_None_Match=etag)
+    assert (response.status_code, queries) == (200, 1)
+    assert cache.known("http://testserver/products") == known._replace(state=None, etag=None)
+
+
+def test_a_page_that_was_read_before_a_write_is_not_remembered_after_it(product: Product) -> None:
+    asked = cache.known("http://testserver/products")
+    services.change(product.pk, price=product.price + 1)
+    cache.remember(asked, '"old"')
+    assert cache.known("http://testserver/products").etag is None
+
+
+def test_announcements_outlive_the_states_that_they_may_leave_behind() -> None:
+    assert cache.ANNOUNCED_SECONDS > cache.STATE_SECONDS
+
+
+def test_without_redis_the_tag_is_the_same_and_costs_a_query(
+    client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    etag = client.get("/products")["ETag"]
+    nobody = urlsplit(os.environ["REDIS_URL"])._replace(netloc="127.0.0.1:1").geturl()
+    settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": nobody}}
+    response, queries = counted(client, "/products", If_None_Match=etag)
+    assert (response.status_code, queries) == (304, 1)
+    services.withdraw(make_offer(name="While Redis is away").pk)
+    monkeypatch.setattr(redis_module._Away, "until", 0.0)
+
+
+def test_compressed_on_request_with_the_weak_form_of_the_tag(client: Client) -> None:
+    plain = client.get("/products")
+    packed = client.get("/products", headers={"Accept-Encoding": "br, gzip"})
+    assert packed["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.content) == plain.content
+    assert packed["ETag"] == f"W/{plain['ETag']}"
+    assert packed["Content-Length"] == str(len(packed.content))
+    for tag in (packed["ETag"], plain["ETag"]):
+        response = client.get("/products", headers={"Accept-Encoding": "gzip", "If-None-Match": tag})
+        assert (response.status_code, response["ETag"]) == (304, packed["ETag"])
+    head = client.head("/products", headers={"Accept-Encoding": "gzip"})
+    assert (head["ETag"], head["Content-Length"], head.content) == (packed["ETag"], packed["Content-Length"], b"")
+    assert "Content-Encoding" not in client.get("/products", headers={"Accept-Encoding": "gzip;q=0"})
+
+
+@pytest.mark.parametrize(
+    ("header", "accepts"),
+    [
+        ("gzip", True),
+        ("GZIP;Q=0.5", True),
+        ("x-gzip", True),
+        ("*", True),
+        ("deflate, gzip ; q=1.000", True),
+        ("", False),
+        ("identity", False),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000, *", False),
+        ("*;q=0", False),
+        ("gzipped", False),
+        ("gzip;q=2", False),
+        ("gzip;level=9", False),
+        (",;,=", False),
+    ],
+)
+def test_accept_encoding(header: str, accepts: bool) -> None:
+    assert accepts_gzip(header) is accepts
+
+
+def test_a_detail_is_never_compressed_so_that_its_tag_serves_if_match(client: Client, product: Product) -> None:
+    response = client.get(f"/products/{product.pk}", headers={"Accept-Encoding": "gzip"})
+    assert json.loads(response.content)["id"] == product.pk
+    assert response["ETag"].startswith('"')

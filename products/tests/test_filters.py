@@ -1,0 +1,227 @@
+"""What the parameters of the listing take, and how links spell them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import pytest
+
+from products import statistics, vocabulary
+from products.models import Category
+from products.tests.offers import make_farm, make_offer, make_offers
+
+if TYPE_CHECKING:
+    from django.test import Client
+    from pytest_django import DjangoAssertNumQueries
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _no_old_sample() -> None:
+    statistics.forget()
+
+
+def names(client: Client, query: str) -> list[str]:
+    response = client.get(f"/products?{query}")
+    assert response.status_code == 200, response.content
+    return sorted(product["name"] for product in response.json()["results"])
+
+
+def test_each_filter(client: Client) -> None:
+    erode = make_farm("Nair Farm", "erode")
+    make_offers(
+        [
+            {"name": "mango", "price": Decimal("10.00"), "organic": True, "stock": 3},
+            {"name": "there", "farm": erode, "price": Decimal("10.01")},
+        ]
+    )
+    for query, found in {
+        "category=fruits&category=spices": ["mango", "there"],
+        "category=spices": [],
+        "commodity=mango&state=tamil-nadu": ["there"],
+        "district=erode": ["there"],
+        f"farm={erode.pk}": ["there"],
+        "farm=000000000000000000": [],
+        "farm=999999999999999999": [],
+        "price_min=10": ["mango", "there"],
+        "price_min=10.01": ["there"],
+        "price_max=10.0": ["mango"],
+        "price_min=10.00&price_max=10": ["mango"],
+        "organic=true": ["mango"],
+        "in_stock=false": ["there"],
+        "q=MÄNGO": ["mango", "there"],
+        "q=nair": ["there"],
+        "q=nai": ["there"],
+        "q=na": [],
+        "q=nai%20mango": [],
+        "q=tamil%20nadu%20there": ["there"],
+        "q=%20%20there%20": ["there"],
+        "commodity=unknown": [],
+        "district=Erode": [],
+        "q=%2B%2B": [],
+        "q=%F0%9F%A5%AD": [],
+        "q=%00": [],
+    }.items():
+        assert names(client, query) == found, query
+
+
+def test_an_empty_catalogue(client: Client) -> None:
+    assert names(client, "category=fruits&q=mango&price_min=1&organic=true&sort=name") == []
+
+
+def test_one_letter_words_count(client: Client) -> None:
+    make_offers([{"name": "Grade A plums"}, {"name": "Grade B plums"}])
+    assert names(client, "q=plums%20a") == ["Grade A plums"]
+
+
+BAD = {
+    "category=": "category",
+    "category=unknown": "category",
+    "category=Fruits": "category",
+    "category=" + "&category=".join(["fruits"] * 6): "category",
+    "category=fruits&category=%00": "category",
+    "state=nowhere": "state",
+    "state=goa&state=goa": "state",
+    "commodity=": "commodity",
+    "commodity=man%20go": "commodity",
+    "commodity=%C3%A4": "commodity",
+    "commodity=" + "a" * 121: "commodity",
+    "district=a'b": "district",
+    "farm=": "farm",
+    "farm=-1": "farm",
+    "farm=1.0": "farm",
+    "farm=1234567890123456789": "farm",
+    "farm=%D9%A1": "farm",
+    "price_min=": "price_min",
+    "price_min=.5": "price_min",
+    "price_min=1e3": "price_min",
+    "price_min=-1": "price_min",
+    "price_min=1.234": "price_min",
+    "price_min=123456789": "price_min",
+    "price_min=NaN": "price_min",
+    "price_max=%EF%BC%95": "price_max",
+    "price_max=1,5": "price_max",
+    "price_min=2&price_max=1.99": "price_min",
+    "organic=1": "organic",
+    "organic=True": "organic",
+    "organic=": "organic",
+    "in_stock=yes": "in_stock",
+    "q=": "q",
+    "q=%20%09%E3%80%80": "q",
+    "q=" + "a" * 101: "q",
+    "q=a&q=b": "q",
+    "fields=": "fields",
+    "fields=name,": "fields",
+    "fields=Name": "fields",
+    "fields=name&fields=id": "fields",
+    "ids=": "ids",
+    "ids=1,": "ids",
+    "ids=1,a": "ids",
+    "ids=-1": "ids",
+    "ids=" + ",".join(["1"] * 101): "ids",
+    "ids=1&limit=5": "limit",
+    "ids=1&sort=name": "sort",
+    "ids=1&cursor=x": "cursor",
+    "ids=1&q=mango": "q",
+    "ids=1&organic=true": "organic",
+    "ids=1&ids=2": "ids",
+    "is_active=false": "is_active",
+    "price=5": "price",
+}
+
+
+@pytest.mark.parametrize("query", BAD)
+def test_a_bad_value_is_named(client: Client, query: str) -> None:
+    response = client.get(f"/products?{query}")
+    assert response.status_code == 400
+    assert response.json()["code"] == "invalid-parameter"
+    assert response.json()["errors"][0]["parameter"] == BAD[query]
+
+
+def test_all_that_is_wrong_is_told_at_once_with_what_is_allowed(client: Client) -> None:
+    errors = client.get("/products?category=x&organic=1&price_min=a").json()["errors"]
+    assert {error["parameter"] for error in errors} == {"category", "organic", "price_min"}
+    (category,) = (error for error in errors if error["parameter"] == "category")
+    assert "spices" in category["allowed"]
+
+
+def test_a_category_counts_from_the_moment_it_is_there(client: Client) -> None:
+    assert client.get("/products?category=herbs").status_code == 400
+    Category.objects.create(name="Herbs", slug="herbs")
+    assert names(client, "category=herbs") == []
+    vocabulary.at_version.cache_clear()
+
+
+def next_query(client: Client, query: str) -> list[tuple[str, str]]:
+    url = client.get(f"/products?{query}").json()["next"]
+    return [pair for pair in parse_qsl(urlsplit(url).query) if pair[0] != "cursor"]
+
+
+def test_links_spell_a_query_in_one_way(client: Client) -> None:
+    make_offers({"name": f"Mango {n}"} for n in range(9))
+    query = "in_stock=false&limit=2&price_max=0099.5&q=%20MANGO%20%20M%C3%84N%20&category=spices&category=fruits"
+    assert next_query(client, f"{query}&sort=-created_at&fields=price,id,name&category=fruits") == [
+        ("q", "mango man"),
+        ("category", "fruits"),
+        ("category", "spices"),
+        ("price_max", "99.50"),
+        ("in_stock", "false"),
+        ("limit", "2"),
+        ("fields", "id,name,price"),
+    ]
+
+
+def test_cursors_depend_on_what_is_meant_not_on_how_it_is_spelled(client: Client) -> None:
+    make_offers({"name": f"Mango {n}"} for n in range(9))
+
+    def cursor(query: str) -> Any:
+        return dict(parse_qsl(urlsplit(client.get(f"/products?{query}").json()["next"]).query))["cursor"]
+
+    assert cursor("q=Mango&price_min=1&limit=2") == cursor("price_min=1.00&q=%20mango&limit=2&fields=name")
+    assert cursor("q=mango&limit=2") != cursor("limit=2")
+    answer = client.get(f"/products?q=mang&cursor={cursor('q=mango&limit=2')}")
+    assert answer.json()["code"] == "cursor-invalid"
+
+
+def test_a_query_that_grows_when_folded_still_leads_on(client: Client) -> None:
+    long = "ﷺ" * 40
+    make_offers({"name": long} for n in range(3))
+    page = client.get(f"/products?limit=2&q={quote(long)}").json()
+    assert client.get(page["next"]).json()["results"]
+
+
+def test_only_the_fields_asked_for(client: Client) -> None:
+    make_offer()
+    (product,) = client.get("/products?fields=farm,price").json()["results"]
+    assert list(product) == ["id", "farm", "price"]
+
+
+def test_products_by_their_ids(client: Client, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    first, second, gone = make_offers([{"name": "a"}, {"name": "b"}, {"name": "c", "is_active": False}])
+    client.get(f"/products?ids={first.pk}")
+    with django_assert_num_queries(1):
+        page: dict[str, Any] = client.get(
+            f"/products?ids={second.pk},{gone.pk},{first.pk},999999999999999999,{second.pk}&fields=name"
+        ).json()
+    assert page == {
+        "next": None,
+        "previous": None,
+        "results": [{"id": second.pk, "name": "b"}, {"id": first.pk, "name": "a"}],
+        "missing": [gone.pk, 999999999999999999],
+    }
+
+
+def test_the_vocabularies(client: Client) -> None:
+    categories = client.get("/categories").json()["results"]
+    spices = next(entry for entry in categories if entry["slug"] == "spices")
+    assert spices["name"] == "Spices"
+    assert {"slug": "turmeric", "name": "Turmeric"} in spices["commodities"]
+    states = client.get("/states").json()["results"]
+    assert [entry["slug"] for entry in states] == sorted(entry["slug"] for entry in states)
+    assert {"slug": "north-goa", "name": "North Goa"} in next(s for s in states if s["slug"] == "goa")["districts"]
+    assert client.get("/states?x=1").status_code == 400
+    assert client.post("/states").status_code == 405
+    assert client.get("/states/").status_code == 404

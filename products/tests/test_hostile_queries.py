@@ -1,0 +1,82 @@
+"""Whatever a query string holds, the answer is right or a 400 that names what is wrong: no 500, no traceback."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+
+from products import statistics
+from products.tests.offers import make_offers
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+pytestmark = pytest.mark.django_db
+
+PARAMETERS = [
+    *("q", "category", "commodity", "state", "district", "farm", "price_min", "price_max", "organic", "in_stock"),
+    *("sort", "limit", "cursor", "fields", "ids"),
+]
+VALUES = [
+    *(
+        "' OR 1=1 -- ",
+        '" OR ""="',
+        "mango'; DROP TABLE products_product; --",
+        "1 UNION SELECT password FROM accounts_user",
+    ),
+    *("%", "_", "%%", "\\", "\\'", "%s %(x)s {0}", "${7*7}{{7*7}}", "+mango -onion", "(abc", "abc @", '"', "*", "<>"),
+    *("\0", "mango\0", "\ufeffmango", "\u202emango", "man\u200dgo", "🥭👨‍👩‍👧", "\U0010ffff", "\u0301" * 100),
+    *("ﷺ" * 100, "é" * 100, "a" * 100, "a " * 50, "a" * 8192, "mango " * 1300),
+    *("\r\nSet-Cookie: x=1", "../../etc/passwd", "<script>alert(1)</script>"),
+    *("0", "-0", "1e309", "NaN", "Infinity", "0x10", "१२", "9" * 18, "9" * 19, "9" * 400, "null", "[]", "{}"),
+    *("true", "TRUE", "true ", "fruits", "goa", "12.50", "1,2,3", "name", "-price", "name,name"),
+]
+RAW = ["%ff%fe", "%c0%80", "%ed%a0%80", "%", "%zz", "%u0041", "mango%", "&&&", "=", "=&=", ";", "?", "#", "+", "%2500"]
+
+
+def queries() -> list[str]:
+    rng = random.Random(3)
+    found = [f"{name}={quote(value)}" for name, value in itertools.product(PARAMETERS, VALUES)]
+    found += [f"{name}={raw}" for name, raw in itertools.product(PARAMETERS, RAW)]
+    found += [
+        f"{name}={quote(v)}&{name}={quote(w)}"
+        for name in PARAMETERS
+        for v, w in zip(VALUES[::9], VALUES[4::9], strict=False)
+    ]
+    found += [f"{name}[]=1&{name}[$ne]=1&{name}__gt=1" for name in PARAMETERS]
+    found += [quote(value) + "=1" for value in VALUES]
+    found += ["&".join(f"{n}={quote(rng.choice(VALUES))}" for n in rng.sample(PARAMETERS, 3)) for _ in range(200)]
+    return found
+
+
+def test_every_one_is_answered(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    statistics.forget()
+    make_offers({"name": name} for name in ("Mango", "Onion 12", "Tomato"))
+    tried = queries()
+    assert len(tried) > 300
+    for query in tried:
+        response = client.get(f"/products?{query}")
+        assert response.status_code in (200, 400), query
+        document = json.loads(response.content)
+        if response.status_code == 400:
+            assert response["Content-Type"] == "application/problem+json"
+            assert document["code"] in ("invalid-parameter", "cursor-invalid")
+            assert document["errors"][0]["detail"]
+        else:
+            assert {"next", "previous", "results"} <= document.keys()
+    assert not [record for record in caplog.records if record.levelno > 20 or record.exc_info]
+
+
+@pytest.mark.parametrize(
+    "text", ["mango onion", "mango -onion", "+mango +onion", "man_o", "man%", "mango*", "'mango' 'onion'"]
+)
+def test_nothing_in_a_query_is_syntax(client: Client, text: str, expected: list[str]) -> None:
+    statistics.forget()
+    make_offers([{"name": "mango"}, {"name": "mango, onion"}])
+    found = [product["name"] for product in client.get("/products", {"q": text}).json()["results"]]
+    assert found == expected

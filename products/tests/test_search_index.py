@@ -1,0 +1,161 @@
+"""The search index says what the products say, whoever wrote them and however often."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection, transaction
+
+from products import services, statistics
+from products.models import Commodity, Farm, Posting, Product
+from products.tests.offers import make_farm, make_offer, make_offers
+from products.tests.walks import ids, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.test import Client
+
+pytestmark = pytest.mark.usefixtures("live_database")
+
+
+@pytest.fixture(autouse=True)
+def _empty(live_database: None) -> Iterator[None]:
+    statistics.forget()
+    yield
+    Product.objects.all()._raw_delete(using="default")
+    Posting.objects.all()._raw_delete(using="default")
+    Farm.objects.all().delete()
+
+
+def assert_whole() -> None:
+    """Every listed product has an entry for each of its words, with its own values, and no entry is without one."""
+    expected = {
+        (term, product.pk, product.created_at, product.price, product.name)
+        for product in Product.objects.listed()
+        for term in product.words.split()
+    }
+    held = Posting.objects.values_list("term", "product_id", "created_at", "price", "name")
+    assert set(held) == expected
+    for product in Product.objects.select_related("commodity", "farm__district__state"):
+        words = product.words
+        product.derive()
+        assert product.words == words
+
+
+def test_every_write_moves_its_entries() -> None:
+    rng = random.Random(5)
+    farms = [make_farm("Patil Farm", "ratnagiri"), make_farm("Nair Gardens", "erode")]
+    commodities = list(Commodity.objects.filter(slug__in=["mango", "onion", "turmeric"]))
+    products = [make_offer(farm=farms[0]) for _ in range(5)]
+    for _ in range(150):
+        changes: dict[str, Any] = {
+            "name": rng.choice(["Mango", "Mango ripe", "आम", "!!", "mango MANGO mängo"]),
+            "price": rng.choice([Decimal("1.00"), Decimal("2.00")]),
+            "commodity": rng.choice(commodities),
+            "farm": rng.choice(farms),
+            "stock": rng.randrange(3),
+        }
+        chosen = rng.choice(products)
+        if not Product.objects.listed().filter(pk=chosen.pk).exists():
+            continue
+        names = rng.sample(sorted(changes), rng.randrange(1, 4))
+        services.change(chosen.pk, **{name: changes[name] for name in names})
+        if rng.random() < 0.02:
+            services.withdraw(chosen.pk)
+    assert_whole()
+
+
+def test_a_write_that_fails_leaves_the_entries_as_they_were(client: Client) -> None:
+    product = make_offer()
+    before = set(Posting.objects.values_list("term", "product_id"))
+    with transaction.atomic():
+        services.change(product.pk, name="Another")
+        transaction.set_rollback(True)
+    assert set(Posting.objects.values_list("term", "product_id")) == before
+    assert_whole()
+
+
+def test_a_product_comes_and_goes_with_its_listing(client: Client) -> None:
+    product = make_offer(name="Zebra melon")
+    assert ids(client.get("/products?q=zebra").json()) == [product.pk]
+    services.withdraw(product.pk)
+    assert ids(client.get("/products?q=zebra").json()) == []
+    assert not Posting.objects.exists()
+    product.refresh_from_db()
+    product.is_active = True
+    product.save()
+    assert_whole()
+
+
+def test_a_farm_is_found_by_its_new_name_at_once(client: Client) -> None:
+    product = make_offer()
+    product.farm.name = "Zubin Orchards"
+    product.farm.save()
+    assert ids(client.get("/products?q=zubin").json()) == [product.pk]
+    assert ids(client.get("/products?q=patil").json()) == []
+    assert_whole()
+
+
+def test_reindex_mends_what_sql_and_renames_have_done(client: Client) -> None:
+    make_offers({"name": f"Mango {n}"} for n in range(1200))
+    mango = Commodity.objects.get(slug="mango")
+    mango.name = "Aam"
+    mango.save()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE products_product SET is_active = FALSE WHERE id % 7 = 0")
+        cursor.execute("UPDATE products_product SET name = 'Guava', price = 3 WHERE id % 7 = 1")
+        cursor.execute("DELETE FROM products_posting WHERE product_id % 7 = 2")
+        cursor.execute(
+            "INSERT INTO products_posting SELECT 'stray', created_at, product_id, price, name"
+            " FROM products_posting LIMIT 9"
+        )
+    call_command("reindex_search")
+    assert_whole()
+    assert len(client.get("/products?q=guava&limit=100").json()["results"]) == 100
+    mango.name = "Mango"
+    mango.save()
+
+
+def test_reindexing_beside_writers_misses_nothing_and_hides_nothing(
+    client: Client, database_environment: dict[str, str]
+) -> None:
+    """Two writers insert, rename and withdraw while the index is made anew twice; a reader walks all along."""
+    kept = {product.pk for product in make_offers({"name": "Mango kept"} for n in range(300))}
+    make_offers({"name": f"n{n % 7}"} for n in range(400))
+    command = [sys.executable, "-m", "products.tests.writer"]
+    writers = [
+        subprocess.Popen([*command, str(seed)], env=database_environment, stdout=subprocess.PIPE) for seed in (1, 2)
+    ]
+    try:
+        for writer in writers:
+            assert writer.stdout
+            assert writer.stdout.readline() == b"writing\n"
+        for _ in range(2):
+            reindex = subprocess.Popen([sys.executable, "manage.py", "reindex_search"], env=database_environment)
+            while reindex.poll() is None:
+                seen = [pk for page in walk(client, "/products?q=kept&limit=100", at_most=50) for pk in ids(page)]
+                assert sorted(seen) == sorted(kept)
+            assert reindex.returncode == 0
+        assert all(writer.poll() is None for writer in writers)
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.communicate()
+    assert_whole()
+
+
+def test_a_page_says_so_where_a_longer_word_was_not_in_the_sample(client: Client) -> None:
+    """The sample knows one word that begins so; the products with another, newer one are found all the same."""
+    (old,) = make_offers([{"name": "Zeb"}])
+    statistics.current()
+    (new,) = make_offers([{"name": "Zebra"}])
+    for _ in range(2):
+        assert ids(client.get("/products?q=zeb").json()) == [new.pk, old.pk]
+    assert ids(client.get("/products?q=zebr").json()) == [new.pk]
