@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run manage test format requirements bench-seed bench-listing
+.PHONY: help run manage test format requirements bench-seed bench-insert bench-listing
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,9 @@ requirements:  ## Pin anew what pyproject.toml asks for
 
 bench-seed:  ## seed_products against LOAD DATA and ALTER TABLE of the same rows (ROWS=1000000)
 	@exec dev/bench/run.sh seed $(or $(ROWS),1000000)
+
+bench-insert:  ## POST /products with and without its search entries (ROWS=1000000)
+	@exec dev/bench/run.sh insert $(or $(ROWS),1000000)
 
 bench-listing:  ## Every kind of listing, sort and depth: time and rows read, beside raw SQL (ROWS=1000000)
 	@exec dev/bench/run.sh listing $(or $(ROWS),1000000)
