@@ -76,7 +76,7 @@ SQL
     start mariadb 'ready for connections' mariadbd --no-defaults --user="$(id -un)" \
         --datadir="$DIRECTORY/mariadb" --tmpdir="$tmp" --init-file="$DIRECTORY/init.sql" \
         --socket=mysql.sock --pid-file=mysql.pid --bind-address=127.0.0.1 --port="$PORT_CHOSEN" --skip-name-resolve \
-        --character-set-server=utf8mb4 --innodb-buffer-pool-size=512M --innodb-log-file-size=256M \
+        --character-set-server=utf8mb4 --innodb-buffer-pool-size=512M --innodb-log-file-size=256M --innodb-sort-buffer-size=16M \
         --innodb-flush-log-at-trx-commit=2 --local-infile=ON "${options[@]}"
 }
 

@@ -44,7 +44,7 @@ def read_json(request: Request) -> Any:
     try:
         return json.loads(request.body.decode(), object_pairs_hook=JSONObject, parse_constant=_refuse)
     except json.JSONDecodeError as error:
-        raise ParseError(f"The body is not JSON: {error}.") from error
+        raise ParseError(f"The body is not JSON: line {error.lineno}, column {error.colno}.") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, endless digits, a tower of brackets
         raise ParseError("The body is not JSON that this service reads.") from error
 

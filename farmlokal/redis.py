@@ -29,9 +29,9 @@ class _Away:
     until = 0.0
 
 
-def ask(work: Callable[[Redis], T]) -> T | None:
-    """What work returns, or None where Redis is away."""
-    if time.monotonic() < _Away.until:
+def ask(work: Callable[[Redis], T], *, insists: bool = False) -> T | None:
+    """What work returns, or None where Redis is away. Who insists is not put off by an earlier failure."""
+    if time.monotonic() < _Away.until and not insists:
         return None
     try:
         return work(get_redis_connection("default"))

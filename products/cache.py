@@ -48,14 +48,24 @@ def announce_write() -> None:
         pipeline.expire(WRITERS, 2 * ANNOUNCED_SECONDS)
         pipeline.execute()
 
-    def change(redis: Redis) -> None:
+    def change(redis: Redis) -> bool:
         pipeline = redis.pipeline(transaction=True)
         pipeline.set(STATE, uuid.uuid4().hex, ex=STATE_SECONDS)
         pipeline.zrem(WRITERS, writer)
-        pipeline.execute()
+        return bool(pipeline.execute())
 
-    ask(announce)
-    transaction.on_commit(lambda: ask(change), robust=True)
+    ask(announce, insists=True)
+    transaction.on_commit(lambda: _try(change), robust=True)
+
+
+class _Owed:
+    """The change of state that this process could not tell Redis of; its next request tries again."""
+
+    change: Callable[[Redis], bool] | None = None
+
+
+def _try(change: Callable[[Redis], bool]) -> None:
+    _Owed.change = None if ask(change, insists=True) else change
 
 
 def known(address: str) -> Known:
@@ -70,7 +80,9 @@ def known(address: str) -> Known:
         pipeline.get(key)
         return pipeline.execute()
 
-    found = ask(read)
+    if _Owed.change:
+        _try(_Owed.change)
+    found = None if _Owed.change else ask(read)
     if not found or found[2]:
         return Known(key, None, None)
     state = found[1].decode()

@@ -112,14 +112,14 @@ class Farm(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @transactional
     def save(self, **kwargs: Any) -> None:
         """Its products are found by its new name at once."""
-        with transaction.atomic():
-            announce_write()
-            before = type(self).objects.filter(pk=self.pk).first()
-            super().save(**kwargs)
-            if before and before.name != self.name:
-                Product.objects.filter(farm=self).reindex()
+        announce_write()
+        before = type(self).objects.select_for_update().filter(pk=self.pk).first()
+        super().save(**kwargs)
+        if before and before.name != self.name:
+            Product.objects.filter(farm=self).reindex()
 
 
 class Product(models.Model):
@@ -192,7 +192,6 @@ class Product(models.Model):
         """
         if kwargs.get("update_fields") is not None:
             raise ValueError("A product is saved whole: what follows from the fields would be left behind.")
-        self.derive()
         if not self._state.adding:
             self.version += 1
             self.updated_at = timezone.now()
@@ -201,6 +200,9 @@ class Product(models.Model):
     @transactional
     def _write(self, **kwargs: Any) -> None:
         announce_write()
+        # Nobody renames the farm between the words that are taken from it and the end of the transaction.
+        self.farm.name = Farm.objects.select_for_update().values_list("name", flat=True).get(pk=self.farm_id)
+        self.derive()
         before = None
         if not self._state.adding:
             before = type(self).objects.select_for_update().filter(pk=self.pk).first()

@@ -71,7 +71,7 @@ def find(conditions: Sequence[Condition], sort: Sort, behind: Place | None, coun
             return found
         if found.rows:
             known.not_empty.add(plan.sources[-1])
-    return _until_end(_run(_gathered(plan, sort, behind, count)))
+    return _until_end(_run(_gathered(plan, sort, behind, count)), sort)
 
 
 def _may_stream(plan: Plan) -> bool:
@@ -111,7 +111,7 @@ def _direct(plan: Plan, sort: Sort, behind: Place | None, count: int) -> Sql:
 def _gathered(plan: Plan, sort: Sort, behind: Place | None, count: int) -> Sql:
     """First the ids from all sources, in order and within the budget, then the products that pass the checks.
 
-    Where a source ends for its budget, its last entry comes as a row of its own (is_end), product or not.
+    Where a source goes on behind its budget, the entry there comes as a row of its own, without a product (is_end).
     """
     entries: list[Sql] = []
     budget = max(plan.budget // len(plan.sources), count)
@@ -122,13 +122,13 @@ def _gathered(plan: Plan, sort: Sort, behind: Place | None, count: int) -> Sql:
             entries.append(_entries(source, sort, behind, "", ()))
         else:
             entries.append(_entries(source, sort, behind, "LIMIT %s", (budget,)))
-            entries.append(_entries(source, sort, behind, "LIMIT 1 OFFSET %s", (budget - 1,), is_end=True))
+            entries.append(_entries(source, sort, behind, "LIMIT 1 OFFSET %s", (budget,), is_end=True))
     union = " UNION ".join(f"({entry.text})" for entry in entries) if len(entries) > 1 else entries[0].text
-    checks = Sql.all_of([Sql("p.id = d.id"), *(check.sql() for check in plan.checks)])
+    checks = Sql.all_of([Sql("p.id = d.id AND d.is_end = 0"), *(check.sql() for check in plan.checks)])
     text = (
         f"SELECT d.value, d.id, d.is_end, {SELECTED}, FALSE FROM ({union}) d"
         f" LEFT JOIN {PRODUCTS} p ON {checks.text} LEFT JOIN {FARMS} f ON f.id = p.farm_id"
-        f" WHERE p.id IS NOT NULL OR d.is_end = 1 {_order('d.value', 'd.id', sort)}, d.is_end LIMIT %s"
+        f" WHERE p.id IS NOT NULL OR d.is_end = 1 {_order('d.value', 'd.id', sort)}, d.is_end DESC LIMIT %s"
     )
     params = tuple(param for entry in entries for param in entry.params)
     return Sql(text, (*params, *checks.params, count))
@@ -172,14 +172,14 @@ def _behind(source: Source, sort: Sort, place: Place | None) -> list[Sql]:
     return [Sql(text, (value, value, place.pk))]
 
 
-def _until_end(rows: Sequence[Sequence[Any]]) -> Found:
-    found: dict[int, dict[str, Any]] = {}
+def _until_end(rows: Sequence[Sequence[Any]], sort: Sort) -> Found:
+    found: list[dict[str, Any]] = []
     for value, pk, is_end, *columns in rows:
-        if columns[0] is not None:
-            found.setdefault(pk, _named(columns))
         if is_end:
-            return Found(list(found.values()), Place(_utc(value), pk))
-    return Found(list(found.values()), None)
+            # Just before that entry, which the next page begins with.
+            return Found(found, Place(_utc(value), pk + 1 if sort.is_descending else pk - 1))
+        found.append(_named(columns))
+    return Found(found)
 
 
 def _named(columns: Sequence[Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SAMPLE_ROWS = 4096
 MAX_AGE_SECONDS = 600
-MAX_AGE_OF_ALL_SECONDS = 10  # a catalogue that fits into the sample can be another one soon
+MAX_AGE_OF_ALL_SECONDS = 60  # a catalogue that fits into the sample can be another one soon
 SEGMENTS = 16
 HITS_PER_SEGMENT = 8
 COLUMNS = (*SORT_FIELDS, *INDEXED_FILTERS, "organic", "stock", "words")

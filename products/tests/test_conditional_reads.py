@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 
 from farmlokal import redis as redis_module
 from farmlokal.answers import accepts_gzip
+from farmlokal.tests.waiting import wait_until
 from products import cache, services
 from products.models import Category, Product
 from products.tests.offers import make_offer
@@ -126,6 +128,35 @@ def test_without_redis_the_tag_is_the_same_and_costs_a_query(
     assert (response.status_code, queries) == (304, 1)
     services.withdraw(make_offer(name="While Redis is away").pk)
     monkeypatch.setattr(redis_module._Away, "until", 0.0)
+
+
+def test_a_write_while_redis_hangs_is_seen_when_it_is_back(client: Client, product: Product) -> None:
+    """The process that writes has noticed already that Redis is away, and does not ask it for a while."""
+    etag = client.get("/products")["ETag"]
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as connection_to_redis:
+        pid = connection_to_redis.info("server")["process_id"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            assert client.get("/products?limit=3").status_code == 200
+            services.change(product.pk, price=product.price + 1)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        wait_until(connection_to_redis.ping)
+    redis_module._Away.until = 0.0
+    assert client.get("/products", headers={"If-None-Match": etag}).status_code == 200
+
+
+def test_a_change_that_redis_could_not_be_told_is_told_with_the_next_request(
+    client: Client, settings: Settings, product: Product
+) -> None:
+    etag = client.get("/products")["ETag"]
+    there = settings.CACHES
+    nobody = urlsplit(os.environ["REDIS_URL"])._replace(netloc="127.0.0.1:1").geturl()
+    settings.CACHES = {"default": there["default"] | {"LOCATION": nobody}}
+    services.change(product.pk, price=product.price + 1)
+    settings.CACHES = there
+    redis_module._Away.until = 0.0
+    assert client.get("/products", headers={"If-None-Match": etag}).status_code == 200
 
 
 def test_compressed_on_request_with_the_weak_form_of_the_tag(client: Client) -> None:

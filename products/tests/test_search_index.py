@@ -103,6 +103,31 @@ def test_a_farm_is_found_by_its_new_name_at_once(client: Client) -> None:
     assert_whole()
 
 
+def test_a_product_made_while_its_farm_is_renamed_is_found_by_the_new_name(
+    client: Client, database_environment: dict[str, str]
+) -> None:
+    farm = make_farm("Old Orchards")
+    code = (
+        "import django; django.setup()\n"
+        "from products.models import Commodity, Farm, Product\n"
+        f"farm = Farm.objects.get(pk={farm.pk})\n"
+        "mango = Commodity.objects.get(slug='mango')\n"
+        "print('read', flush=True)\n"
+        "Product.objects.create(name='x', commodity=mango, farm=farm, grade='A', price=1)\n"
+    )
+    with transaction.atomic():
+        farm.name = "Zubin Orchards"
+        farm.save()
+        other = subprocess.Popen([sys.executable, "-c", code], env=database_environment, stdout=subprocess.PIPE)
+        assert other.stdout
+        assert other.stdout.readline() == b"read\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(timeout=1)  # it waits for the end of this transaction
+    assert other.wait(timeout=20) == 0
+    assert len(ids(client.get("/products?q=zubin").json())) == 1
+    assert_whole()
+
+
 def test_reindex_mends_what_sql_and_renames_have_done(client: Client) -> None:
     make_offers({"name": f"Mango {n}"} for n in range(1200))
     mango = Commodity.objects.get(slug="mango")
