@@ -84,19 +84,19 @@ def at_once(*calls: Any) -> list[Any]:
 
 @contextlib.contextmanager
 def locking(farm: Farm) -> Iterator[None]:
-    """Whoever inserts a product of this farm waits."""
+    """Whoever writes a product of this farm waits."""
     with transaction.atomic():
         Farm.objects.select_for_update().get(pk=farm.pk)
         yield
 
 
-def is_inserting() -> bool:
+def is_waiting_for_a_farm() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SHOW PROCESSLIST")
         columns = [column[0] for column in cursor.description]
         running = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
     ours = [row["Info"] or "" for row in running if row["db"] == connection.settings_dict["NAME"]]
-    return any(text.startswith("INSERT INTO `products_product`") for text in ours)
+    return any(text.startswith("SELECT `products_farm`.`name`") for text in ours)
 
 
 def test_patches_at_once_are_one_after_the_other(caller: Caller) -> None:
@@ -180,7 +180,7 @@ def test_a_key_whose_first_request_still_runs_is_409_at_once(caller: Caller) -> 
     with ThreadPoolExecutor(1) as threads:
         with locking(farm):
             first = threads.submit(caller.post, body, "slow")
-            wait_until(is_inserting)
+            wait_until(is_waiting_for_a_farm)
             start = time.monotonic()
             for again in (body, body | {"price": "1"}):
                 answer = caller.post(again, "slow")
@@ -201,7 +201,7 @@ def test_killed_in_the_middle_the_key_is_free_and_the_retry_makes_one_product(
         caller = Caller(server, session)
         with locking(farm):
             first = threads.submit(caller.post, body, "interrupted")
-            wait_until(is_inserting)
+            wait_until(is_waiting_for_a_farm)
             kill_worker(server)
             with pytest.raises((OSError, ValueError, IndexError)):
                 first.result()
