@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run manage test format requirements bench-seed bench-insert bench-listing
+.PHONY: help run manage test format requirements bench-seed bench-insert bench-listing bench-scale
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -31,3 +31,6 @@ bench-insert:  ## POST /products with and without its search entries (ROWS=10000
 
 bench-listing:  ## Every kind of listing, sort and depth: time and rows read, beside raw SQL (ROWS=1000000)
 	@exec dev/bench/run.sh listing $(or $(ROWS),1000000)
+
+bench-scale:  ## The same listings among 50,000 and among ROWS products (ROWS=5000000)
+	@exec dev/bench/run.sh scale $(or $(ROWS),5000000)

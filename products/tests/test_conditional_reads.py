@@ -35,6 +35,7 @@ READS = ["/products", "/products?q=mango&limit=3", "/products?fields=name", "/ca
 @pytest.fixture(autouse=True)
 def product(live_database: None) -> Iterator[Product]:
     redis.Redis.from_url(os.environ["REDIS_URL"]).flushdb()
+    redis_module._Away.until = 0.0
     made = make_offer()
     yield made
     made.delete()

@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from products import sample
+from products import sample, statistics
 from products.cursors import Cursor, seal
 from products.models import Product
 from products.tests.walks import SORTS, get_page
@@ -26,6 +26,7 @@ LIMIT = 25
 @pytest.fixture(scope="module", autouse=True)
 def catalogue(live_database: None) -> None:
     call_command("seed_products", ROWS, "--reset")
+    statistics.forget()  # this process may hold a sample of what was there before
 
 
 def handler_reads() -> int:
