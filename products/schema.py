@@ -316,7 +316,7 @@ BAD_PRICE = Refusal.of(
     "/price",
     'must be a string from "0.01" to "99999999.99", with at most two decimals.',
 )
-NOT_JSON = Refusal("bad-request", "The body is not JSON: Expecting value: line 1 column 1 (char 0).")
+NOT_JSON = Refusal("bad-request", "The body is not JSON: line 1, column 1.")
 NOT_SIGNED_IN = Refusal("not-authenticated", "Authentication credentials were not provided.")
 NOT_ALLOWED = Refusal("permission-denied", "You do not have permission to perform this action.")
 NOT_THERE = Refusal("not-found", "There is nothing at /products/48213.")
