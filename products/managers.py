@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from products.models import Product
 
 
+# Of a product's own columns, those that its public document needs.
+ROW_COLUMNS = (
+    *("id", "name", "slug", "description", "category_id", "commodity_id", "variety", "grade", "farm_id"),
+    *("district_id", "state_id", "price", "unit", "stock", "organic", "created_at", "updated_at"),
+)
 # What a search finds a product by.
 SEARCHED = ("name", "variety", "commodity__name", "farm__name", "farm__district__name", "farm__district__state__name")
 
@@ -52,12 +57,7 @@ class ProductQuerySet(models.QuerySet[Any]):
     def rows(self) -> models.QuerySet[Any, dict[str, Any]]:
         """The columns behind a public Product, as dictionaries: all that an answer needs, in one statement."""
         version = apps.get_model("products", "VocabularyVersion").objects.filter(pk=1).values("version")
-        return self.values(
-            *("id", "name", "slug", "description", "category_id", "commodity_id", "variety", "grade", "farm_id"),
-            *("district_id", "state_id", "price", "unit", "stock", "organic", "created_at", "updated_at"),
-            farm_name=F("farm__name"),
-            vocabulary_version=Subquery(version),
-        )
+        return self.values(*ROW_COLUMNS, farm_name=F("farm__name"), vocabulary_version=Subquery(version))
 
     def reindex(self, progress: Callable[[int], object] = lambda _: None) -> None:
         """Makes words and postings what they are to be, a few hundred locked products at a time; whoever searches

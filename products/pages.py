@@ -10,6 +10,7 @@ from django.db import connection
 from products import plans, statistics
 from products.conditions import POSTINGS, PRODUCTS, Nothing, Sql
 from products.fields import FIELDS, read_fields
+from products.managers import ROW_COLUMNS
 from products.models import SORT_FIELDS, Farm, Product, VocabularyVersion
 from products.pagination import Found, KeysetPagination, Place
 
@@ -21,18 +22,14 @@ if TYPE_CHECKING:
     from products.pagination import Sort
     from products.plans import Plan
 
-COLUMNS = (
-    *("id", "name", "slug", "description", "category_id", "commodity_id", "variety", "grade", "farm_id"),
-    *("district_id", "state_id", "price", "unit", "stock", "organic", "created_at", "updated_at"),
-)
 SELECTED = ", ".join(
     [
-        *(f"p.{column}" for column in COLUMNS),
+        *(f"p.{column}" for column in ROW_COLUMNS),
         "f.name",
         f"(SELECT version FROM {VocabularyVersion._meta.db_table} WHERE id = 1)",
     ]
 )
-NAMES = (*COLUMNS, "farm_name", "vocabulary_version", "has_others")
+NAMES = (*ROW_COLUMNS, "farm_name", "vocabulary_version", "has_others")
 FARMS = f"`{Farm._meta.db_table}`"
 
 

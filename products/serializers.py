@@ -10,6 +10,7 @@ from rest_framework import serializers
 
 from farmlokal.bodies import FlagField, InputSerializer, OneOfField, Strict, StringField, WholeNumberField
 from products import vocabulary
+from products.filters import PRICE
 from products.models import MAX_STOCK, Commodity, Farm, Product
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from farmlokal.bodies import Messages
 
-PRICE = re.compile(r"[0-9]{1,8}(\.[0-9]{1,2})?")
 MAX_DESCRIPTION_LENGTH = 10_000
 
 
@@ -90,7 +90,7 @@ class PriceField(Strict, serializers.Field[Any, Any, Any, Any]):
     }
 
     def to_internal_value(self, data: Any) -> Decimal:
-        if not isinstance(data, str) or not PRICE.fullmatch(data) or not Decimal(data):
+        if not isinstance(data, str) or not re.fullmatch(PRICE, data) or not Decimal(data):
             self.fail("invalid")
         return Decimal(data)
 
