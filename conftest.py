@@ -11,12 +11,19 @@ from django.conf import settings
 from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
 
+from farmlokal.redis import run
+from products.cache import FORGET, STATE
+
 # Each worker of a parallel run has a Redis database of its own, as pytest-django gives it a MySQL one: for this
 # process, whose settings are read already, and for those that tests start.
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     number = int(worker.removeprefix("gw")) + 1  # 0 may be in use
     os.environ["REDIS_URL"] = urlsplit(os.environ["REDIS_URL"])._replace(path=f"/{number}").geturl()
     settings.REDIS_URL = settings.CACHES["default"]["LOCATION"] = os.environ["REDIS_URL"]
+
+# Tests ask more than any client; those of the limit set one.
+os.environ["RATE_LIMIT_ANONYMOUS"] = "off"
+settings.RATE_LIMIT_ANONYMOUS = None
 
 # That a busy machine is slow shall not count as a Redis that is away.
 settings.CACHES["default"]["OPTIONS"] |= {"SOCKET_TIMEOUT": 1, "SOCKET_CONNECT_TIMEOUT": 1}
@@ -38,6 +45,12 @@ def django_db_setup(
     yield
     with django_db_blocker.unblock():
         teardown_databases(databases, verbosity=0)
+
+
+@pytest.fixture(autouse=True)
+def _unknown_pages() -> None:
+    """No page that an earlier test has left is believed."""
+    run(FORGET, [STATE], insists=True)
 
 
 @pytest.fixture(scope="module")

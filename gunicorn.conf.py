@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "farmlokal.settings")
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # else this is a reload
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="farmlokal-metrics-")
 
 from django.conf import settings  # the first use reads the environment, and ends the start if it is bad
 
@@ -21,3 +26,7 @@ forwarded_allow_ips = ""  # X-Forwarded-* is Django's to judge, by TRUSTED_PROXY
 control_socket_disable = True
 accesslog = None  # farmlokal.logs writes the request line
 logconfig_dict = settings.LOGGING
+
+
+def on_exit(server: Any) -> None:
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)

@@ -1,24 +1,50 @@
-"""Answers to reads: bytes of JSON with an entity tag, whole, compressed, or not at all (304)."""
+"""Answers to reads: a representation in JSON with its entity tag, sent whole, compressed, or not at all (304)."""
 
 from __future__ import annotations
 
 import gzip
 import re
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.http import HttpResponse
 
-from farmlokal.conditional import is_not_modified
+from farmlokal.conditional import etag_of, is_not_modified
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from django.http import HttpRequest
 
-GZIP_LEVEL = 5
+CONTENT_TYPE = "application/json"
+GZIP_LEVEL = 6
 WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
 
 
+class Representation(NamedTuple):
+    etag: str  # the strong one, of the identity
+    identity: bytes
+    gzipped: bytes | None  # None: never sent compressed
+    link: str = ""
+
+    @classmethod
+    def of(cls, body: bytes, link: str = "", *, gzips: bool = True) -> Representation:
+        return cls(etag_of(body), body, gzip.compress(body, GZIP_LEVEL, mtime=0) if gzips else None, link)
+
+    def body_for(self, accept_encoding: str) -> bytes:
+        return self.gzipped if self.gzipped is not None and accepts_gzip(accept_encoding) else self.identity
+
+    def headers(self, body: bytes) -> dict[str, str]:
+        """What goes with this one of its bodies, in a 304 too."""
+        found = {"ETag": f"W/{self.etag}" if body is self.gzipped else self.etag}
+        if self.gzipped is not None:
+            found["Vary"] = "Accept-Encoding"
+        if self.link:
+            found["Link"] = self.link
+        return found
+
+
+@lru_cache(maxsize=1024)
 def accepts_gzip(header: str) -> bool:
     """By an Accept-Encoding (RFC 9110, 12.5.3): named with a weight above 0, or meant by *."""
     weights: dict[str, float] = {}
@@ -29,30 +55,15 @@ def accepts_gzip(header: str) -> bool:
     return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
 
 
-def whole(
-    request: HttpRequest, body: bytes, etag: str, headers: Mapping[str, str], *, gzips: bool = True
-) -> HttpResponse:
-    """A 200 with the body, compressed where the client asks for it and gzips allows it."""
-    response = HttpResponse(body, content_type="application/json", headers=_headers(request, etag, headers, gzips))
-    if response["ETag"].startswith("W/"):
-        response.content = gzip.compress(body, GZIP_LEVEL, mtime=0)
+def respond(request: HttpRequest, representation: Representation, headers: Mapping[str, str]) -> HttpResponse:
+    """A 200, or a 304 where the client has it already."""
+    body = representation.body_for(request.headers.get("Accept-Encoding", ""))
+    headers = {**headers, **representation.headers(body)}
+    if is_not_modified(request.headers.get("If-None-Match"), representation.etag):
+        response = HttpResponse(status=304, headers=headers)
+        del response["Content-Type"]
+        return response
+    response = HttpResponse(body, content_type=CONTENT_TYPE, headers=headers)
+    if body is representation.gzipped:
         response["Content-Encoding"] = "gzip"
     return response
-
-
-def not_modified(
-    request: HttpRequest, etag: str, headers: Mapping[str, str], *, gzips: bool = True
-) -> HttpResponse | None:
-    """A 304 where the client has the answer with this tag already."""
-    if not is_not_modified(request.headers.get("If-None-Match"), etag):
-        return None
-    response = HttpResponse(status=304, headers=_headers(request, etag, headers, gzips))
-    del response["Content-Type"]
-    return response
-
-
-def _headers(request: HttpRequest, etag: str, headers: Mapping[str, str], gzips: bool) -> dict[str, str]:
-    if not gzips:
-        return {**headers, "ETag": etag}
-    is_compressed = accepts_gzip(request.headers.get("Accept-Encoding", ""))
-    return {**headers, "Vary": "Accept-Encoding", "ETag": f"W/{etag}" if is_compressed else etag}

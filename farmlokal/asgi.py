@@ -1,4 +1,4 @@
-"""What gunicorn runs: Django's synchronous application in a bounded pool of threads.
+"""What gunicorn runs: the edge, and behind it Django's synchronous application in a bounded pool of threads.
 
 The threads live as long as the worker, and so do their database connections; Django's own ASGI
 handler would make a thread, and with it a connection, for every request.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from a2wsgi import WSGIMiddleware
 from django.conf import settings
 
+from farmlokal.edge import Edge
 from farmlokal.errors import MAX_REQUEST_LINE_BYTES, REFUSAL
 from farmlokal.wsgi import application as wsgi_application
 
@@ -33,7 +34,7 @@ THREADS_PER_WORKER = 16
 DOOR_THREADS_PER_WORKER = 4
 THREAD_WAIT_SECONDS = 5
 BODY_WAIT_SECONDS = 10
-PROBES = ("/livez", "/readyz")
+PROBES = ("/livez", "/readyz", "/metrics")
 
 _requests = WSGIMiddleware(wsgi_application, workers=THREADS_PER_WORKER)  # type: ignore[arg-type]
 _door = WSGIMiddleware(wsgi_application, workers=DOOR_THREADS_PER_WORKER)  # type: ignore[arg-type]
@@ -41,7 +42,10 @@ _free_threads = asyncio.Semaphore(THREADS_PER_WORKER)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    scope = _in_origin_form(scope)
+    await _edge(_in_origin_form(scope), receive, send)
+
+
+async def _django(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http" or scope["path"] in PROBES:
         await _door(scope, receive, send)  # type: ignore[arg-type]
         return
@@ -58,6 +62,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await _requests(scope, _receiving(body), send)  # type: ignore[arg-type]
     finally:
         _free_threads.release()
+
+
+_edge = Edge(_django)
 
 
 def _in_origin_form(scope: Scope) -> Scope:

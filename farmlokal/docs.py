@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import orjson
 from django.shortcuts import render
@@ -13,8 +13,7 @@ from drf_spectacular.generators import SchemaGenerator
 from rest_framework.decorators import api_view
 
 from farmlokal import schema
-from farmlokal.answers import not_modified, whole
-from farmlokal.conditional import etag_of
+from farmlokal.answers import Representation, respond
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -31,25 +30,17 @@ PAGE_HEADERS = {
 }
 
 
-class Document(NamedTuple):
-    body: bytes
-    etag: str
-
-
 @cache
-def document() -> Document:
+def document() -> Representation:
     """Made once a process: it depends on the code only."""
     generator = SchemaGenerator()  # type: ignore[no-untyped-call]
-    body = orjson.dumps(generator.get_schema(public=True))  # type: ignore[no-untyped-call]
-    return Document(body, etag_of(body))
+    return Representation.of(orjson.dumps(generator.get_schema(public=True)))  # type: ignore[no-untyped-call]
 
 
 @schema.openapi_json
 @api_view(["GET", "HEAD"])
 def openapi_json(request: Request) -> HttpResponse:
-    made = document()
-    unchanged = not_modified(request, made.etag, DOCUMENT_HEADERS)
-    return unchanged or whole(request, made.body, made.etag, DOCUMENT_HEADERS)
+    return respond(request, document(), DOCUMENT_HEADERS)
 
 
 @csrf_exempt  # so that another method is a 405

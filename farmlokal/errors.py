@@ -27,10 +27,11 @@ MAX_REQUEST_LINE_BYTES = 16 * 1024
 REFUSAL = "farmlokal.refusal"
 RETRY_AFTER_SECONDS = 5
 
-# MySQL and MariaDB, by number: no connection (or a broken, refused or full one), shutting down, out of
-# time, not ready. What else the driver calls operational, such as a missing column, is ours to mend.
-DATABASE_AWAY = {0, 1040, 1042, 1044, 1045, 1047, 1053, 1129, 1130, 1203, 1205, 1213, 1226, 1290, 1836, 1927, 1969}
-DATABASE_AWAY |= {2002, 2003, 2005, 2006, 2012, 2013, 2026, 2055, 3024, 3032, 4031}
+# MySQL and MariaDB, by number: no connection (or a broken, refused or full one), shutting down, not ready; and out of
+# time, or of luck. What else the driver calls operational, such as a missing column, is ours to mend.
+DATABASE_AWAY = {0, 1040, 1042, 1044, 1045, 1047, 1053, 1129, 1130, 1203, 1226, 1290, 1836, 1927}
+DATABASE_AWAY |= {2002, 2003, 2005, 2006, 2012, 2013, 2026, 2055, 3032, 4031}
+STATEMENT_ENDED = {1205, 1213, 1969, 3024}
 
 logger = structlog.get_logger(__name__)
 
@@ -54,6 +55,7 @@ KINDS = {
     "uri-too-long": Kind(414, "The URI is too long"),
     "unsupported-media-type": Kind(415, "The media type is not supported"),
     "idempotency-mismatch": Kind(422, "The key belongs to another request"),
+    "rate-limited": Kind(429, "Too many requests"),
     "internal-error": Kind(500, "Something went wrong on our side"),
     "database-unavailable": Kind(503, "The database is not available"),
 }
@@ -133,8 +135,16 @@ def problem_response(
     return response
 
 
+def is_database_away(error: BaseException | None) -> bool:
+    return _number_of(error) in DATABASE_AWAY
+
+
+def _number_of(error: BaseException | None) -> Any:
+    return error.args[0] if isinstance(error, OperationalError | InterfaceError) and error.args else None
+
+
 def _unexpected(request: HttpRequest, error: BaseException | None) -> HttpResponse:
-    if isinstance(error, OperationalError | InterfaceError) and error.args[:1] and error.args[0] in DATABASE_AWAY:
+    if _number_of(error) in DATABASE_AWAY | STATEMENT_ENDED:
         logger.error("database_unavailable", error=str(error))
         return problem_response(request, "database-unavailable", "The database did not answer; try again shortly.")
     logger.error("internal_error", exc_info=error)

@@ -1,4 +1,4 @@
-"""Liveness and readiness, for the platform that runs the service."""
+"""Liveness, readiness and metrics, for the platform that runs the service."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import MySQLdb
 import structlog
+from django.conf import settings
 from django.db import connection
+from django.http import HttpResponse
+from django.utils.crypto import constant_time_compare
 from django_redis import get_redis_connection
+from prometheus_client import CONTENT_TYPE_LATEST
 from redis import RedisError
 from rest_framework.decorators import api_view
 from rest_framework.response import Response
 
 from farmlokal import schema
-from farmlokal.errors import RETRY_AFTER_SECONDS
+from farmlokal.errors import RETRY_AFTER_SECONDS, Problem
+from farmlokal.metrics import exposition
+from farmlokal.ratelimit import client_of
 from products.models import Product
 
 if TYPE_CHECKING:
@@ -39,13 +45,34 @@ def livez(request: Request) -> Response:
 @api_view(["GET", "HEAD"])
 def readyz(request: Request) -> Response:
     """200 while the listing can be served, which takes MySQL but not Redis; else 503."""
-    checks = {"mysql": _is_up("mysql", _ask_mysql), "redis": _is_up("redis", _ask_redis)}
+    checks = _checks()
     status = "unavailable" if not checks["mysql"] else "ok" if all(checks.values()) else "degraded"
     answer = {"status": status, "checks": {name: "up" if up else "down" for name, up in checks.items()}}
     headers = {"Cache-Control": "no-store"}
     if status != "unavailable":
         return Response(answer, headers=headers)
     return Response(answer, status=503, headers=headers | {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+@schema.metrics
+@api_view(["GET", "HEAD"])
+def metrics(request: Request) -> HttpResponse:
+    """Prometheus text, for whoever has METRICS_TOKEN; where none is set, for this machine."""
+    if settings.METRICS_TOKEN:
+        given = request.headers.get("Authorization", "")
+        if not constant_time_compare(given, f"Bearer {settings.METRICS_TOKEN}"):
+            raise Problem("not-authenticated", "Metrics need their token.", headers={"WWW-Authenticate": "Bearer"})
+    elif not _is_loopback(client_of(request.META["REMOTE_ADDR"], request.headers.get("X-Forwarded-For", ""))):
+        raise Problem("permission-denied", "Without METRICS_TOKEN, metrics are for this machine alone.")
+    return HttpResponse(exposition(_checks()), content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
+
+
+def _is_loopback(client: str) -> bool:
+    return client == "::/64" or client.startswith("127.")
+
+
+def _checks() -> dict[str, bool]:
+    return {"mysql": _is_up("mysql", _ask_mysql), "redis": _is_up("redis", _ask_redis)}
 
 
 def _is_up(name: str, ask: Callable[[], Any]) -> bool:

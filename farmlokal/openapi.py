@@ -129,9 +129,37 @@ RETRY_AFTER = header(
     {"type": "integer", "minimum": 1},
     RETRY_AFTER_SECONDS,
     409,
+    429,
     503,
 )
 HEADERS = (REQUEST_ID_HEADER, RETRY_AFTER)
+
+# Not there where the limit is switched off.
+RATE_LIMITS = (
+    header(
+        "RateLimit-Policy",
+        "The limit's name, how many calls (`q`) it allows and in how many seconds (`w`).",
+        {"type": "string", "pattern": r'^"[a-z]+";q=\d+;w=\d+$'},
+        '"anonymous";q=120;w=60',
+        required=False,
+    ),
+    header(
+        "RateLimit",
+        "How many calls are left (`r`), and in how many seconds there is one more (`t`).",
+        {"type": "string", "pattern": r'^"[a-z]+";r=\d+;t=\d+$'},
+        '"anonymous";r=119;t=1',
+        required=False,
+    ),
+)
+X_CACHE = header(
+    "X-Cache",
+    "`hit` from the cache; `miss` made now; `stale` from the cache, past its time but not past a write (or older, "
+    "while the database is away); `bypass` made now, and not kept.",
+    {"type": "string", "enum": ["hit", "miss", "stale", "bypass"]},
+    "hit",
+    200,
+    304,
+)
 
 
 def etag(*statuses: int) -> OpenApiParameter:

@@ -93,6 +93,7 @@ def _refused(instance: str, refused: Sequence[Refusal]) -> OpenApiResponse:
 # What any call may be refused with, before its view is asked.
 BAD_HOST = Refusal("bad-request", "Its Host header is not one that this service accepts.")
 BROKEN = Refusal("internal-error", "The failure has been logged under this request_id.")
+RATE_LIMITED = Refusal("rate-limited", "At most 120 calls in 60 s; try again in 1 s.")
 DATABASE_AWAY = Refusal("database-unavailable", "The database did not answer; try again shortly.")
 ANYWHERE = (
     BAD_HOST,

@@ -15,7 +15,7 @@ from farmlokal.openapi import (
     etag,
     vary,
 )
-from farmlokal.refusals import ANYWHERE, BAD_HOST, BROKEN, refusals
+from farmlokal.refusals import ANYWHERE, BAD_HOST, BROKEN, Refusal, refusals
 
 DOCUMENT_CACHE_CONTROL = "public, max-age=60"
 
@@ -58,6 +58,26 @@ readyz = extend_schema(
             NOT_READY,
             "It cannot: MySQL is away.",
             unavailable={"status": "unavailable", "checks": {"mysql": "down", "redis": "up"}},
+        ),
+    },
+)
+metrics = extend_schema(
+    operation_id="getMetrics",
+    summary="What Prometheus reads",
+    description="All processes of this service summed. With METRICS_TOKEN set, for those who bring it as a bearer "
+    "token; else for the machine itself.",
+    tags=["service"],
+    parameters=[*HEADERS, cache_control("no-store", 200)],
+    responses={
+        (200, "text/plain"): answer(
+            {"type": "string"}, "Prometheus text.", some="farmlokal_rate_limit_local_total 0.0"
+        ),
+        **refusals(
+            "/metrics",
+            BAD_HOST,
+            BROKEN,
+            Refusal("not-authenticated", "Metrics need their token."),
+            Refusal("permission-denied", "Without METRICS_TOKEN, metrics are for this machine alone."),
         ),
     },
 )

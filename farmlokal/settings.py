@@ -75,6 +75,17 @@ def parse_redis_url(value: str) -> str:
     return value
 
 
+@env.parser_for("rate")
+def parse_rate(value: str) -> tuple[int, int] | None:
+    """120/60 is 120 requests in 60 seconds; None is no limit."""
+    if value == "off":
+        return None
+    numbers = re.fullmatch(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,4})", value)
+    if not numbers:
+        raise ValidationError("must be off, or requests/seconds such as 120/60")
+    return int(numbers[1]), int(numbers[2])
+
+
 try:
     DEBUG = env.bool("DEBUG", False)
     SECRET_KEY = env.str("SECRET_KEY", validate=filled)
@@ -86,6 +97,11 @@ try:
         "TRUSTED_PROXY_HOPS", 0, validate=validate.Range(min=0, max=10, error="must be from 0 to 10")
     )
     LOG_LEVEL = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(LOG_LEVELS, error="must be one of {choices}"))
+    RATE_LIMIT_ANONYMOUS = env.rate("RATE_LIMIT_ANONYMOUS", "120/60")
+    PAGE_COALESCE_SECONDS = env.float(
+        "PAGE_COALESCE_SECONDS", 0.0, validate=validate.Range(min=0, max=60, error="must be from 0 to 60")
+    )
+    METRICS_TOKEN = env.str("METRICS_TOKEN", "")
     ACCESS_LOG = (
         env.str("ACCESS_LOG", "on", validate=validate.OneOf(["on", "off"], error="must be one of {choices}")) == "on"
     )
@@ -101,7 +117,7 @@ WSGI_APPLICATION = "farmlokal.wsgi.application"
 APPEND_SLASH = False
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "accounts.config.StaffAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -119,6 +135,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "farmlokal.logs.RequestLogMiddleware",
     "farmlokal.errors.ProblemMiddleware",
+    "farmlokal.ratelimit.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -147,9 +164,10 @@ TEMPLATES = [
 DATABASES = {
     "default": database
     | {
+        "ENGINE": "farmlokal.mysql",
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": database["OPTIONS"] | {"charset": "utf8mb4", "connect_timeout": 2, "sql_mode": "TRADITIONAL"},
+        "OPTIONS": database["OPTIONS"] | {"charset": "utf8mb4", "connect_timeout": 1, "sql_mode": "TRADITIONAL"},
         "TEST": {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_unicode_ci"},
     }
 }
@@ -162,10 +180,11 @@ CACHES = {
         "LOCATION": REDIS_URL,
         "OPTIONS": {
             "SOCKET_CONNECT_TIMEOUT": 0.25,
-            "SOCKET_TIMEOUT": 0.25,
+            "SOCKET_TIMEOUT": 0.05,
             "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},
             "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
         },
+        "KEY_PREFIX": "{farmlokal}",  # a hash tag: on a cluster all our keys live on one node
     }
 }
 

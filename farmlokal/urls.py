@@ -8,16 +8,13 @@ from django.urls import include, path
 from farmlokal import docs, health
 from products.views import CategoryView, StateView
 
-admin.site.site_header = admin.site.site_title = "FarmLokal"
-admin.site.index_title = "Catalogue"
-admin.site.site_url = "/products"
-
 urlpatterns = [
     path("products", include("products.urls")),
     path("categories", CategoryView.as_view()),
     path("states", StateView.as_view()),
     path("livez", health.livez),
     path("readyz", health.readyz),
+    path("metrics", health.metrics),
     path("openapi.json", docs.openapi_json, name="openapi"),
     path("docs", docs.docs),
     path("redoc", docs.redoc),

@@ -72,6 +72,7 @@ class KeysetPagination(BasePagination):
     limit: int
     sort: Sort
     filters: list[tuple[str, str]]
+    cursor: Cursor | None
     next: Cursor | None
     previous: Cursor | None
 
@@ -98,15 +99,25 @@ class KeysetPagination(BasePagination):
         """What links keep besides, though cursors do not depend on it."""
         return []
 
-    def paginate_queryset(  # type: ignore[override]  # not for plain sequences
-        self, queryset: QuerySet[Any], request: Request, view: APIView | None = None
-    ) -> list[Any]:
+    def read(self, queryset: QuerySet[Any], request: Request) -> str:
+        """Takes in what the request asks for, without a statement; returns the query that all who ask for the same
+        page could have sent."""
         self.request = request
         self.model = queryset.model
         self.limit = self._read_limit()
         self.sort = self._read_sort()
         self.filters = self.asked(queryset)
-        cursor = self._read_cursor()
+        self.cursor = self._read_cursor()
+        return self._query(self.cursor)
+
+    def paginate_queryset(  # type: ignore[override]  # not for plain sequences
+        self, queryset: QuerySet[Any], request: Request, view: APIView | None = None
+    ) -> list[Any]:
+        self.read(queryset, request)
+        return self.page(queryset)
+
+    def page(self, queryset: QuerySet[Any]) -> list[Any]:
+        cursor = self.cursor
         backward = cursor is not None and cursor.backward
         behind = Place(self._value(cursor), cursor.pk) if cursor else None
         found = self.find(queryset, self.sort.reversed() if backward else self.sort, behind, self.limit + 1)
@@ -181,13 +192,16 @@ class KeysetPagination(BasePagination):
         return Cursor(not cursor.backward, cursor.value, cursor.pk + toward_it)
 
     def _url(self, cursor: Cursor | None) -> str | None:
-        if cursor is None:
-            return None
+        return f"{self.request.build_absolute_uri(self.request.path)}?{self._query(cursor)}" if cursor else None
+
+    def _query(self, cursor: Cursor | None) -> str:
+        """Normalised: parameters in one order, defaults left out."""
         query = list(self.filters)
         if str(self.sort) != self.default_sort:
             query.append((self.sort_param, str(self.sort)))
         if self.limit != self.page_size:
             query.append((self.limit_param, str(self.limit)))
         query += self.unbound()
-        query.append((self.cursor_param, seal(cursor, self._bound_to())))
-        return f"{self.request.build_absolute_uri(self.request.path)}?{urlencode(query)}"
+        if cursor:
+            query.append((self.cursor_param, seal(cursor, self._bound_to())))
+        return urlencode(query)

@@ -13,6 +13,8 @@ from farmlokal.openapi import (
     HEADERS,
     IF_NONE_MATCH,
     JSON,
+    RATE_LIMITS,
+    X_CACHE,
     answer,
     cache_control,
     closed,
@@ -24,7 +26,7 @@ from farmlokal.openapi import (
     vary,
     whole,
 )
-from farmlokal.refusals import ANYWHERE, Refusal, refusals
+from farmlokal.refusals import ANYWHERE, RATE_LIMITED, Refusal, refusals
 from products.fields import ALL, FIELDS, IDS, MAX_IDS
 from products.filters import MAX_CATEGORIES, MAX_Q_LENGTH, PRICE, SLUG
 from products.idempotency import HEADER as IDEMPOTENCY_KEY
@@ -334,6 +336,8 @@ ONE = "/products/48213"
 
 LISTING_HEADERS = [
     *HEADERS,
+    *RATE_LIMITS,
+    X_CACHE,
     etag(200, 304),
     cache_control(LISTING_CACHE_CONTROL, 200, 304),
     vary(200, 304),
@@ -353,21 +357,35 @@ list_products = extend_schema(
             by_id={"next": None, "previous": None, "results": [MANGO], "missing": [7]},
         ),
         304: NOT_MODIFIED,
-        **refusals("/products", BAD_SORT, BAD_CURSOR, *ANYWHERE),
+        **refusals("/products", BAD_SORT, BAD_CURSOR, *ANYWHERE, RATE_LIMITED),
     },
 )
 retrieve = extend_schema(
     operation_id="getProduct",
     summary="One product",
     tags=["catalogue"],
-    parameters=[PRODUCT_ID, IF_NONE_MATCH, *HEADERS, etag(200, 304), cache_control(DETAIL_CACHE_CONTROL, 200, 304)],
+    parameters=[
+        PRODUCT_ID,
+        IF_NONE_MATCH,
+        *HEADERS,
+        *RATE_LIMITS,
+        X_CACHE,
+        etag(200, 304),
+        cache_control(DETAIL_CACHE_CONTROL, 200, 304),
+    ],
     responses={
         200: answer(PRODUCT, "The product.", mango=MANGO),
         304: NOT_MODIFIED,
-        **refusals(ONE, UNKNOWN, NOT_THERE, *ANYWHERE),
+        **refusals(ONE, UNKNOWN, NOT_THERE, *ANYWHERE, RATE_LIMITED),
     },
 )
-WRITTEN_HEADERS = [*HEADERS, CHALLENGE, etag(200, 201), cache_control(WRITTEN_CACHE_CONTROL, 200, 201, 204)]
+WRITTEN_HEADERS = [
+    *HEADERS,
+    *RATE_LIMITS,
+    CHALLENGE,
+    etag(200, 201),
+    cache_control(WRITTEN_CACHE_CONTROL, 200, 201, 204),
+]
 create = extend_schema(
     operation_id="createProduct",
     summary="A new product",
@@ -388,6 +406,7 @@ create = extend_schema(
             NOT_A_MEDIA_TYPE,
             OTHER_BODY,
             *ANYWHERE,
+            RATE_LIMITED,
         ),
     },
 )
@@ -410,6 +429,7 @@ partial_update = extend_schema(
             CHANGED,
             NOT_A_MEDIA_TYPE,
             *ANYWHERE,
+            RATE_LIMITED,
         ),
     },
 )
@@ -421,7 +441,7 @@ destroy = extend_schema(
     parameters=[PRODUCT_ID, IF_MATCH, *WRITTEN_HEADERS],
     responses={
         204: empty("It is withdrawn."),
-        **refusals(ONE, UNKNOWN, NOT_SIGNED_IN, NOT_ALLOWED, NOT_THERE, CHANGED, *ANYWHERE),
+        **refusals(ONE, UNKNOWN, NOT_SIGNED_IN, NOT_ALLOWED, NOT_THERE, CHANGED, *ANYWHERE, RATE_LIMITED),
     },
 )
 list_categories = extend_schema(
@@ -438,7 +458,7 @@ list_categories = extend_schema(
             },
         ),
         304: NOT_MODIFIED,
-        **refusals("/categories", UNKNOWN, *ANYWHERE),
+        **refusals("/categories", UNKNOWN, *ANYWHERE, RATE_LIMITED),
     },
 )
 list_states = extend_schema(
@@ -461,7 +481,7 @@ list_states = extend_schema(
             },
         ),
         304: NOT_MODIFIED,
-        **refusals("/states", UNKNOWN, *ANYWHERE),
+        **refusals("/states", UNKNOWN, *ANYWHERE, RATE_LIMITED),
     },
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from django.http import Http404, HttpResponse
 from django.urls import reverse
@@ -15,7 +16,7 @@ from farmlokal.conditional import check_if_match, etag_of
 from farmlokal.errors import InvalidParameter
 from farmlokal.rest import JSONRenderer
 from products import idempotency, schema, services, vocabulary
-from products.cache import Made, answer
+from products.cache import LASTING, SHORT, Made, answer
 from products.fields import FIELDS, IDS, only, read_fields, read_ids
 from products.filters import ProductFilter, ProductFilterBackend
 from products.models import Product
@@ -36,6 +37,9 @@ LISTING_HEADERS = {"Cache-Control": schema.LISTING_CACHE_CONTROL}
 # What If-Match asks for has to be the newest: a copy is asked for again each time, and a 304 is cheap.
 DETAIL_HEADERS = {"Cache-Control": schema.DETAIL_CACHE_CONTROL}
 
+# Of these there are more pages than anybody asks for twice.
+RARELY_ASKED = ("cursor", "q", "price_min", "price_max")
+
 
 def check_parameters(given: QueryDict, known: Sequence[str], repeatable: Sequence[str] = ()) -> None:
     """Raises InvalidParameter for one that is not known, or given twice: nothing is silently ignored."""
@@ -53,7 +57,7 @@ def vocabulary_answer(request: Request, field: str, child: str, children: str) -
     def lists() -> Made:
         return Made(rendered({"results": vocabulary.current().tree(field, child, children)}))
 
-    return answer(request, lists, LISTING_HEADERS)
+    return answer(request, "", lists, LISTING_HEADERS, LASTING)
 
 
 class CategoryView(APIView):
@@ -120,14 +124,16 @@ class ProductViewSet(GenericViewSet[Any]):
             return self.list_by_id(request)
         known = [*ProductPagination.parameters(), *ProductFilter.base_filters, IDS]
         check_parameters(request.query_params, known, repeatable=["category"])
-        fields = read_fields(request.query_params)
+        products, paginator = self.filter_queryset(self.get_queryset()), ProductPagination()
+        query = paginator.read(products, request)
 
         def listing() -> Made:
-            rows = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
-            page = self.get_paginated_response(only(documents(rows), fields))
-            return Made(rendered(page.data), {"Link": page["Link"]} if "Link" in page else {})
+            results = only(documents(paginator.page(products)), read_fields(request.query_params))
+            page = paginator.get_paginated_response(results)
+            return Made(rendered(page.data), page.get("Link", ""))
 
-        return answer(request, listing, LISTING_HEADERS)
+        is_rarely_asked = any(name in request.query_params for name in RARELY_ASKED)
+        return answer(request, query, listing, LISTING_HEADERS, SHORT if is_rarely_asked else LASTING)
 
     def list_by_id(self, request: Request) -> HttpResponse:
         check_parameters(request.query_params, [IDS, FIELDS])
@@ -140,12 +146,13 @@ class ProductViewSet(GenericViewSet[Any]):
             missing = [pk for pk in ids if pk not in found]
             return Made(rendered({"next": None, "previous": None, "results": results, "missing": missing}))
 
-        return answer(request, page, LISTING_HEADERS)
+        query = urlencode([(IDS, ",".join(map(str, ids))), *([(FIELDS, ",".join(fields))] if fields else [])])
+        return answer(request, query, page, LISTING_HEADERS, SHORT)
 
     @schema.retrieve
     def retrieve(self, request: Request, pk: int) -> HttpResponse:
         check_parameters(request.query_params, ())
-        return answer(request, lambda: Made(document_of(pk)), DETAIL_HEADERS, gzips=False)
+        return answer(request, "", lambda: Made(document_of(pk)), DETAIL_HEADERS, SHORT, gzips=False)
 
     @schema.create
     def create(self, request: Request) -> HttpResponse:

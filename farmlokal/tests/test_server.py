@@ -68,7 +68,7 @@ def test_each_request_leaves_one_line_with_its_id(server: Server) -> None:
     (line,) = [line for line in server.log_lines("request") if line["request_id"] == "from-the-client.1"]
     assert line["method"] == "GET"
     assert line["path"] == "/products"
-    assert line["route"] == "products"
+    assert line["route"] == "/products"
     assert line["status"] == 200
     assert line["milliseconds"] > 0
 

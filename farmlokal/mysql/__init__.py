@@ -1,0 +1,1 @@
+"""Django's MySQL backend, and what this service asks of it besides."""

@@ -1,0 +1,51 @@
+"""Django's MySQL backend with statements that are counted and watched, and a word before and after a commit.
+
+Named in settings as ENGINE; `base` and `DatabaseWrapper` are the names that Django looks for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from django.db.backends.mysql import base
+
+from farmlokal import tally
+from farmlokal.mysql.watch import watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    # Entered before the commit of the transaction that set it, left after; not at all where it is rolled back.
+    around_commit: Callable[[], contextlib.AbstractContextManager[None]] | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.execute_wrappers.append(_counted_and_watched)
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        watch.check()
+        return super().get_new_connection(conn_params)
+
+    def is_usable(self) -> bool:
+        with watch.over(self.connection):
+            return super().is_usable()
+
+    def _commit(self) -> None:
+        around, self.around_commit = self.around_commit or contextlib.nullcontext, None
+        with around(), watch.over(self.connection):
+            super()._commit()  # type: ignore[misc]  # the stubs leave it out
+
+    def _rollback(self) -> None:
+        self.around_commit = None
+        super()._rollback()  # type: ignore[misc]
+
+
+def _counted_and_watched(
+    execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
+) -> Any:
+    tally.current.statements += 1
+    with watch.over(context["connection"].connection):
+        return execute(sql, params, many, context)

@@ -1,0 +1,201 @@
+"""The rate limit of the API: who a client is, and GCRA (a token bucket) in one script, by Redis's clock.
+
+A client may call `quota` times at once, and regains one call every window / quota. A call that is refused costs
+nothing. Where Redis is away, each process counts by itself. The fields are those of
+draft-ietf-httpapi-ratelimit-headers.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import time
+from collections import OrderedDict
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.conf import settings
+
+from farmlokal import metrics
+from farmlokal.errors import problem_response
+from farmlokal.redis import Script, key, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from django.http import HttpRequest, HttpResponseBase
+
+LIMITED = ("/products", "/categories", "/states")
+MAX_LOCAL_CLIENTS = 10_000
+
+# In the ASGI scope of a request that farmlokal.edge has counted.
+COUNTED = "farmlokal.counted"
+
+# limit(key, quota, interval): remaining (-1: refused), and the microseconds until that number grows; or -2, where
+# Redis cannot write. An interval is what one call costs in microseconds.
+LUA = """
+local function limit(key, quota, interval)
+  local time = redis.call('TIME')
+  local now = time[1] * 1000000 + time[2]
+  local ends = math.max(tonumber(redis.call('GET', key) or now) or now, now)
+  local spare = now + quota * interval - ends
+  if spare < interval then return -1, interval - spare end
+  local written = redis.pcall('SET', key, string.format('%.0f', ends + interval), 'PX',
+    string.format('%.0f', math.ceil((ends + interval - now) / 1000)))
+  if written.err then return -2, 0 end
+  local remaining = math.floor(spare / interval) - 1
+  return remaining, (remaining + 2) * interval - spare
+end
+"""
+ALONE = Script(LUA + "return {limit(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))}")
+CANNOT_WRITE = -2
+
+
+class Policy(NamedTuple):
+    """quota calls in window seconds."""
+
+    name: str
+    quota: int
+    window: int
+
+    @property
+    def interval(self) -> int:
+        """Microseconds that one call costs; rounded up, so that a window never has room for one more."""
+        return -(-self.window * 1_000_000 // self.quota)
+
+
+class Decision(NamedTuple):
+    policy: Policy
+    remaining: int  # -1: refused
+    wait: int  # microseconds until there is one more
+
+    @property
+    def is_refused(self) -> bool:
+        return self.remaining < 0
+
+    @property
+    def retry_after(self) -> int:
+        return max(math.ceil(self.wait / 1_000_000), 1)
+
+    @property
+    def detail(self) -> str:
+        _, quota, window = self.policy
+        return f"At most {quota} calls in {window} s; try again in {self.retry_after} s."
+
+    def headers(self) -> list[tuple[str, str]]:
+        name, quota, window = self.policy
+        return [
+            ("RateLimit-Policy", f'"{name}";q={quota};w={window}'),
+            ("RateLimit", f'"{name}";r={max(self.remaining, 0)};t={self.retry_after}'),
+        ]
+
+
+class LocalBuckets:
+    """The same arithmetic in this process, for the clients that were here last: from where Redis has left them."""
+
+    def __init__(self) -> None:
+        self._ends: OrderedDict[str, int] = OrderedDict()
+
+    def decide(self, client: str, policy: Policy, now: int | None = None) -> Decision:
+        """now: microseconds."""
+        now = time.monotonic_ns() // 1000 if now is None else now
+        interval = policy.interval
+        ends = max(self._ends.get(client, now), now)
+        spare = now + policy.quota * interval - ends
+        if spare < interval:
+            return Decision(policy, -1, interval - spare)
+        self._keep(client, ends + interval)
+        remaining = spare // interval - 1
+        return Decision(policy, remaining, (remaining + 2) * interval - spare)
+
+    def note(self, client: str, decision: Decision) -> None:
+        """Where Redis is silent for a moment, nobody has a new burst."""
+        policy, remaining, wait = decision
+        interval = policy.interval
+        spare = (max(remaining, 0) + 1) * interval - wait
+        self._keep(client, time.monotonic_ns() // 1000 + policy.quota * interval - spare)
+
+    def _keep(self, client: str, ends: int) -> None:
+        self._ends[client] = ends
+        self._ends.move_to_end(client)
+        if len(self._ends) > MAX_LOCAL_CLIENTS:
+            self._ends.popitem(last=False)
+
+
+buckets = LocalBuckets()
+
+
+def anonymous() -> Policy | None:
+    return Policy("anonymous", *settings.RATE_LIMIT_ANONYMOUS) if settings.RATE_LIMIT_ANONYMOUS else None
+
+
+def is_limited(path: str) -> bool:
+    return path.startswith(LIMITED)
+
+
+def key_of(policy: Policy, client: str) -> str:
+    return key("limit", policy.name, client)
+
+
+def read(policy: Policy, client: str, answer: Sequence[int] | None) -> Decision:
+    """What a script said in its first two numbers, or, where it could not, what this process says."""
+    if answer is None or answer[0] == CANNOT_WRITE:
+        metrics.count_local_limit()
+        return buckets.decide(f"{policy.name}:{client}", policy)
+    decision = Decision(policy, answer[0], answer[1])
+    buckets.note(f"{policy.name}:{client}", decision)
+    return decision
+
+
+def decide(policy: Policy, client: str) -> Decision:
+    return read(policy, client, run(ALONE, [key_of(policy, client)], [policy.quota, policy.interval]))
+
+
+class RateLimitMiddleware:
+    """For a WSGI server, where no edge has counted the request."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        policy = anonymous()
+        if not policy or not is_limited(request.path) or request.META.get("asgi.scope", {}).get(COUNTED):
+            return self.get_response(request)
+        client = client_of(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
+        decision = decide(policy, client)
+        if decision.is_refused:
+            metrics.count_refusal(policy.name)
+            response: HttpResponseBase = problem_response(request, "rate-limited", decision.detail)
+            response["Retry-After"] = str(decision.retry_after)
+        else:
+            response = self.get_response(request)
+        for name, value in decision.headers():
+            response[name] = value
+        return response
+
+
+def client_of(peer: str, forwarded_for: str) -> str:
+    """The address a request came from, by the entry of X-Forwarded-For that the outermost proxy we trust has put
+    there. What stands further left is whatever the client sent. IPv6: the network (/64) of a household."""
+    hops = settings.TRUSTED_PROXY_HOPS
+    entries = forwarded_for.split(",") if hops else []
+    claimed = _address(entries[-hops].strip()) if 0 < hops <= len(entries) else None
+    return claimed or _address(peer) or peer
+
+
+@lru_cache(maxsize=4096)
+def _address(text: str) -> str | None:
+    """As 192.0.2.1 or 2001:db8::/64, without ports and brackets; None where it is no address."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address.packed[:8] + bytes(8), 64)))
+    return str(address)
