@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run manage test format requirements bench-seed bench-insert bench-listing bench-scale
+.PHONY: help run manage test format requirements bench bench-hot bench-cold bench-zipf bench-seed bench-insert bench-listing bench-scale
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,20 @@ requirements:  ## Pin anew what pyproject.toml asks for
 	@dev/install.sh requirements-dev.txt
 	@.venv/bin/uv pip compile --quiet --universal --no-header --upgrade pyproject.toml -o requirements.txt
 	@.venv/bin/uv pip compile --quiet --universal --no-header --upgrade --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+
+bench:  ## Hot, cold and mixed pages beside Fastify, Express, stock DRF and a bare ASGI server (ROWS=1000000 TURNS=5)
+	@FARMLOKAL_TARGET=bench dev/bench/tools.sh
+	@FARMLOKAL_TARGET=bench exec dev/bench/run.sh bench $(or $(ROWS),1000000)
+
+bench-hot:  ## Of these, the hot page alone (TURNS=5 SECONDS=6 MODES=off)
+	@FARMLOKAL_TARGET=bench-hot dev/bench/tools.sh
+	@exec dev/bench/run.sh hot
+
+bench-cold:  ## Of these, the cold pages alone (ROWS=1000000 TURNS=5)
+	@exec dev/bench/run.sh cold $(or $(ROWS),1000000)
+
+bench-zipf:  ## Of these, the mixture alone (ROWS=1000000 ZIPF_SECONDS=30)
+	@exec dev/bench/run.sh zipf $(or $(ROWS),1000000)
 
 bench-seed:  ## seed_products against LOAD DATA and ALTER TABLE of the same rows (ROWS=1000000)
 	@exec dev/bench/run.sh seed $(or $(ROWS),1000000)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # run.sh NAME ARGUMENT...: what `make bench-NAME` does, bench/NAME.py with a MariaDB and a Redis of its own.
-FARMLOKAL_TARGET=bench-$1
+FARMLOKAL_TARGET=${FARMLOKAL_TARGET:-bench-$1}
 export FARMLOKAL_TARGET
 # shellcheck source=dev/steps.sh
 . "$(dirname "$0")/../steps.sh"

@@ -1,0 +1,46 @@
+"""Databases with as many products as a benchmark asks for; they are kept for the next run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+from urllib.parse import urlsplit
+
+import MySQLdb
+
+
+def connect(url: str, name: str | None = None) -> Any:
+    parts = urlsplit(url)
+    return MySQLdb.connect(
+        host=parts.hostname or "",
+        port=parts.port or 3306,
+        user=parts.username or "",
+        password=parts.password or "",
+        database=parts.path[1:] if name is None else name,
+        autocommit=True,
+    )
+
+
+def query(connection: Any, sql: str) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return list(cursor.fetchall())
+
+
+def seeded(rows: int) -> str:
+    """The DATABASE_URL of a database with this many products, made if there is none."""
+    name = f"farmlokal_bench_{rows}"
+    url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+    query(connect(url, ""), f"CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET utf8mb4")
+    _manage(url, "migrate", "--noinput", "--verbosity=0")
+    ((count,),) = query(connect(url), "SELECT COUNT(*) FROM products_product")
+    if count != rows:
+        _manage(url, "seed_products", str(rows), "--reset")
+    return url
+
+
+def _manage(url: str, *arguments: str) -> None:
+    environment = os.environ | {"DATABASE_URL": url}
+    subprocess.run([sys.executable, "manage.py", *arguments], env=environment, stdout=sys.stderr, check=True)

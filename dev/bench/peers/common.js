@@ -1,0 +1,73 @@
+"use strict";
+
+// What both Node peers share: two processes, and per request the limiter and the cached page in one round trip to Redis.
+
+const cluster = require("node:cluster");
+const { randomUUID } = require("node:crypto");
+const { readFileSync } = require("node:fs");
+const Redis = require("ioredis");
+const { Counter, Histogram } = require("prom-client");
+const pino = require("pino");
+
+const { LOGS, PAGE, PORT, RATE_LIMIT, REDIS_URL, WORKERS } = process.env;
+const [REQUESTS, SECONDS] = RATE_LIMIT.split("/").map(Number);
+const WINDOW = SECONDS * 1e6;
+const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
+
+// As a cached page keeps them: those of the measured service that do not change between two requests.
+const { headers: HEADERS } = JSON.parse(readFileSync(PAGE));
+const { "content-type": _, ...HEADERS_OF_304 } = HEADERS;
+
+// GCRA: the theoretical arrival time of the next request that keeps the rate. -> [room or -1, microseconds]
+const GCRA = `
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local interval, window = tonumber(ARGV[1]), tonumber(ARGV[2])
+local arrival = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now) + interval
+local room = now + window - arrival
+if room < 0 then return {-1, -room} end
+redis.call('SET', KEYS[1], string.format('%.3f', arrival), 'PX', math.ceil((arrival - now) / 1000))
+return {math.floor(room / interval), arrival - now}`;
+
+const redis = new Redis(REDIS_URL, { enableAutoPipelining: true, lazyConnect: true });
+redis.defineCommand("gcra", { numberOfKeys: 1, lua: GCRA });
+
+const requests = new Counter({ name: "requests_total", help: "Answers", labelNames: ["method", "route", "status"] });
+const seconds = new Histogram({ name: "request_seconds", help: "Time", labelNames: ["method", "route"] });
+
+exports.observe = (method, route, status, took) => {
+  requests.inc({ method, route, status });
+  seconds.observe({ method, route }, took);
+};
+
+exports.hasLogs = LOGS === "on";
+// Lines are gathered and written some at a time, which is pino's fastest way.
+exports.newLogger = () => pino(pino.destination({ sync: false, minLength: 4096 }));
+
+exports.requestId = (given) => (given && REQUEST_ID.test(given) ? given : randomUUID());
+
+// { status, headers, body } of the cached page: its entity tag, a line feed, its bytes.
+exports.page = async (url, address, tag, id) => {
+  const [[room, micros], cached] = await Promise.all([
+    redis.gcra(`limit:${address}`, WINDOW / REQUESTS, WINDOW),
+    redis.getBuffer(`page:${url}`),
+  ]);
+  const wait = Math.ceil(micros / 1e6);
+  if (room < 0) return { status: 429, headers: { "retry-after": wait, "x-request-id": id } };
+  if (!cached) return { status: 404, headers: { "x-request-id": id } };
+  const end = cached.indexOf(10);
+  const etag = cached.latin1Slice(0, end);
+  const own = { etag, ratelimit: `"anonymous";r=${room};t=${wait}`, "x-request-id": id };
+  if (tag === etag) return { status: 304, headers: { ...HEADERS_OF_304, ...own } };
+  return { status: 200, headers: { ...HEADERS, ...own }, body: cached.subarray(end + 1) };
+};
+
+// In each of the worker processes: listen(port) once Redis is there. One that ends takes all with it.
+exports.serve = (listen) => {
+  if (!cluster.isPrimary) {
+    redis.connect().then(() => listen({ port: Number(PORT), host: "127.0.0.1" }));
+    return;
+  }
+  for (let n = 0; n < Number(WORKERS); n++) cluster.fork();
+  cluster.on("exit", () => process.exit(1));
+};

@@ -1,0 +1,28 @@
+"use strict";
+
+const Fastify = require("fastify");
+const { hasLogs, newLogger, observe, page, requestId, serve } = require("./common");
+
+const app = Fastify({
+  ...(hasLogs ? { loggerInstance: newLogger() } : { logger: false }),
+  disableRequestLogging: true, // its own are two lines a request; one is written below
+  genReqId: (request) => requestId(request.headers["x-request-id"]),
+});
+
+if (hasLogs) {
+  app.addHook("onResponse", (request, reply, done) => {
+    const { method, url, ip } = request;
+    const route = request.routeOptions.url;
+    const milliseconds = reply.elapsedTime;
+    request.log.info({ method, url, route, status: reply.statusCode, milliseconds, peer: ip }, "request");
+    observe(method, route, reply.statusCode, milliseconds / 1000);
+    done();
+  });
+}
+
+app.get("/products", async (request, reply) => {
+  const found = await page(request.url, request.ip, request.headers["if-none-match"], request.id);
+  return reply.code(found.status).headers(found.headers).send(found.body);
+});
+
+serve((address) => app.listen(address));
