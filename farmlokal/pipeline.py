@@ -164,7 +164,7 @@ class Pipeline:
                 try:
                     async with asyncio.timeout(CONNECT_SECONDS):
                         self._connection = await self._connected()
-                    Outages.over_at = 0.0
+                    Outages.end()
                 except (OSError, TimeoutError, RedisAwayError, hiredis.HiredisError) as error:
                     Outages.note(error)
             self._tried.set()

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from redis import Redis
 
 HASH_TAG: str = settings.CACHES["default"]["KEY_PREFIX"]
-PAUSE_SECONDS = 0.3
+PAUSE_SECONDS = 0.05  # after one failure, twice as long after each further one
+MAX_PAUSE_SECONDS = 1.0
 
 logger = structlog.get_logger(__name__)
 
@@ -50,13 +51,19 @@ class Outages:
 
     losses = 0
     over_at = 0.0
+    in_a_row = 0
 
     @classmethod
     def note(cls, error: object) -> None:
         cls.losses += not isinstance(error, redis_exceptions.TimeoutError)  # silence alone changes nothing in Redis
         if time.monotonic() > cls.over_at:  # one line for many failures
             logger.warning("redis_unavailable", error=str(error))
-        cls.over_at = time.monotonic() + PAUSE_SECONDS
+        cls.over_at = time.monotonic() + min(PAUSE_SECONDS * 2 ** min(cls.in_a_row, 10), MAX_PAUSE_SECONDS)
+        cls.in_a_row += 1
+
+    @classmethod
+    def end(cls) -> None:
+        cls.in_a_row, cls.over_at = 0, 0.0
 
 
 def run(script: Script, keys: Sequence[str], arguments: Sequence[Any] = (), *, insists: bool = False) -> Any:
@@ -66,13 +73,15 @@ def run(script: Script, keys: Sequence[str], arguments: Sequence[Any] = (), *, i
     try:
         client = get_redis_connection("default")
         try:
-            return _evaluate(client, script, keys, arguments)
+            answer = _evaluate(client, script, keys, arguments)
         except redis_exceptions.MovedError as moved:
             _follow(client, moved)
-            return _evaluate(client, script, keys, arguments)
+            answer = _evaluate(client, script, keys, arguments)
     except RedisError as error:
         Outages.note(error)
         return None
+    Outages.end()
+    return answer
 
 
 def _evaluate(client: Redis, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:

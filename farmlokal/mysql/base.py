@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from django.db import OperationalError
 from django.db.backends.mysql import base
 
 from farmlokal import tally
@@ -30,8 +31,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return super().get_new_connection(conn_params)
 
     def is_usable(self) -> bool:
-        with watch.over(self.connection):
-            return super().is_usable()
+        try:
+            with watch.over(self.connection):
+                return super().is_usable()
+        except OperationalError:
+            return False
 
     def _commit(self) -> None:
         around, self.around_commit = self.around_commit or contextlib.nullcontext, None

@@ -1,8 +1,9 @@
 """Notices a MySQL that has gone silent (frozen, or behind a broken network) long before a read times out.
 
-A statement may take its two seconds. But when one has run for a moment, a probe logs in beside it; where that gets no
-answer either, the server is away: the statements that wait for it end now, as if it had hung up, and later ones fail
-at once, until a probe is answered. Only for a service (wsgi.py): a migration takes as long as it takes.
+A statement may take its two seconds. But when one has run for a moment, a probe logs in beside it; where neither that
+nor any other statement gets an answer, the server is away: the statements that wait for it end now, as if it had hung
+up, and later ones fail at once, until a probe is answered. Only for a service (wsgi.py): a migration takes as long as
+it takes.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Watch:
         self.is_on = False
         self.is_away = False
         self._lock = threading.Lock()
+        self._answered_at = 0.0
         self._running: dict[int, tuple[float, int]] = {}  # thread -> since when it waits, for which socket
         self._probes = ThreadPoolExecutor(1, "mysql-probe")
         self._probe: Future[bool] | None = None
@@ -65,6 +67,7 @@ class Watch:
         self._running[thread] = (time.monotonic(), connection.fileno())
         try:
             yield
+            self._answered_at = time.monotonic()
         finally:
             with self._lock:  # so that no socket is shut down after its statement has ended
                 self._running.pop(thread, None)
@@ -81,7 +84,8 @@ class Watch:
             started = [since for since, _ in list(self._running.values())]
             if self.is_away or (started and time.monotonic() - min(started) > SUSPICIOUS_SECONDS):
                 asked_at = time.monotonic()
-                self._note(is_away=not self._is_answering())
+                # On a busy machine a probe is slow; where others get answers, that is all.
+                self._note(is_away=not self._is_answering() and self._answered_at < asked_at)
                 if self.is_away:
                     self._hang_up(asked_at)
 
