@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import os
 import re
 import sys
 import time
-import uuid
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -87,7 +87,7 @@ def logging_config(level: str) -> dict[str, Any]:
 
 def request_id_of(given: str) -> str:
     """The client's X-Request-ID where it is well-formed, else a new one."""
-    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if given and REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
 
 
 @lru_cache(maxsize=256)
@@ -96,12 +96,15 @@ def template_of(route: str) -> str:
     return "/" + re.sub(r"<(?:[a-z]+:)?(\w+)>", r"{\1}", route)
 
 
+@lru_cache(maxsize=1)
+def is_on() -> bool:
+    return settings.ACCESS_LOG and logging.getLogger("farmlokal.requests").isEnabledFor(logging.INFO)
+
+
 def log_request(
     request_id: str, method: str, path: str, query: str, route: str | None, status: int, seconds: float, peer: str
 ) -> None:
     """The line of a request that has been answered. Not through structlog, which takes as long as a cached page."""
-    if not (settings.ACCESS_LOG and logging.getLogger("farmlokal.requests").isEnabledFor(logging.INFO)):
-        return
     line = {
         "method": method,
         "path": path,
@@ -145,14 +148,8 @@ class RequestLogMiddleware:
             route = template_of(match.route) if match else None
             metrics.count_request(route, request.method or "", response.status_code, seconds)
             metrics.count_cost(route, tally.current.statements, tally.current.commands)
-            log_request(
-                request_id,
-                request.method or "",
-                request.path,
-                request.META.get("QUERY_STRING", ""),
-                route,
-                response.status_code,
-                seconds,
-                request.META.get("REMOTE_ADDR", ""),
-            )
+            if is_on():
+                query, peer = request.META.get("QUERY_STRING", ""), request.META.get("REMOTE_ADDR", "")
+                status = response.status_code
+                log_request(request_id, request.method or "", request.path, query, route, status, seconds, peer)
         return response

@@ -8,7 +8,6 @@ draft-ietf-httpapi-ratelimit-headers.
 from __future__ import annotations
 
 import ipaddress
-import math
 import time
 from collections import OrderedDict
 from functools import lru_cache
@@ -51,17 +50,16 @@ ALONE = Script(LUA + "return {limit(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]
 CANNOT_WRITE = -2
 
 
-class Policy(NamedTuple):
+class Policy:
     """quota calls in window seconds."""
 
-    name: str
-    quota: int
-    window: int
-
-    @property
-    def interval(self) -> int:
-        """Microseconds that one call costs; rounded up, so that a window never has room for one more."""
-        return -(-self.window * 1_000_000 // self.quota)
+    def __init__(self, name: str, quota: int, window: int) -> None:
+        self.name = name
+        self.quota = quota
+        self.window = window
+        # Microseconds that one call costs; rounded up, so that a window never has room for one more.
+        self.interval = -(-window * 1_000_000 // quota)
+        self.header = f'"{name}";q={quota};w={window}'
 
 
 class Decision(NamedTuple):
@@ -75,19 +73,16 @@ class Decision(NamedTuple):
 
     @property
     def retry_after(self) -> int:
-        return max(math.ceil(self.wait / 1_000_000), 1)
+        return max(-(-self.wait // 1_000_000), 1)
 
     @property
     def detail(self) -> str:
-        _, quota, window = self.policy
-        return f"At most {quota} calls in {window} s; try again in {self.retry_after} s."
+        quota, seconds = self.policy.quota, self.policy.window
+        return f"At most {quota} calls in {seconds} s; try again in {self.retry_after} s."
 
-    def headers(self) -> list[tuple[str, str]]:
-        name, quota, window = self.policy
-        return [
-            ("RateLimit-Policy", f'"{name}";q={quota};w={window}'),
-            ("RateLimit", f'"{name}";r={max(self.remaining, 0)};t={self.retry_after}'),
-        ]
+    @property
+    def header(self) -> str:
+        return f'"{self.policy.name}";r={max(self.remaining, 0)};t={self.retry_after}'
 
 
 class LocalBuckets:
@@ -169,8 +164,8 @@ class RateLimitMiddleware:
             response["Retry-After"] = str(decision.retry_after)
         else:
             response = self.get_response(request)
-        for name, value in decision.headers():
-            response[name] = value
+        response["RateLimit-Policy"] = policy.header
+        response["RateLimit"] = decision.header
         return response
 
 

@@ -45,7 +45,9 @@ KINDS = {
         (*PYTHON_PEER, "--worker-class=gthread", "--threads=8", "django.core.wsgi:get_wsgi_application()"),
         {"DJANGO_SETTINGS_MODULE": "stock.settings"},
     ),
-    HELLO: Kind(PEERS, (*PYTHON_PEER, "--worker-class=asgi", "--http-parser=fast", "hello:application")),
+    HELLO: Kind(
+        PEERS, (*PYTHON_PEER, "--worker-class=asgi", "--http-parser=fast", "--asgi-loop=uvloop", "hello:application")
+    ),
 }
 
 

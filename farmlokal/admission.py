@@ -1,0 +1,110 @@
+"""One round trip to Redis for all requests of one tick: their clients' limits, the catalogue's state, missing pages."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+from farmlokal import ratelimit
+from farmlokal.pipeline import RedisAwayError
+from farmlokal.redis import Script
+from products import cache
+
+if TYPE_CHECKING:
+    from farmlokal.pipeline import Pipeline
+    from farmlokal.ratelimit import Decision, Policy
+
+MAX_AT_ONCE = 64  # Redis does nothing else meanwhile
+
+# ADMIT states writers limit... page... | coalesce number-of-limits (quota interval)... known...
+# -> {state, {remaining, wait, ...}, {page, ms until it is old, ...}}; a page is sent where it is of the state, and that
+# is not the one in which it is known.
+ADMIT = Script(
+    ratelimit.LUA
+    + cache.STATE_LUA
+    + """
+local now_state = state(KEYS[1], KEYS[2], tonumber(ARGV[1])) or ''
+local count = tonumber(ARGV[2])
+local limits, pages = {}, {}
+for n = 1, count do
+  local remaining, wait = limit(KEYS[2 + n], tonumber(ARGV[1 + 2 * n]), tonumber(ARGV[2 + 2 * n]))
+  limits[2 * n - 1], limits[2 * n] = remaining, wait
+end
+for n = 1, #KEYS - count - 2 do
+  local page, left = '', 0
+  if now_state ~= '' and ARGV[2 + 2 * count + n] ~= now_state then
+    local kept = redis.call('GET', KEYS[2 + count + n])
+    if kept then
+      local of_state, old_at = string.match(kept, '^(%d+) (%d+)\\n')
+      if of_state == now_state then page, left = kept, math.floor((tonumber(old_at) - micros()) / 1000) end
+    end
+  end
+  pages[2 * n - 1], pages[2 * n] = page, left
+end
+return {now_state, limits, pages}
+"""
+)
+
+
+class Admission(NamedTuple):
+    decision: Decision | None  # None: there is no limit
+    state: str  # the catalogue's; "": nothing kept is to be believed
+    page: cache.Page | None  # one of that state, which was not known
+    commands: int  # to Redis: one for the first of those who asked together
+
+
+class Asked(NamedTuple):
+    policy: Policy | None
+    client: str
+    page_key: str  # "": none
+    known: str  # the state of the page that is at hand
+    answer: asyncio.Future[Admission]
+
+
+class Admissions:
+    def __init__(self, redis: Pipeline) -> None:
+        self._redis = redis
+        self._coalesce = cache.coalesce_ms()
+        self._asked: list[Asked] = []
+        self._batches: set[asyncio.Task[None]] = set()
+
+    def ask(self, policy: Policy | None, client: str, page_key: str, known: str) -> asyncio.Future[Admission]:
+        loop = asyncio.get_running_loop()
+        if not self._asked:
+            loop.call_soon(self._send)
+        asked = Asked(policy, client, page_key, known, loop.create_future())
+        self._asked.append(asked)
+        if len(self._asked) == MAX_AT_ONCE:
+            self._send()
+        return asked.answer
+
+    def _send(self) -> None:
+        if self._asked:
+            asked, self._asked = self._asked, []
+            batch = asyncio.get_running_loop().create_task(self._settle(asked))
+            self._batches.add(batch)
+            batch.add_done_callback(self._batches.discard)
+
+    async def _settle(self, asked: list[Asked]) -> None:
+        limits = [(one.policy, one.client) for one in asked if one.policy]
+        pages = {one.page_key: one.known for one in asked if one.page_key}
+        keys = [cache.STATE, cache.WRITERS, *(ratelimit.key_of(policy, client) for policy, client in limits), *pages]
+        costs = [number for policy, _ in limits for number in (policy.quota, policy.interval)]
+        try:
+            found = await self._redis.run(ADMIT, keys, [self._coalesce, len(limits), *costs, *pages.values()])
+        except RedisAwayError:
+            found = [b"", None, None]
+        state = "" if cache.debt.is_owed else found[0].decode()
+        arrived = _pages(list(pages), found[2]) if state else {}
+        counted = iter(zip(found[1][::2], found[1][1::2], strict=True)) if found[1] else None
+        for number, one in enumerate(asked):
+            decision = None
+            if one.policy:
+                decision = ratelimit.read(one.policy, one.client, next(counted) if counted else None)
+            if not one.answer.done():
+                one.answer.set_result(Admission(decision, state, arrived.get(one.page_key), int(number == 0)))
+
+
+def _pages(keys: list[str], sent: list[bytes | int]) -> dict[str, cache.Page]:
+    by_key = zip(keys, sent[::2], sent[1::2], strict=True)
+    return {key: cache.unpacked(kept, int(left)) for key, kept, left in by_key if isinstance(kept, bytes) and kept}

@@ -1,0 +1,59 @@
+"""Pages in this process's own memory, ready to be sent."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from products.cache import Page
+
+    Headers = list[tuple[bytes, bytes]]
+
+AROUND_A_PAGE_BYTES = 2000
+
+
+class Held:
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.fresh_until = time.monotonic() + page.left
+        representation = page.representation
+        self.size = len(representation.identity) + len(representation.gzipped or b"") + AROUND_A_PAGE_BYTES
+        self._headers: dict[bool, Headers] = {}
+
+    def headers(self, body: bytes, common: Headers) -> Headers:
+        """Those that go with one of its bodies, made once."""
+        is_gzipped = body is self.page.representation.gzipped
+        if is_gzipped not in self._headers:
+            self._headers[is_gzipped] = [*common, *encoded(self.page.representation.headers(body).items())]
+        return self._headers[is_gzipped]
+
+
+class Pages:
+    """Pages by key, the least recently used of which go when there are too many bytes of them."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._held: OrderedDict[str, Held] = OrderedDict()
+
+    def get(self, key: str) -> Held | None:
+        held = self._held.get(key)
+        if held:
+            self._held.move_to_end(key)
+        return held
+
+    def put(self, key: str, held: Held) -> None:
+        if key in self._held:
+            self._bytes -= self._held.pop(key).size
+        self._held[key] = held
+        self._bytes += held.size
+        while self._bytes > self._max_bytes:
+            self._bytes -= self._held.popitem(last=False)[1].size
+
+
+def encoded(headers: Iterable[tuple[str, str]]) -> Headers:
+    return [(name.lower().encode(), value.encode()) for name, value in headers]
