@@ -1,9 +1,9 @@
 """One connection to Redis for an event loop, over which all requests ask at once.
 
 What the requests of one tick ask leaves in one write, and the answers come back in the same order; so a request costs
-a future and a few bytes, not a connection. Where Redis is silent for 50 ms everyone who waits is told that it is away,
-and later callers at once, until it is heard again; after a second the connection is given up. A new one is made in the
-background, and only one that answers in time is used.
+a future and a few bytes, not a connection. Where a command has no answer after 50 ms everyone who waits is told that
+Redis is away, and later callers at once, until all late answers have come and a PING is answered in time; after a
+second the connection is given up. A new one is made in the background, and only one that answers in time is used.
 
 Silence is Redis's own: it counts from when the commands have left, and before it is believed the event loop, which may
 have been busy all the while, reads what has arrived.
@@ -14,9 +14,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import hiredis
+from redis import TimeoutError as RedisTimeoutError
 from redis.connection import SSLConnection, parse_url
 
 from farmlokal.redis import Outages
@@ -46,13 +48,16 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._unsent: list[bytes] = []
-        self._heard_at = 0.0
+        self._sent: deque[list[Any]] = deque()  # [how many of those that wait, since when], by write
         self._is_silent = False
         self._timer: asyncio.TimerHandle | None = None
 
     def ask(self, *command: Any) -> asyncio.Future[Any]:
         if self._transport is None or self._is_silent:
             raise RedisAwayError("not connected" if self._transport is None else "silent")
+        return self._ask(*command)
+
+    def _ask(self, *command: Any) -> asyncio.Future[Any]:
         if not self._unsent:
             self._loop.call_soon(self._send)
         if self._timer is None:
@@ -68,7 +73,7 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
         self._transport = None
         self._tell_all(reason)
-        self._waiting, self._unsent = deque(), []
+        self._waiting, self._unsent, self._sent = deque(), [], deque()
         self._notice(reason)
 
     def _tell_all(self, reason: str) -> None:
@@ -77,39 +82,49 @@ class Connection(asyncio.Protocol):
                 future.set_exception(RedisAwayError(reason))
 
     def _send(self) -> None:
-        if len(self._waiting) == len(self._unsent):
-            self._heard_at = self._loop.time()  # nothing was owed until now
-        commands, self._unsent = b"".join(self._unsent), []
+        commands, self._unsent = self._unsent, []
         if self._transport:
-            self._transport.write(commands)
+            self._sent.append([len(commands), self._loop.time()])
+            self._transport.write(b"".join(commands))
 
     def _check_silence(self) -> None:
         self._timer = None
-        if not self._waiting or self._transport is None:
+        if self._transport is None or not (self._waiting or self._is_silent):
             return
         self._timer = self._loop.call_later(SILENCE_SECONDS, self._check_silence)
-        if self._loop.time() - self._heard_at >= SILENCE_SECONDS:
+        if self._is_silent:
+            Outages.note(RedisTimeoutError("silent"))  # so that nobody else waits for it either
+            if not self._waiting:
+                self._ask("PING").add_done_callback(partial(self._judge, self._loop.time()))
+        if self._owed_for() >= SILENCE_SECONDS:
             # Twice around the loop: the second time is after it has read.
-            self._loop.call_soon(self._loop.call_soon, self._believe_silence, self._heard_at)
+            self._loop.call_soon(self._loop.call_soon, self._believe_silence)
 
-    def _believe_silence(self, heard_at: float) -> None:
-        if self._heard_at != heard_at or not self._waiting:
-            return
-        if self._loop.time() - heard_at >= PATIENCE_SECONDS:
+    def _owed_for(self) -> float:
+        return self._loop.time() - self._sent[0][1] if self._sent else 0.0
+
+    def _believe_silence(self) -> None:
+        if self._owed_for() >= PATIENCE_SECONDS:
             self.lose("no answer")
-        else:
+        elif self._owed_for() >= SILENCE_SECONDS:
             self._is_silent = True
             self._tell_all("no answer in time")  # they stay in the line, for the late answers
+
+    def _judge(self, asked_at: float, answer: asyncio.Future[Any]) -> None:
+        if not answer.exception() and self._loop.time() - asked_at < SILENCE_SECONDS:
+            self._is_silent = False
+            Outages.end()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        self._heard_at = self._loop.time()
-        self._is_silent = False
         self._reader.feed(data)
         while self._waiting and (reply := self._reader.gets()) is not False:
             future = self._waiting.popleft()
+            self._sent[0][0] -= 1
+            if not self._sent[0][0]:
+                self._sent.popleft()
             if future.done():
                 continue
             if isinstance(reply, hiredis.ReplyError):

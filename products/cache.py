@@ -42,7 +42,8 @@ STATE = key("catalogue", "state")
 WRITERS = key("catalogue", "writers")  # name -> when its announcement ends
 ANNOUNCED_SECONDS = 10
 LOCK_SECONDS = 3
-POLL_SECONDS = 0.01
+POLL_SECONDS = 0.005  # at first, twice as long each time
+MAX_POLL_SECONDS = 0.1
 RETRY_SECONDS = 0.05
 MAX_PAGE_BYTES = 256 * 1024
 JITTER = 0.1
@@ -136,6 +137,7 @@ ANNOUNCE = Script(
     STATE_LUA
     + END_LUA
     + """
+redis.call('ZREM', KEYS[2], ARGV[2])  -- a full Redis takes what adds to it only behind something that does not
 redis.pcall('ZADD', KEYS[2], string.format('%.0f', micros() + ARGV[3] * 1000000), ARGV[2])
 end_state(KEYS[1], tonumber(ARGV[1]))
 return {1}
@@ -200,9 +202,10 @@ class Debt:
 
     def check(self) -> None:
         """Redis lost is a debt too."""
-        if redis.Outages.losses != self._settled_losses:
-            self._settled_losses = redis.Outages.losses
+        losses = redis.Outages.losses
+        if losses != self._settled_losses:
             self.owe()
+            self._settled_losses = losses
 
     def _pay(self) -> None:
         while not run(FORGET, [STATE], insists=True):
@@ -268,14 +271,15 @@ def served(page_key: str, make: Callable[[], Representation], lifetime: Lifetime
     if connection.in_atomic_block:  # what a transaction reads is its own
         return Served(page_key, Page(make(), "", 0), "bypass")
     owner = uuid.uuid4().hex
-    deadline = time.monotonic() + LOCK_SECONDS
+    deadline, pause = time.monotonic() + LOCK_SECONDS, POLL_SECONDS
     found = look(page_key, owner)
     while found.state and not found.is_locked:
         if found.page and found.freshness:
             return Served(page_key, found.page, "hit" if found.freshness > 1 else "stale")
         if time.monotonic() > deadline:
             break
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause)
+        pause = min(2 * pause, MAX_POLL_SECONDS)
         found = look(page_key, owner)
     fresh = lifetime.fresh * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # so that pages do not end together
     made: Page | None = None

@@ -27,8 +27,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.execute_wrappers.append(_counted_and_watched)
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        watch.check()
-        return super().get_new_connection(conn_params)
+        return watch.connected(super().get_new_connection, conn_params)
 
     def is_usable(self) -> bool:
         try:

@@ -21,12 +21,14 @@ import structlog
 from django.db import OperationalError, connections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
 LOOK_SECONDS = 0.1
 SUSPICIOUS_SECONDS = 0.3
 PROBE_SECONDS = 0.4
+CONNECT_SECONDS = 0.6  # the driver knows whole seconds only
+MAX_CONNECTING = 32
 SILENT = (2003, "MySQL does not answer.")
 FIRST_CLIENT_ERROR = 2000  # what the driver itself reports; a lower number is an answer of the server
 
@@ -42,6 +44,7 @@ class Watch:
         self._running: dict[int, tuple[float, int]] = {}  # thread -> since when it waits, for which socket
         self._probes = ThreadPoolExecutor(1, "mysql-probe")
         self._probe: Future[bool] | None = None
+        self._connects = ThreadPoolExecutor(MAX_CONNECTING, "mysql-connect")
         self._watcher: threading.Thread | None = None
         os.register_at_fork(after_in_child=self._begin_anew)
 
@@ -49,10 +52,28 @@ class Watch:
         """Threads do not survive a fork."""
         self._lock, self._running, self._watcher = threading.Lock(), {}, None
         self._probes, self._probe = ThreadPoolExecutor(1, "mysql-probe"), None
+        self._connects = ThreadPoolExecutor(MAX_CONNECTING, "mysql-connect")
 
     def check(self) -> None:
         if self.is_away:
             raise OperationalError(*SILENT)
+
+    def connected(self, connect: Callable[[dict[str, Any]], Any], parameters: dict[str, Any]) -> Any:
+        """A new connection. What it waits for has no socket yet that could be shut down: it is left to itself."""
+        self.check()
+        if not self.is_on:
+            return connect(parameters)
+        if self._watcher is None:
+            self._start()
+        asked_at = time.monotonic()
+        connecting = self._connects.submit(connect, parameters)
+        try:
+            return connecting.result(CONNECT_SECONDS)
+        except TimeoutError:
+            connecting.add_done_callback(_close)
+            if self._answered_at < asked_at:
+                self._note(is_away=True)  # until a probe is answered
+            raise OperationalError(*SILENT) from None
 
     @contextlib.contextmanager
     def over(self, connection: Any) -> Iterator[None]:
@@ -111,6 +132,11 @@ class Watch:
                 if since < before:
                     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as waiting:
                         waiting.shutdown(socket.SHUT_RDWR)
+
+
+def _close(connecting: Future[Any]) -> None:
+    if not connecting.exception():
+        connecting.result().close()
 
 
 def _log_in() -> bool:

@@ -1,8 +1,13 @@
-"""The service as it runs in production: gunicorn on a free port, in processes of its own."""
+"""The service as it runs in production: gunicorn on a free port, in processes of its own; and a MySQL and a Redis that
+a test may freeze and kill."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from farmlokal.tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 GUNICORN = str(Path(sys.executable).with_name("gunicorn"))
 
@@ -81,3 +86,90 @@ def running(environment: Mapping[str, str], **overrides: str) -> Iterator[Server
         finally:
             process.terminate()
             process.wait(timeout=30)
+
+
+class Daemon:
+    """A server that may be frozen, killed, and started again on the data that it has left."""
+
+    def __init__(self, url: str, command: Sequence[str], folder: Path, is_ready: Callable[[], object]) -> None:
+        self.url = url
+        self.pid = 0
+        self._command = command
+        self._folder = folder
+        self._is_ready = is_ready
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with Path(self._folder, "daemon.log").open("wb") as log:
+            self._process = subprocess.Popen(self._command, cwd=self._folder, stdout=log, stderr=log)
+        self.pid = self._process.pid
+        wait_until(self._is_ready)
+
+    def freeze(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """By kill -9."""
+        os.kill(self.pid, signal.SIGKILL)
+        if self._process:
+            self._process.wait(timeout=30)
+            self._process = None
+
+    def end(self) -> None:
+        """What this object has started."""
+        if self._process:
+            self.kill()
+
+
+@contextmanager
+def own_mysql(folder: Path, environment: Mapping[str, str], rows: int) -> Iterator[Daemon]:
+    """A MariaDB with so many products."""
+    ready, manage = folder / "ready", f"{sys.executable} manage.py"
+    work = f"{manage} migrate -v0 && {manage} seed_products {rows} && touch {ready} && sleep 300"
+    keeper = subprocess.Popen(
+        ["dev/services.sh", str(folder), "sh", "-c", work],
+        env={**environment, "DATABASE_URL": ""},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(ready.exists, 60)
+        (url,) = re.findall(r"DATABASE_URL=(\S+)", (folder / "env").read_text())
+        pid = int((folder / "mariadb" / "mysql.pid").read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
+        log = folder / "mariadb" / "daemon.log"
+        mysql = Daemon(url, command, log.parent, lambda: "ready for connections" in log.read_text())
+        mysql.pid = pid
+        try:
+            yield mysql
+        finally:
+            mysql.end()
+    finally:
+        keeper.terminate()
+        keeper.wait(timeout=60)
+
+
+@contextmanager
+def own_redis(folder: Path) -> Iterator[Daemon]:
+    """A Redis that still knows after a kill -9 what it has been told."""
+    port = free_port()
+    binary = shutil.which("redis-server") or str(Path(".local/bin/redis-server").absolute())
+    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]
+    server = Daemon(f"redis://127.0.0.1:{port}/0", command, folder, lambda: _is_answering(port))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.end()
+
+
+def _is_answering(redis_port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", redis_port), timeout=1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(100).startswith(b"+PONG")
+    except OSError:
+        return False
