@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run manage test format requirements bench bench-hot bench-cold bench-zipf bench-seed bench-insert bench-listing bench-scale
+.PHONY: help run manage test format requirements load bench bench-hot bench-cold bench-zipf bench-seed bench-insert bench-listing bench-scale
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,9 @@ requirements:  ## Pin anew what pyproject.toml asks for
 	@dev/install.sh requirements-dev.txt
 	@.venv/bin/uv pip compile --quiet --universal --no-header --upgrade pyproject.toml -o requirements.txt
 	@.venv/bin/uv pip compile --quiet --universal --no-header --upgrade --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+
+load:  ## A realistic mixture by Locust, on URL or a service of its own; HTML report (USERS=50 SECONDS_OF_LOAD=30 ROWS=100000)
+	@exec dev/load.sh
 
 bench:  ## Hot, cold and mixed pages beside Fastify, Express, stock DRF and a bare ASGI server (ROWS=1000000 TURNS=5)
 	@FARMLOKAL_TARGET=bench dev/bench/tools.sh

@@ -17,7 +17,7 @@ def spread(values: Sequence[float], form: str = ",.0f") -> str:
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> str:
     """Of each turn its own, so that what slows a whole turn does not count."""
-    return spread([mine / other for mine, other in zip(ours, theirs, strict=True)], ".2f")
+    return spread([mine / max(other, 1) for mine, other in zip(ours, theirs, strict=True)], ".2f")
 
 
 def percentile(values: Sequence[float], share: float) -> float:
