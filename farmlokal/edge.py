@@ -49,8 +49,9 @@ MAX_ADDRESSES = 10_000
 MAX_QUERY_BYTES = 2048  # a longer one is read by Django each time
 MAX_PAGES_BYTES = 32 * 1024 * 1024  # in each process
 
-# What differs from one answer to the next at the same address.
+# What differs from one answer to the next at the same address; and Allow, which a 200 needs not.
 OWN_TO_AN_ANSWER = {
+    b"allow",
     *(b"content-type", b"content-length", b"content-encoding", b"etag", b"link", b"vary"),
     *(b"x-cache", b"x-request-id", b"ratelimit", b"ratelimit-policy"),
 }
