@@ -12,6 +12,7 @@ was begun.
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections import OrderedDict
 from functools import lru_cache
@@ -60,7 +61,7 @@ OWN_TO_AN_ANSWER = {
 CONTENT_TYPE_JSON = (b"content-type", CONTENT_TYPE.encode())
 X_CACHE = {result: (b"x-cache", result.encode()) for result in get_args(cache.Result)}
 
-tick = metrics.Tick()
+tick = metrics.Tick(then=sys.stdout.flush)
 
 
 class Address(NamedTuple):

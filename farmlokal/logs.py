@@ -104,7 +104,8 @@ def is_on() -> bool:
 def log_request(
     request_id: str, method: str, path: str, query: str, route: str | None, status: int, seconds: float, peer: str
 ) -> None:
-    """The line of a request that has been answered. Not through structlog, which takes as long as a cached page."""
+    """The line of a request that has been answered. Not through structlog, which takes as long as a cached page;
+    to be flushed by the caller."""
     line = {
         "method": method,
         "path": path,
@@ -152,4 +153,5 @@ class RequestLogMiddleware:
                 query, peer = request.META.get("QUERY_STRING", ""), request.META.get("REMOTE_ADDR", "")
                 status = response.status_code
                 log_request(request_id, request.method or "", request.path, query, route, status, seconds, peer)
+                sys.stdout.flush()
         return response

@@ -16,7 +16,7 @@ from prometheus_client.core import REGISTRY, GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 NO_ROUTE = "other"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -65,8 +65,9 @@ def count_local_limit() -> None:
 class Tick:
     """Counts what an event loop's requests of one tick have in common together: a cached page takes little longer."""
 
-    def __init__(self) -> None:
+    def __init__(self, then: Callable[[], object]) -> None:
         self._counts: dict[Counter, int] = {}
+        self._then = then
 
     def count(self, route: str | None, method: str, status: int, seconds: float, commands: int, page: str) -> None:
         if not self._counts:
@@ -85,6 +86,7 @@ class Tick:
         counts, self._counts = self._counts, {}
         for counter, number in counts.items():
             counter.inc(number)
+        self._then()
 
 
 class _Dependencies:

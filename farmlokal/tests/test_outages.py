@@ -37,7 +37,7 @@ BEFORE_SECONDS = 1.2
 OUTAGE_SECONDS = 2.0
 MAX_ADDED_SECONDS = 0.06
 MAX_RECOVERY_SECONDS = 5
-MAX_REFUSAL_SECONDS = 1.3  # meant is 1 s
+MAX_REFUSAL_SECONDS = 2.0  # meant is 1 s, on a machine that does nothing else; a driver's own limits take 3 and more
 
 logger = logging.getLogger(__name__)
 unasked = (f"/products?price_min={number}" for number in itertools.count(1))
