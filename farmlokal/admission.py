@@ -1,4 +1,4 @@
-"""One round trip to Redis for all requests of one tick: their clients' limits, the catalogue's state, missing pages."""
+"""One round trip to Redis for all who wait for one: their limits, the catalogue's state, the pages that are missing."""
 
 from __future__ import annotations
 
@@ -66,24 +66,24 @@ class Admissions:
         self._redis = redis
         self._coalesce = cache.coalesce_ms()
         self._asked: list[Asked] = []
-        self._batches: set[asyncio.Task[None]] = set()
+        self._batch: asyncio.Task[None] | None = None
 
     def ask(self, policy: Policy | None, client: str, page_key: str, known: str) -> asyncio.Future[Admission]:
         loop = asyncio.get_running_loop()
-        if not self._asked:
-            loop.call_soon(self._send)
         asked = Asked(policy, client, page_key, known, loop.create_future())
         self._asked.append(asked)
-        if len(self._asked) == MAX_AT_ONCE:
-            self._send()
+        if self._batch is None:
+            self._batch = loop.create_task(self._settle_all())
         return asked.answer
 
-    def _send(self) -> None:
-        if self._asked:
-            asked, self._asked = self._asked, []
-            batch = asyncio.get_running_loop().create_task(self._settle(asked))
-            self._batches.add(batch)
-            batch.add_done_callback(self._batches.discard)
+    async def _settle_all(self) -> None:
+        """One round trip at a time: who comes meanwhile shares the next."""
+        try:
+            while self._asked:
+                asked, self._asked = self._asked[:MAX_AT_ONCE], self._asked[MAX_AT_ONCE:]
+                await self._settle(asked)
+        finally:
+            self._batch = None
 
     async def _settle(self, asked: list[Asked]) -> None:
         limits = [(one.policy, one.client) for one in asked if one.policy]

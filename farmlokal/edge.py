@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 MAX_ADDRESSES = 10_000
 MAX_QUERY_BYTES = 2048  # a longer one is read by Django each time
+MAX_PATH_LENGTH = 200  # no route of ours is longer
 MAX_PAGES_BYTES = 32 * 1024 * 1024  # in each process
 
 # What differs from one answer to the next at the same address; and Allow, which a 200 needs not.
@@ -95,7 +96,9 @@ class Visit:
             found[name] = found[name] + b"," + value if name in found else value
         self.headers = found
         self.request_id = logs.request_id_of(self.header(b"x-request-id"))
-        self.is_read = self.method in {"GET", "HEAD"} and b"authorization" not in found
+        # One whose answer others may have too. Not with a body, which they would wait for.
+        has_body = b"transfer-encoding" in found or found.get(b"content-length", b"0") != b"0"
+        self.is_read = self.method in {"GET", "HEAD"} and b"authorization" not in found and not has_body
         self.address: tuple[Any, ...] = (self.path, scope["query_string"], found.get(b"host"))
 
     def header(self, name: bytes) -> str:
@@ -124,7 +127,7 @@ class Edge:
             visit.address += (visit.headers.get(b"x-forwarded-host"), visit.headers.get(b"x-forwarded-proto"))
         address, held = self.recall(visit) if visit.is_read else (None, None)
         known = held.page.state if held and time.monotonic() < held.fresh_until else ""
-        client = _client_of(visit.peer, visit.headers.get(b"x-forwarded-for", b""))
+        client = _client_of(visit.peer, visit.headers.get(b"x-forwarded-for", b"") if self.has_proxies else b"")
         admission = await self.admissions.ask(self.anonymous, client, address.key if address else "", known)
         decision = admission.decision
         if decision and decision.is_refused:
@@ -164,22 +167,27 @@ class Edge:
         if visit.is_read:
             self.flights.setdefault(visit.address, flight)
         try:
-            await self.ask_django(visit, admission, receive, send)
-            if served := visit.scope.get(cache.SERVED):
-                flight.brought = Held(served.page), served.result
+            await self.ask_django(visit, flight, admission, receive, send)
         except asyncio.CancelledError:
             flight.was_cut_short = True
             raise
         finally:
-            if self.flights.get(visit.address) is flight:
-                del self.flights[visit.address]
-            flight.landed.set()
+            self.land(visit, flight)
 
-    async def ask_django(self, visit: Visit, admission: Admission, receive: Receive, send: Send) -> None:
+    def land(self, visit: Visit, flight: Flight) -> None:
+        if self.flights.get(visit.address) is flight:
+            del self.flights[visit.address]
+        flight.landed.set()
+
+    async def ask_django(
+        self, visit: Visit, flight: Flight, admission: Admission, receive: Receive, send: Send
+    ) -> None:
         async def send_and_learn(message: Message) -> None:
             if message["type"] == "http.response.start":
                 if visit.is_read and (served := visit.scope.get(cache.SERVED)):
+                    flight.brought = Held(served.page), served.result
                     self.learn(visit, served, message["headers"])
+                self.land(visit, flight)  # nobody waits for a client that reads slowly
                 message["headers"] += limits_of(admission.decision)
             await send(message)
 
@@ -254,8 +262,12 @@ def _client_of(peer: str, forwarded_for: bytes) -> str:
     return ratelimit.client_of(peer, forwarded_for.decode("latin1"))
 
 
-@lru_cache(maxsize=4096)
 def route_of(path: str) -> str | None:
+    return _route_of(path) if len(path) <= MAX_PATH_LENGTH else None
+
+
+@lru_cache(maxsize=4096)
+def _route_of(path: str) -> str | None:
     try:
         return logs.template_of(resolve(path).route)
     except Resolver404:

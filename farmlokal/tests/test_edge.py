@@ -283,3 +283,20 @@ def test_a_state_begun_by_nobody_s_write_is_not_ended_by_a_process_that_starts(
         for _ in range(6):
             started.request("/products?limit=13")
         assert server.request("/products?limit=12").headers["x-cache"] == "hit"
+
+
+def test_nobody_waits_for_a_client_that_sends_or_reads_slowly(server: Server, in_redis: redis.Redis) -> None:
+    server.request("/products?limit=14")
+    in_redis.flushdb()
+    with server.connect() as slow:
+        slow.sendall(b"GET /products?limit=14 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n")
+        time.sleep(0.2)
+        start = time.monotonic()
+        assert server.request("/products?limit=14").status == 200
+        assert time.monotonic() - start < 2
+
+
+def test_bytes_that_are_no_ascii_are_a_bad_query_or_none(server: Server) -> None:
+    for target in (b"/products?q=\xe0\xa4\x86", b"/products?\xff=1", b"/products\xff"):
+        head = b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        assert server.raw(head).status in {200, 400, 404}, target

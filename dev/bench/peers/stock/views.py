@@ -74,7 +74,7 @@ class ProductList(ListAPIView[Product]):
 
 
 class CachedProductList(ProductList):
-    @method_decorator(cache_page(60))
+    @method_decorator(cache_page(3600))
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().get(request, *args, **kwargs)
 
