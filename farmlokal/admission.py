@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
+import structlog
+
 from farmlokal import ratelimit
 from farmlokal.pipeline import RedisAwayError
 from farmlokal.redis import Script
@@ -13,6 +15,8 @@ from products import cache
 if TYPE_CHECKING:
     from farmlokal.pipeline import Pipeline
     from farmlokal.ratelimit import Decision, Policy
+
+logger = structlog.get_logger(__name__)
 
 MAX_AT_ONCE = 64  # Redis does nothing else meanwhile
 
@@ -90,13 +94,18 @@ class Admissions:
         pages = {one.page_key: one.known for one in asked if one.page_key}
         keys = [cache.STATE, cache.WRITERS, *(ratelimit.key_of(policy, client) for policy, client in limits), *pages]
         costs = [number for policy, _ in limits for number in (policy.quota, policy.interval)]
+        state, counts, arrived = "", None, {}
         try:
             found = await self._redis.run(ADMIT, keys, [self._coalesce, len(limits), *costs, *pages.values()])
+            counts = found[1]
+            if not cache.debt.is_owed:
+                arrived = _pages(list(pages), found[2])
+                state = found[0].decode()
         except RedisAwayError:
-            found = [b"", None, None]
-        state = "" if cache.debt.is_owed else found[0].decode()
-        arrived = _pages(list(pages), found[2]) if state else {}
-        counted = iter(zip(found[1][::2], found[1][1::2], strict=True)) if found[1] else None
+            pass
+        except Exception:  # whatever it is, everyone here waits for an answer
+            logger.exception("admission_failed")
+        counted = iter(zip(counts[::2], counts[1::2], strict=True)) if counts else None
         for number, one in enumerate(asked):
             decision = None
             if one.policy:

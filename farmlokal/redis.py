@@ -97,3 +97,4 @@ def _follow(client: Redis, moved: redis_exceptions.MovedError) -> None:
     """The node of a cluster that holds our keys is another one now; the pool is the process's own."""
     client.connection_pool.connection_kwargs.update(host=moved.host, port=moved.port)
     client.connection_pool.disconnect()
+    client.connection_pool.reset()  # connections that are there keep their address

@@ -95,8 +95,8 @@ LOOK = Script(
 local now_state = state(KEYS[1], KEYS[2], tonumber(ARGV[1]))
 local page = redis.call('GET', KEYS[3])
 local freshness, left = 0, 0
-if page and now_state then
-  local of_state, old_at = string.match(page, '^(%d+) (%d+)\\n')
+local of_state, old_at = string.match(page or '', '^(%d+) (%d+)\\n')
+if of_state and now_state then
   left = math.floor((tonumber(old_at) - micros()) / 1000)
   if of_state == now_state then freshness = left > 0 and 2 or 1 end
 end
@@ -105,7 +105,7 @@ if now_state and freshness < 2 then
   local locked = redis.pcall('SET', KEYS[4], ARGV[2], 'NX', 'PX', ARGV[3])
   if type(locked) == 'table' and locked.ok then is_locked = 1 end
 end
-return {now_state or '', freshness, page or '', is_locked, left}
+return {now_state or '', freshness, of_state and page or '', is_locked, left}
 """
 )
 

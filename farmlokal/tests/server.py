@@ -153,11 +153,11 @@ def own_mysql(folder: Path, environment: Mapping[str, str], rows: int) -> Iterat
 
 
 @contextmanager
-def own_redis(folder: Path) -> Iterator[Daemon]:
+def own_redis(folder: Path, *options: str) -> Iterator[Daemon]:
     """A Redis that still knows after a kill -9 what it has been told."""
     port = free_port()
     binary = shutil.which("redis-server") or str(Path(".local/bin/redis-server").absolute())
-    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]
+    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", *options]
     server = Daemon(f"redis://127.0.0.1:{port}/0", command, folder, lambda: _is_answering(port))
     server.start()
     try:
