@@ -29,8 +29,8 @@ def learn(environment: Any, **_: Any) -> None:
     commodities = [entry["slug"] for category in categories for entry in category["commodities"]]
     chosen = [f"category={entry['slug']}" for entry in categories]
     chosen += [f"commodity={slug}" for slug in rng.sample(commodities, min(len(commodities), 150))]
+    chosen += [f"{query}&state={rng.choice(states)['slug']}" for query in chosen]
     chosen += [f"state={entry['slug']}" for entry in states]
-    chosen += [f"{query}&state={rng.choice(states)['slug']}" for query in chosen[:200]]
     rng.shuffle(chosen)
     listings[:] = ["/products", *(f"/products?{query}&sort={rng.choice(SORTS)}" for query in chosen)]
     words[:] = [slug.split("-")[0] for slug in commodities if len(slug) > 3]
