@@ -25,7 +25,8 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
 os.environ["RATE_LIMIT_ANONYMOUS"] = "off"
 settings.RATE_LIMIT_ANONYMOUS = None
 
-# That a busy machine is slow shall not count as a Redis that is away.
+# That a busy machine is slow shall not count as a Redis that is away; test_outages.py has the time limit of production.
+os.environ["REDIS_TIMEOUT_SECONDS"] = "1"
 settings.CACHES["default"]["OPTIONS"] |= {"SOCKET_TIMEOUT": 1, "SOCKET_CONNECT_TIMEOUT": 1}
 
 if TYPE_CHECKING:

@@ -1,9 +1,10 @@
 """One connection to Redis for an event loop, over which all requests ask at once.
 
 What the requests of one tick ask leaves in one write, and the answers come back in the same order; so a request costs
-a future and a few bytes, not a connection. Where a command has no answer after 50 ms everyone who waits is told that
-Redis is away, and later callers at once, until all late answers have come and a PING is answered in time; after a
-second the connection is given up. A new one is made in the background, and only one that answers in time is used.
+a future and a few bytes, not a connection. Where a command has no answer within REDIS_TIMEOUT_SECONDS everyone who
+waits is told that Redis is away, and later callers at once, until all late answers have come and a PING is answered in
+time; after a second the connection is given up. A new one is made in the background, and only one that answers in time
+is used.
 
 Silence is Redis's own: it counts from when the commands have left, and before it is believed the event loop, which may
 have been busy all the while, reads what has arrived.
@@ -18,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import hiredis
+from django.conf import settings
 from redis import TimeoutError as RedisTimeoutError
 from redis.connection import SSLConnection, parse_url
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
     from farmlokal.redis import Script
 
-SILENCE_SECONDS = 0.05
 PATIENCE_SECONDS = 1.0
 CONNECT_SECONDS = 0.5  # nobody waits for it but the first requests of a process
 PAUSE_SECONDS = 0.2
@@ -44,6 +45,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, notice: Callable[[str], None]) -> None:
         self._notice = notice
         self._loop = asyncio.get_running_loop()
+        self._silence = settings.REDIS_TIMEOUT_SECONDS
         self._reader = hiredis.Reader()
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[asyncio.Future[Any]] = deque()
@@ -61,7 +63,7 @@ class Connection(asyncio.Protocol):
         if not self._unsent:
             self._loop.call_soon(self._send)
         if self._timer is None:
-            self._timer = self._loop.call_later(SILENCE_SECONDS, self._check_silence)
+            self._timer = self._loop.call_later(self._silence, self._check_silence)
         self._unsent.append(hiredis.pack_command(command))
         future: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append(future)
@@ -91,12 +93,12 @@ class Connection(asyncio.Protocol):
         self._timer = None
         if self._transport is None or not (self._waiting or self._is_silent):
             return
-        self._timer = self._loop.call_later(SILENCE_SECONDS, self._check_silence)
+        self._timer = self._loop.call_later(self._silence, self._check_silence)
         if self._is_silent:
             Outages.note(RedisTimeoutError("silent"))  # so that nobody else waits for it either
             if not self._waiting:
                 self._ask("PING").add_done_callback(partial(self._judge, self._loop.time()))
-        if self._owed_for() >= SILENCE_SECONDS:
+        if self._owed_for() >= self._silence:
             # Twice around the loop: the second time is after it has read.
             self._loop.call_soon(self._loop.call_soon, self._believe_silence)
 
@@ -106,12 +108,12 @@ class Connection(asyncio.Protocol):
     def _believe_silence(self) -> None:
         if self._owed_for() >= PATIENCE_SECONDS:
             self.lose("no answer")
-        elif self._owed_for() >= SILENCE_SECONDS:
+        elif self._owed_for() >= self._silence:
             self._is_silent = True
             self._tell_all("no answer in time")  # they stay in the line, for the late answers
 
     def _judge(self, asked_at: float, answer: asyncio.Future[Any]) -> None:
-        if not answer.exception() and self._loop.time() - asked_at < SILENCE_SECONDS:
+        if not answer.exception() and self._loop.time() - asked_at < self._silence:
             self._is_silent = False
             Outages.end()
 

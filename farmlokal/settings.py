@@ -98,6 +98,9 @@ try:
     )
     LOG_LEVEL = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(LOG_LEVELS, error="must be one of {choices}"))
     RATE_LIMIT_ANONYMOUS = env.rate("RATE_LIMIT_ANONYMOUS", "120/60")
+    REDIS_TIMEOUT_SECONDS = env.float(
+        "REDIS_TIMEOUT_SECONDS", 0.05, validate=validate.Range(min=0.01, max=1, error="must be from 0.01 to 1")
+    )
     PAGE_COALESCE_SECONDS = env.float(
         "PAGE_COALESCE_SECONDS", 0.0, validate=validate.Range(min=0, max=60, error="must be from 0 to 60")
     )
@@ -180,7 +183,7 @@ CACHES = {
         "LOCATION": REDIS_URL,
         "OPTIONS": {
             "SOCKET_CONNECT_TIMEOUT": 0.25,
-            "SOCKET_TIMEOUT": 0.05,
+            "SOCKET_TIMEOUT": REDIS_TIMEOUT_SECONDS,
             "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},
             "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
         },

@@ -66,6 +66,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         mysql = enter(own_mysql(tmp_path_factory.mktemp("mysql"), os.environ, ROWS))
         own = enter(own_redis(tmp_path_factory.mktemp("redis")))
         environment = {**os.environ, "DATABASE_URL": mysql.url, "REDIS_URL": own.url, "ALLOWED_HOSTS": "localhost"}
+        environment["REDIS_TIMEOUT_SECONDS"] = "0.05"
         mysql_port, redis_port = urlsplit(mysql.url).port or 0, urlsplit(own.url).port or 0
         mysql_proxy, redis_proxy = enter(Proxy(mysql_port)), enter(Proxy(redis_port))
         through = {
