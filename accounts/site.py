@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django_ratelimit.core import get_usage
 from redis import RedisError
 
-from farmlokal.ratelimit import Policy, buckets, client_of
+from farmlokal.ratelimit import Policy, buckets, client_of_request
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -21,8 +21,7 @@ EXHAUSTED = "exhausted"
 
 def seconds_to_wait(request: HttpRequest, name: str) -> int:
     """0 where the attempt is one of those allowed; all of them count."""
-    client = client_of(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
-    who = f"{client} {name.casefold()}"
+    who = f"{client_of_request(request)} {name.casefold()}"
     try:
         usage = get_usage(
             request,

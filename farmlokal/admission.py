@@ -38,10 +38,8 @@ for n = 1, #KEYS - count - 2 do
   local page, left = '', 0
   if now_state ~= '' and ARGV[2 + 2 * count + n] ~= now_state then
     local kept = redis.call('GET', KEYS[2 + count + n])
-    if kept then
-      local of_state, old_at = string.match(kept, '^(%d+) (%d+)\\n')
-      if of_state == now_state then page, left = kept, math.floor((tonumber(old_at) - micros()) / 1000) end
-    end
+    local of_state, of_left = of_page(kept)
+    if of_state == now_state then page, left = kept, of_left end
   end
   pages[2 * n - 1], pages[2 * n] = page, left
 end

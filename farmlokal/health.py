@@ -20,7 +20,7 @@ from rest_framework.response import Response
 from farmlokal import schema
 from farmlokal.errors import RETRY_AFTER_SECONDS, Problem
 from farmlokal.metrics import exposition
-from farmlokal.ratelimit import client_of
+from farmlokal.ratelimit import client_of_request
 from products.models import Product
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def metrics(request: Request) -> HttpResponse:
         given = request.headers.get("Authorization", "")
         if not constant_time_compare(given, f"Bearer {settings.METRICS_TOKEN}"):
             raise Problem("not-authenticated", "Metrics need their token.", headers={"WWW-Authenticate": "Bearer"})
-    elif not _is_loopback(client_of(request.META["REMOTE_ADDR"], request.headers.get("X-Forwarded-For", ""))):
+    elif not _is_loopback(client_of_request(request._request)):
         raise Problem("permission-denied", "Without METRICS_TOKEN, metrics are for this machine alone.")
     return HttpResponse(exposition(_checks()), content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
 

@@ -38,8 +38,12 @@ _commands_child = lru_cache(maxsize=256)(_commands.labels)
 _page_cache_child = lru_cache(maxsize=8)(_page_cache.labels)
 
 
+def _requests_like(route: str | None, method: str, status: int) -> Counter:
+    return _request_child(route or NO_ROUTE, method if method in METHODS else NO_ROUTE, status)
+
+
 def count_request(route: str | None, method: str, status: int, seconds: float) -> None:
-    _request_child(route or NO_ROUTE, method if method in METHODS else NO_ROUTE, status).inc()
+    _requests_like(route, method, status).inc()
     _seconds_child(route or NO_ROUTE).observe(seconds)
 
 
@@ -72,15 +76,13 @@ class Tick:
     def count(self, route: str | None, method: str, status: int, seconds: float, commands: int, page: str) -> None:
         if not self._counts:
             asyncio.get_running_loop().call_soon(self._flush)
-        counts, route = self._counts, route or NO_ROUTE
-        requests = _request_child(route, method if method in METHODS else NO_ROUTE, status)
+        counts, requests = self._counts, _requests_like(route, method, status)
         counts[requests] = counts.get(requests, 0) + 1
         if page:
             pages = _page_cache_child(page)
             counts[pages] = counts.get(pages, 0) + 1
-        if commands:
-            _commands_child(route).inc(commands)
-        _seconds_child(route).observe(seconds)
+        count_cost(route, 0, commands)
+        _seconds_child(route or NO_ROUTE).observe(seconds)
 
     def _flush(self) -> None:
         counts, self._counts = self._counts, {}

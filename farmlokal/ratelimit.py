@@ -156,8 +156,7 @@ class RateLimitMiddleware:
         policy = anonymous()
         if not policy or not is_limited(request.path) or request.META.get("asgi.scope", {}).get(COUNTED):
             return self.get_response(request)
-        client = client_of(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
-        decision = decide(policy, client)
+        decision = decide(policy, client_of_request(request))
         if decision.is_refused:
             metrics.count_refusal(policy.name)
             response: HttpResponseBase = problem_response(request, "rate-limited", decision.detail)
@@ -167,6 +166,10 @@ class RateLimitMiddleware:
         response["RateLimit-Policy"] = policy.header
         response["RateLimit"] = decision.header
         return response
+
+
+def client_of_request(request: HttpRequest) -> str:
+    return client_of(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
 
 
 def client_of(peer: str, forwarded_for: str) -> str:

@@ -85,6 +85,12 @@ local function state(states, writers, coalesce)
   if begun.err then return nil end
   return name
 end
+
+-- Of a kept page: its state, and the milliseconds until it is old. Nil for what is none.
+local function of_page(kept)
+  local of_state, old_at = string.match(kept or '', '^(%d+) (%d+)\\n')
+  if of_state then return of_state, math.floor((tonumber(old_at) - micros()) / 1000) end
+end
 """
 
 # LOOK states writers page lock | coalesce owner lock_ms -> {state, freshness, page, has the lock, ms until it is old}
@@ -94,18 +100,15 @@ LOOK = Script(
     + """
 local now_state = state(KEYS[1], KEYS[2], tonumber(ARGV[1]))
 local page = redis.call('GET', KEYS[3])
-local freshness, left = 0, 0
-local of_state, old_at = string.match(page or '', '^(%d+) (%d+)\\n')
-if of_state and now_state then
-  left = math.floor((tonumber(old_at) - micros()) / 1000)
-  if of_state == now_state then freshness = left > 0 and 2 or 1 end
-end
+local freshness = 0
+local of_state, left = of_page(page)
+if of_state and of_state == now_state then freshness = left > 0 and 2 or 1 end
 local is_locked = 0
 if now_state and freshness < 2 then
   local locked = redis.pcall('SET', KEYS[4], ARGV[2], 'NX', 'PX', ARGV[3])
   if type(locked) == 'table' and locked.ok then is_locked = 1 end
 end
-return {now_state or '', freshness, of_state and page or '', is_locked, left}
+return {now_state or '', freshness, of_state and page or '', is_locked, left or 0}
 """
 )
 
