@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
 from farmlokal import ratelimit
 from farmlokal.pipeline import RedisAwayError
-from farmlokal.redis import Script
+from farmlokal.redis import CLOCK_LUA, Script
 from products import cache
 
 if TYPE_CHECKING:
@@ -20,23 +21,24 @@ logger = structlog.get_logger(__name__)
 
 MAX_AT_ONCE = 64  # Redis does nothing else meanwhile
 
-# ADMIT states writers limit... page... | coalesce number-of-limits (quota interval)... known...
-# -> {state, {remaining, wait, ...}, {page, ms until it is old, ...}}; a page is sent where it is of the state, and that
-# is not the one in which it is known.
+# ADMIT states writers limit... page... | coalesce number-of-limits (quota interval calls)... known...
+# -> {state, {room, wait, ...}, {page, ms until it is old, ...}}; a page is sent where it is of the state, and that is
+# not the one in which it is known. The calls of one client are counted together.
 ADMIT = Script(
-    ratelimit.LUA
+    CLOCK_LUA
+    + ratelimit.LUA
     + cache.STATE_LUA
     + """
 local now_state = state(KEYS[1], KEYS[2], tonumber(ARGV[1])) or ''
 local count = tonumber(ARGV[2])
 local limits, pages = {}, {}
 for n = 1, count do
-  local remaining, wait = limit(KEYS[2 + n], tonumber(ARGV[1 + 2 * n]), tonumber(ARGV[2 + 2 * n]))
-  limits[2 * n - 1], limits[2 * n] = remaining, wait
+  limits[2 * n - 1], limits[2 * n] =
+    limit(KEYS[2 + n], tonumber(ARGV[3 * n]), tonumber(ARGV[1 + 3 * n]), tonumber(ARGV[2 + 3 * n]))
 end
 for n = 1, #KEYS - count - 2 do
   local page, left = '', 0
-  if now_state ~= '' and ARGV[2 + 2 * count + n] ~= now_state then
+  if now_state ~= '' and ARGV[2 + 3 * count + n] ~= now_state then
     local kept = redis.call('GET', KEYS[2 + count + n])
     local of_state, of_left = of_page(kept)
     if of_state == now_state then page, left = kept, of_left end
@@ -88,14 +90,14 @@ class Admissions:
             self._batch = None
 
     async def _settle(self, asked: list[Asked]) -> None:
-        limits = [(one.policy, one.client) for one in asked if one.policy]
+        calls = Counter((one.policy, one.client) for one in asked if one.policy)
         pages = {one.page_key: one.known for one in asked if one.page_key}
-        keys = [cache.STATE, cache.WRITERS, *(ratelimit.key_of(policy, client) for policy, client in limits), *pages]
-        costs = [number for policy, _ in limits for number in (policy.quota, policy.interval)]
-        state, counts, arrived = "", None, {}
+        keys = [cache.STATE, cache.WRITERS, *(ratelimit.key_of(*caller) for caller in calls), *pages]
+        costs = [number for (policy, _), count in calls.items() for number in (policy.quota, policy.interval, count)]
+        state, rooms, arrived = "", None, {}
         try:
-            found = await self._redis.run(ADMIT, keys, [self._coalesce, len(limits), *costs, *pages.values()])
-            counts = found[1]
+            found = await self._redis.run(ADMIT, keys, [self._coalesce, len(calls), *costs, *pages.values()])
+            rooms = found[1]
             if not cache.debt.is_owed:
                 arrived = _pages(list(pages), found[2])
                 state = found[0].decode()
@@ -103,11 +105,12 @@ class Admissions:
             pass
         except Exception:  # whatever it is, everyone here waits for an answer
             logger.exception("admission_failed")
-        counted = iter(zip(counts[::2], counts[1::2], strict=True)) if counts else None
+        decisions = {}
+        for number, (caller, count) in enumerate(calls.items()):
+            room = rooms[2 * number : 2 * number + 2] if rooms else None
+            decisions[caller] = iter(ratelimit.read(*caller, count, room))
         for number, one in enumerate(asked):
-            decision = None
-            if one.policy:
-                decision = ratelimit.read(one.policy, one.client, next(counted) if counted else None)
+            decision = next(decisions[one.policy, one.client]) if one.policy else None
             if not one.answer.done():
                 one.answer.set_result(Admission(decision, state, arrived.get(one.page_key), int(number == 0)))
 

@@ -25,7 +25,6 @@ from django.utils.encoding import escape_uri_path
 
 from farmlokal import logs, metrics, ratelimit
 from farmlokal.admission import ADMIT, Admissions
-from farmlokal.answers import CONTENT_TYPE
 from farmlokal.conditional import is_not_modified
 from farmlokal.errors import CONTENT_TYPE as PROBLEM_CONTENT_TYPE
 from farmlokal.errors import problem_document
@@ -59,7 +58,6 @@ OWN_TO_AN_ANSWER = {
 }
 
 
-CONTENT_TYPE_JSON = (b"content-type", CONTENT_TYPE.encode())
 X_CACHE = {result: (b"x-cache", result.encode()) for result in get_args(cache.Result)}
 
 tick = metrics.Tick(then=sys.stdout.flush)
@@ -213,13 +211,11 @@ async def serve(
 ) -> None:
     representation = held.page.representation
     body = representation.body_for(visit.header(b"accept-encoding"))
-    headers = [*held.headers(body, address.headers), X_CACHE[result]]
     if b"if-none-match" in visit.headers and is_not_modified(visit.header(b"if-none-match"), representation.etag):
+        headers = [*held.headers(body, address.headers, is_whole=False), X_CACHE[result]]
         await finish(visit, 304, headers, b"", admission, send, result)
         return
-    headers += (CONTENT_TYPE_JSON, (b"content-length", b"%d" % len(body)))
-    if body is representation.gzipped:
-        headers.append((b"content-encoding", b"gzip"))
+    headers = [*held.headers(body, address.headers, is_whole=True), X_CACHE[result]]
     await finish(visit, 200, headers, b"" if visit.method == "HEAD" else body, admission, send, result)
 
 
@@ -245,7 +241,8 @@ async def finish(
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
     route, seconds = route_of(visit.path), time.monotonic() - visit.came
-    tick.count(route, visit.method, status, seconds, admission.commands, page)
+    tick.count(route, visit.method, status, page, seconds)
+    metrics.count_cost(route, 0, admission.commands)
     if logs.is_on():
         query = visit.scope["query_string"].decode("latin1")
         logs.log_request(visit.request_id, visit.method, visit.path, query, route, status, seconds, visit.peer)
@@ -254,7 +251,7 @@ async def finish(
 def limits_of(decision: Decision | None) -> Headers:
     if not decision:
         return []
-    return [(b"ratelimit-policy", decision.policy.header.encode()), (b"ratelimit", decision.header.encode())]
+    return [decision.policy.field, (b"ratelimit", decision.header.encode())]
 
 
 @lru_cache(maxsize=4096)

@@ -58,6 +58,8 @@ def readyz(request: Request) -> Response:
 @api_view(["GET", "HEAD"])
 def metrics(request: Request) -> HttpResponse:
     """Prometheus text, for whoever has METRICS_TOKEN; where none is set, for this machine."""
+    if not settings.METRICS:
+        raise Problem("not-found", "Metrics are off.")
     if settings.METRICS_TOKEN:
         given = request.headers.get("Authorization", "")
         if not constant_time_compare(given, f"Bearer {settings.METRICS_TOKEN}"):

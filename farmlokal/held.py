@@ -6,6 +6,8 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from farmlokal.answers import CONTENT_TYPE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -22,14 +24,19 @@ class Held:
         self.fresh_until = time.monotonic() + page.left
         representation = page.representation
         self.size = len(representation.identity) + len(representation.gzipped or b"") + AROUND_A_PAGE_BYTES
-        self._headers: dict[bool, Headers] = {}
+        self._headers: dict[tuple[bool, bool], Headers] = {}
 
-    def headers(self, body: bytes, common: Headers) -> Headers:
-        """Those that go with one of its bodies, made once."""
-        is_gzipped = body is self.page.representation.gzipped
-        if is_gzipped not in self._headers:
-            self._headers[is_gzipped] = [*common, *encoded(self.page.representation.headers(body).items())]
-        return self._headers[is_gzipped]
+    def headers(self, body: bytes, common: Headers, *, is_whole: bool) -> Headers:
+        """Those that go with one of its bodies, in a 200 (is_whole) or a 304; made once."""
+        representation = self.page.representation
+        is_gzipped = body is representation.gzipped
+        if (is_gzipped, is_whole) not in self._headers:
+            headers = representation.headers(body)
+            if is_whole:
+                headers |= {"Content-Type": CONTENT_TYPE, "Content-Length": str(len(body))}
+                headers |= {"Content-Encoding": "gzip"} if is_gzipped else {}
+            self._headers[is_gzipped, is_whole] = [*common, *encoded(headers.items())]
+        return self._headers[is_gzipped, is_whole]
 
 
 class Pages:

@@ -8,22 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import os
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections import defaultdict
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import REGISTRY, GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 NO_ROUTE = "other"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
+
+class TickHistogram(Histogram):
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        """What observe() does for each, with one write for all of a bucket."""
+        self._sum.inc(sum(amounts))
+        for bucket, number in Tally(bisect_left(self._upper_bounds, amount) for amount in amounts).items():
+            self._buckets[bucket].inc(number)
+
+
 _requests = Counter("farmlokal_requests", "Requests answered", ["route", "method", "status"])
-_seconds = Histogram("farmlokal_request_seconds", "Time from request to answer", ["route"], buckets=BUCKETS)
+_seconds = TickHistogram("farmlokal_request_seconds", "Time from request to answer", ["route"], buckets=BUCKETS)
 _page_cache = Counter("farmlokal_page_cache", "Pages served, by where they came from", ["result"])
 _rate_limited = Counter("farmlokal_rate_limited", "Requests refused with 429", ["policy"])
 _rate_limit_local = Counter("farmlokal_rate_limit_local", "Requests counted by one process alone: Redis is away")
@@ -38,19 +51,26 @@ _commands_child = lru_cache(maxsize=256)(_commands.labels)
 _page_cache_child = lru_cache(maxsize=8)(_page_cache.labels)
 
 
+@lru_cache(maxsize=1)
+def is_on() -> bool:
+    return bool(settings.METRICS)
+
+
 def _requests_like(route: str | None, method: str, status: int) -> Counter:
     return _request_child(route or NO_ROUTE, method if method in METHODS else NO_ROUTE, status)
 
 
 def count_request(route: str | None, method: str, status: int, seconds: float) -> None:
+    if not is_on():
+        return
     _requests_like(route, method, status).inc()
     _seconds_child(route or NO_ROUTE).observe(seconds)
 
 
 def count_cost(route: str | None, statements: int, commands: int) -> None:
-    if statements:
+    if statements and is_on():
         _statements_child(route or NO_ROUTE).inc(statements)
-    if commands:
+    if commands and is_on():
         _commands_child(route or NO_ROUTE).inc(commands)
 
 
@@ -62,32 +82,36 @@ def count_refusal(policy: str) -> None:
     _rate_limited.labels(policy).inc()
 
 
-def count_local_limit() -> None:
-    _rate_limit_local.inc()
+def count_local_limit(calls: int) -> None:
+    _rate_limit_local.inc(calls)
 
 
 class Tick:
-    """Counts what an event loop's requests of one tick have in common together: a cached page takes little longer."""
+    """Counts what an event loop's requests of one tick have in common together: a cached page takes little longer.
+
+    then: what else is to be done once for all of them.
+    """
 
     def __init__(self, then: Callable[[], object]) -> None:
-        self._counts: dict[Counter, int] = {}
+        self._counted: defaultdict[tuple[str | None, str, int, str], list[float]] = defaultdict(list)
         self._then = then
+        self._is_due = False
 
-    def count(self, route: str | None, method: str, status: int, seconds: float, commands: int, page: str) -> None:
-        if not self._counts:
+    def count(self, route: str | None, method: str, status: int, page: str, seconds: float) -> None:
+        if not self._is_due:
+            self._is_due = True
             asyncio.get_running_loop().call_soon(self._flush)
-        counts, requests = self._counts, _requests_like(route, method, status)
-        counts[requests] = counts.get(requests, 0) + 1
-        if page:
-            pages = _page_cache_child(page)
-            counts[pages] = counts.get(pages, 0) + 1
-        count_cost(route, 0, commands)
-        _seconds_child(route or NO_ROUTE).observe(seconds)
+        if is_on():
+            self._counted[route, method, status, page].append(seconds)
 
     def _flush(self) -> None:
-        counts, self._counts = self._counts, {}
-        for counter, number in counts.items():
-            counter.inc(number)
+        self._is_due = False
+        for (route, method, status, page), seconds in self._counted.items():
+            _requests_like(route, method, status).inc(len(seconds))
+            _seconds_child(route or NO_ROUTE).observe_all(seconds)
+            if page:
+                _page_cache_child(page).inc(len(seconds))
+        self._counted.clear()
         self._then()
 
 

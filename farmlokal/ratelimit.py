@@ -17,7 +17,7 @@ from django.conf import settings
 
 from farmlokal import metrics
 from farmlokal.errors import problem_response
-from farmlokal.redis import Script, key, run
+from farmlokal.redis import CLOCK_LUA, Script, key, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,23 +30,24 @@ MAX_LOCAL_CLIENTS = 10_000
 # In the ASGI scope of a request that farmlokal.edge has counted.
 COUNTED = "farmlokal.counted"
 
-# limit(key, quota, interval): remaining (-1: refused), and the microseconds until that number grows; or -2, where
-# Redis cannot write. An interval is what one call costs in microseconds.
+# limit(key, quota, interval, calls): how many calls there is room for, of which as many as there are here have now been
+# made, and the microseconds until there is room for one more; or -2, where Redis cannot write. An interval is what one
+# call costs in microseconds.
 LUA = """
-local function limit(key, quota, interval)
-  local time = redis.call('TIME')
-  local now = time[1] * 1000000 + time[2]
+local function limit(key, quota, interval, calls)
   local ends = math.max(tonumber(redis.call('GET', key) or now) or now, now)
   local spare = now + quota * interval - ends
-  if spare < interval then return -1, interval - spare end
-  local written = redis.pcall('SET', key, string.format('%.0f', ends + interval), 'PX',
-    string.format('%.0f', math.ceil((ends + interval - now) / 1000)))
-  if written.err then return -2, 0 end
-  local remaining = math.floor(spare / interval) - 1
-  return remaining, (remaining + 2) * interval - spare
+  local room = math.max(math.floor(spare / interval), 0)
+  if room > 0 then
+    ends = ends + math.min(room, calls) * interval
+    local written = redis.pcall('SET', key, string.format('%.0f', ends), 'PX',
+      string.format('%.0f', math.ceil((ends - now) / 1000)))
+    if written.err then return -2, 0 end
+  end
+  return room, (room + 1) * interval - spare
 end
 """
-ALONE = Script(LUA + "return {limit(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))}")
+ALONE = Script(CLOCK_LUA + LUA + "return {limit(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]))}")
 CANNOT_WRITE = -2
 
 
@@ -60,6 +61,7 @@ class Policy:
         # Microseconds that one call costs; rounded up, so that a window never has room for one more.
         self.interval = -(-window * 1_000_000 // quota)
         self.header = f'"{name}";q={quota};w={window}'
+        self.field = b"ratelimit-policy", self.header.encode()
 
 
 class Decision(NamedTuple):
@@ -132,18 +134,21 @@ def key_of(policy: Policy, client: str) -> str:
     return key("limit", policy.name, client)
 
 
-def read(policy: Policy, client: str, answer: Sequence[int] | None) -> Decision:
-    """What a script said in its first two numbers, or, where it could not, what this process says."""
+def read(policy: Policy, client: str, calls: int, answer: Sequence[int] | None) -> list[Decision]:
+    """One for each call of a client: by what limit() said of all, or, where it could not, by what this process says."""
+    name = f"{policy.name}:{client}"
     if answer is None or answer[0] == CANNOT_WRITE:
-        metrics.count_local_limit()
-        return buckets.decide(f"{policy.name}:{client}", policy)
-    decision = Decision(policy, answer[0], answer[1])
-    buckets.note(f"{policy.name}:{client}", decision)
-    return decision
+        metrics.count_local_limit(calls)
+        return [buckets.decide(name, policy) for _ in range(calls)]
+    room, wait = answer
+    found = [Decision(policy, max(room - call, -1), wait) for call in range(1, calls + 1)]
+    buckets.note(name, found[-1])
+    return found
 
 
 def decide(policy: Policy, client: str) -> Decision:
-    return read(policy, client, run(ALONE, [key_of(policy, client)], [policy.quota, policy.interval]))
+    (decision,) = read(policy, client, 1, run(ALONE, [key_of(policy, client)], [policy.quota, policy.interval, 1]))
+    return decision
 
 
 class RateLimitMiddleware:

@@ -30,6 +30,12 @@ HASH_TAG: str = settings.CACHES["default"]["KEY_PREFIX"]
 PAUSE_SECONDS = 0.05  # after one failure, twice as long after each further one
 MAX_PAUSE_SECONDS = 1.0
 
+# For scripts: Redis's own clock, which all processes share, in microseconds.
+CLOCK_LUA = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+"""
+
 logger = structlog.get_logger(__name__)
 
 

@@ -77,6 +77,7 @@ metrics = extend_schema(
             BAD_HOST,
             BROKEN,
             Refusal("not-authenticated", "Metrics need their token."),
+            Refusal("not-found", "Metrics are off."),
             Refusal("permission-denied", "Without METRICS_TOKEN, metrics are for this machine alone."),
         ),
     },

@@ -86,6 +86,13 @@ def parse_rate(value: str) -> tuple[int, int] | None:
     return int(numbers[1]), int(numbers[2])
 
 
+@env.parser_for("switch")
+def parse_switch(value: str) -> bool:
+    if value not in ("on", "off"):
+        raise ValidationError("must be on or off")
+    return value == "on"
+
+
 try:
     DEBUG = env.bool("DEBUG", False)
     SECRET_KEY = env.str("SECRET_KEY", validate=filled)
@@ -105,9 +112,8 @@ try:
         "PAGE_COALESCE_SECONDS", 0.0, validate=validate.Range(min=0, max=60, error="must be from 0 to 60")
     )
     METRICS_TOKEN = env.str("METRICS_TOKEN", "")
-    ACCESS_LOG = (
-        env.str("ACCESS_LOG", "on", validate=validate.OneOf(["on", "off"], error="must be one of {choices}")) == "on"
-    )
+    METRICS = env.switch("METRICS", "on")
+    ACCESS_LOG = env.switch("ACCESS_LOG", "on")
     WEB_CONCURRENCY = env.int(
         "WEB_CONCURRENCY", 2, validate=validate.Range(min=1, max=64, error="must be from 1 to 64")
     )

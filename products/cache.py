@@ -29,7 +29,7 @@ from farmlokal import redis
 from farmlokal.answers import Representation, respond
 from farmlokal.errors import is_database_away
 from farmlokal.metrics import count_page
-from farmlokal.redis import Script, key, run
+from farmlokal.redis import CLOCK_LUA, Script, key, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -65,20 +65,14 @@ LASTING = Lifetime(600, 3600)
 SHORT = Lifetime(180, 60)
 
 STATE_LUA = """
-local function micros()
-  local time = redis.call('TIME')
-  return time[1] * 1000000 + time[2]
-end
-
 -- The state: begun anew where there is none. Nil while a writer is announced, or where Redis takes no writes: what
 -- could not be ended is not to be believed.
 local function state(states, writers, coalesce)
-  local now = micros()
-  local purged = redis.pcall('ZREMRANGEBYSCORE', writers, '-inf', string.format('%.0f', now))
+  local name = string.format('%.0f', now)
+  local purged = redis.pcall('ZREMRANGEBYSCORE', writers, '-inf', name)
   if type(purged) == 'table' then return nil end
   local found = redis.call('GET', states)
   if found then return found end
-  local name = string.format('%.0f', now)
   local is_written = redis.call('ZCARD', writers) > 0
   if is_written and coalesce == 0 then return nil end
   local begun = is_written and redis.pcall('SET', states, name, 'PX', coalesce) or redis.pcall('SET', states, name)
@@ -89,14 +83,15 @@ end
 -- Of a kept page: its state, and the milliseconds until it is old. Nil for what is none.
 local function of_page(kept)
   local of_state, old_at = string.match(kept or '', '^(%d+) (%d+)\\n')
-  if of_state then return of_state, math.floor((tonumber(old_at) - micros()) / 1000) end
+  if of_state then return of_state, math.floor((tonumber(old_at) - now) / 1000) end
 end
 """
 
 # LOOK states writers page lock | coalesce owner lock_ms -> {state, freshness, page, has the lock, ms until it is old}
 # freshness: 2 fresh, 1 older than its time, 0 of another state (or no page).
 LOOK = Script(
-    STATE_LUA
+    CLOCK_LUA
+    + STATE_LUA
     + """
 local now_state = state(KEYS[1], KEYS[2], tonumber(ARGV[1]))
 local page = redis.call('GET', KEYS[3])
@@ -114,11 +109,12 @@ return {now_state or '', freshness, of_state and page or '', is_locked, left or 
 
 # LEAVE page lock | owner state fresh_ms kept_ms rest: keeps the page, if there is one and the lock is still ours.
 LEAVE = Script(
-    STATE_LUA
+    CLOCK_LUA
+    + STATE_LUA
     + """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return {0} end
 if ARGV[5] ~= '' then
-  local old_at = string.format('%.0f', micros() + tonumber(ARGV[3]) * 1000)
+  local old_at = string.format('%.0f', now + tonumber(ARGV[3]) * 1000)
   redis.pcall('SET', KEYS[1], ARGV[2] .. ' ' .. old_at .. '\\n' .. ARGV[5], 'PX', ARGV[3] + ARGV[4])
 end
 redis.call('DEL', KEYS[2])
@@ -137,11 +133,12 @@ end
 """
 # Both: states writers | coalesce writer [seconds]
 ANNOUNCE = Script(
-    STATE_LUA
+    CLOCK_LUA
+    + STATE_LUA
     + END_LUA
     + """
 redis.call('ZREM', KEYS[2], ARGV[2])  -- a full Redis takes what adds to it only behind something that does not
-redis.pcall('ZADD', KEYS[2], string.format('%.0f', micros() + ARGV[3] * 1000000), ARGV[2])
+redis.pcall('ZADD', KEYS[2], string.format('%.0f', now + ARGV[3] * 1000000), ARGV[2])
 end_state(KEYS[1], tonumber(ARGV[1]))
 return {1}
 """

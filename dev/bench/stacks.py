@@ -107,6 +107,7 @@ def _settings(port: int, logs: str) -> dict[str, str]:
         "WORKERS": str(WORKERS),
         "ALLOWED_HOSTS": "127.0.0.1",
         "ACCESS_LOG": logs,
+        "METRICS": logs,
         "LOGS": logs,
         "RATE_LIMIT": RATE_LIMIT,
         "RATE_LIMIT_ANONYMOUS": RATE_LIMIT,

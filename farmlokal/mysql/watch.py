@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.1
 SUSPICIOUS_SECONDS = 0.3
 PROBE_SECONDS = 0.4
-CONNECT_SECONDS = 0.6  # the driver knows whole seconds only
+CONNECT_SECONDS = 0.5  # the driver knows whole seconds only
 MAX_CONNECTING = 32
 SILENT = (2003, "MySQL does not answer.")
 FIRST_CLIENT_ERROR = 2000  # what the driver itself reports; a lower number is an answer of the server

@@ -192,6 +192,12 @@ def test_metrics_are_for_this_machine_or_for_who_has_the_token(database_environm
         assert behind.request("/metrics", X_Forwarded_For="127.0.0.1").status == 200
 
 
+def test_metrics_may_be_off(database_environment: dict[str, str]) -> None:
+    with running(database_environment, METRICS="off") as uncounted:
+        assert [uncounted.request("/products?limit=10").status for _ in range(3)] == [200] * 3
+        assert uncounted.request("/metrics").json["code"] == "not-found"
+
+
 def test_a_429_is_a_problem_with_the_time_to_wait(database_environment: dict[str, str], in_redis: redis.Redis) -> None:
     in_redis.flushdb()
     with running(database_environment, RATE_LIMIT_ANONYMOUS="2/60") as strict:

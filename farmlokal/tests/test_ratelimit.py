@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import random
-import re
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 
 from farmlokal import ratelimit
 from farmlokal.ratelimit import Decision, LocalBuckets, Policy, client_of
+from farmlokal.redis import CLOCK_LUA
 from farmlokal.tests.server import running
 
 if TYPE_CHECKING:
@@ -44,14 +44,13 @@ def decide(request: pytest.FixtureRequest, client_of_redis: redis.Redis) -> Call
     """Both homes of the arithmetic, by a clock that the test moves (microseconds)."""
     if request.param == "local":
         return LocalBuckets().decide
-    text = re.sub(
-        r"local time = redis.call\('TIME'\)\n  local now = .*", "local now = tonumber(ARGV[3])", ratelimit.ALONE.text
-    )
+    text = ratelimit.ALONE.text.replace(CLOCK_LUA, "local now = tonumber(ARGV[4])")
     assert "TIME" not in text
     script = client_of_redis.register_script(text)
 
     def run(client: str, policy: Policy, now: int) -> Decision:
-        return Decision(policy, *script(keys=[client], args=[policy.quota, policy.interval, now]))
+        room, wait = script(keys=[client], args=[policy.quota, policy.interval, 1, now])
+        return Decision(policy, max(room - 1, -1), wait)
 
     return run
 
@@ -99,6 +98,21 @@ def test_a_refused_call_costs_nothing_and_t_is_when_there_is_one_more(
     assert (half_way.remaining, half_way.wait) == (9, 100_000)
     later = decide("two", TEN_A_SECOND, now + 30_000)
     assert (later.remaining, later.wait) == (8, 70_000)
+
+
+@given(st.lists(st.tuples(st.integers(0, 400_000), st.integers(1, 15)), max_size=20))
+def test_calls_that_come_together_are_counted_as_one_by_one(arrivals: list[tuple[int, int]]) -> None:
+    """arrivals: the microseconds since the last one, and how many calls of the client came then."""
+    one_by_one, now = LocalBuckets(), 10**15
+    text = ratelimit.ALONE.text.replace(CLOCK_LUA, "local now = tonumber(ARGV[4])")
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+        client.delete("together")
+        script = client.register_script(text)
+        for pause, calls in arrivals:
+            now += pause
+            answer = script(keys=["together"], args=[TEN_A_SECOND.quota, TEN_A_SECOND.interval, calls, now])
+            found = ratelimit.read(TEN_A_SECOND, "together", calls, answer)
+            assert found == [one_by_one.decide("one", TEN_A_SECOND, now) for _ in range(calls)]
 
 
 def test_clients_that_are_gone_are_forgotten(client_of_redis: redis.Redis) -> None:

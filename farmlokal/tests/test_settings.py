@@ -47,6 +47,7 @@ BAD = [
     ("TRUSTED_PROXY_HOPS", "one"),
     ("LOG_LEVEL", "LOUD"),
     ("ACCESS_LOG", "yes"),
+    ("METRICS", "yes"),
     ("WEB_CONCURRENCY", "0"),
     ("WEB_CONCURRENCY", "100000"),
     ("PORT", "70000"),
