@@ -20,6 +20,7 @@ worker_class = "asgi"
 http_parser = "fast"  # gunicorn_h1c; without it a request costs 12-35 % more CPU
 asgi_loop = "uvloop"  # asyncio's own takes half as long again for a cached page
 bind = f"0.0.0.0:{settings.PORT}"
+reuse_port = True  # the kernel deals connections out; of a shared socket one worker often took all of a client's
 workers = settings.WEB_CONCURRENCY
 keepalive = 75  # longer than the proxies in front keep an idle connection, so that they close it first
 graceful_timeout = 25

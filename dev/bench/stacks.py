@@ -27,7 +27,10 @@ START_SECONDS = 60
 RATE_LIMIT = "1000000/1"  # never reached: what is measured is asking
 
 OURS, FASTIFY, EXPRESS, STOCK, HELLO = "FarmLokal", "Fastify", "Express", "stock DRF", "bare ASGI"
-PYTHON_PEER = (GUNICORN, f"--workers={WORKERS}", "--keep-alive=75", "--no-control-socket", "--bind=127.0.0.1:{port}")
+PYTHON_PEER = (
+    *(GUNICORN, f"--workers={WORKERS}", "--reuse-port", "--keep-alive=75"),
+    *("--no-control-socket", "--bind=127.0.0.1:{port}"),
+)
 
 
 class Kind(NamedTuple):
