@@ -1,0 +1,236 @@
+"""A call ends at its deadline, however slow the other side is; and says what was wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import socket
+import ssl
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from farmlokal import outbound
+from farmlokal.outbound import Answer, BadAnswerError, DeadlineExceededError, OutboundError, call
+from farmlokal.tests.server import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+DEADLINE = 0.4
+OVER = 0.05
+
+Talk = "Callable[[socket.socket], None]"
+
+
+@contextlib.contextmanager
+def listening(talk: Callable[[socket.socket], None], context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """A port where each connection is talked to in a thread of its own, until it is hung up."""
+
+    def serve(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            if context:
+                connection = context.wrap_socket(connection, server_side=True)
+            talk(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    threading.Thread(target=serve, args=listener.accept()[:1], daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+def request_of(connection: socket.socket) -> bytes:
+    found = b""
+    while b"\r\n\r\n" not in found:
+        found += connection.recv(4096) or b"\r\n\r\n"
+    return found
+
+
+def saying(answer: bytes) -> Callable[[socket.socket], None]:
+    def talk(connection: socket.socket) -> None:
+        request_of(connection)
+        connection.sendall(answer)
+
+    return talk
+
+
+def dripping(head: bytes, drop: bytes) -> Callable[[socket.socket], None]:
+    def talk(connection: socket.socket) -> None:
+        request_of(connection)
+        connection.sendall(head)
+        while True:
+            connection.sendall(drop)
+            time.sleep(0.05)
+
+    return talk
+
+
+def silent(connection: socket.socket) -> None:
+    time.sleep(20)
+
+
+def get(port: int, seconds: float = DEADLINE, scheme: str = "http", host: str = "127.0.0.1") -> Answer:
+    return call("GET", f"{scheme}://{host}:{port}/path", ends=time.monotonic() + seconds)
+
+
+SLOW = {
+    "says nothing": silent,
+    "drips its status": dripping(b"", b"H"),
+    "drips its headers": dripping(b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
+    "drips its body": dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"x"),
+    "drips its chunks": dripping(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    "goes on and on without a length": dripping(b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+}
+
+
+@pytest.mark.parametrize("how", SLOW)
+def test_who_is_slow_is_hung_up_on_at_the_deadline(how: str) -> None:
+    with listening(SLOW[how]) as port:
+        get_by = time.monotonic() + DEADLINE
+        with pytest.raises(DeadlineExceededError):
+            get(port)
+        assert -OVER < time.monotonic() - get_by < OVER
+
+
+def test_a_tls_handshake_that_is_not_answered() -> None:
+    with listening(silent) as port:
+        began = time.monotonic()
+        with pytest.raises(DeadlineExceededError):
+            get(port, scheme="https")
+        assert time.monotonic() - began < DEADLINE + OVER
+
+
+def test_a_connection_that_nobody_takes() -> None:
+    """A listener whose queue is full drops what comes, as a blackhole does."""
+    with socket.socket() as listener, contextlib.ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        began = time.monotonic()
+        with pytest.raises(DeadlineExceededError):
+            get(listener.getsockname()[1])
+        assert time.monotonic() - began < DEADLINE + OVER
+
+
+def test_a_name_that_is_not_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceededError):
+        get(80, host="stalls.example")
+    assert time.monotonic() - began < DEADLINE + OVER
+
+
+BROKEN = {
+    "hangs up": (saying(b""), OutboundError, "RemoteDisconnected"),
+    "speaks no HTTP": (saying(b"220 mail ready\r\n\r\n"), OutboundError, "BadStatusLine"),
+    "stops half-way": (saying(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"), OutboundError, "IncompleteRead"),
+    "has too much to say": (
+        saying(b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + 3_000_000 * b"x"),
+        BadAnswerError,
+        "more than",
+    ),
+    "redirects with too much to say": (
+        saying(b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 3000000\r\n\r\n" + 3_000_000 * b"x"),
+        BadAnswerError,
+        "more than",
+    ),
+    "compresses": (
+        saying(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx"),
+        BadAnswerError,
+        "encoded",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_what_cannot_be_used_says_why(how: str) -> None:
+    talk, error, text = BROKEN[how]
+    with listening(talk) as port, pytest.raises(error, match=text):
+        get(port, 5)
+
+
+def test_nobody_listens() -> None:
+    with pytest.raises(OutboundError, match="ConnectionRefusedError"):
+        get(free_port(), 5)
+
+
+def test_a_redirect_is_an_answer_and_connections_are_kept() -> None:
+    """Two requests over one connection; and no cookie of the first is in the second."""
+    seen: list[bytes] = []
+    connections: list[socket.socket] = []
+
+    def talk(connection: socket.socket) -> None:
+        connections.append(connection)
+        while request := request_of(connection).strip():
+            seen.append(request)
+            connection.sendall(
+                b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nSet-Cookie: a=b\r\nContent-Length: 2\r\n\r\nok"
+            )
+
+    with listening(talk) as port:
+        assert [(answer.status, answer.body) for answer in (get(port, 5), get(port, 5))] == [(302, b"ok")] * 2
+    assert len(connections) == 1
+    assert len(seen) == 2
+    assert b"cookie" not in seen[1].lower()
+
+
+@pytest.fixture
+def certified(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
+    """A server's context for localhost, and the certificate that vouches for it."""
+    private, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "us")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(private.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(private, hashes.SHA256())
+    )
+    path, pem = tmp_path / "certificate.pem", serialization.Encoding.PEM
+    secret = private.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(certificate.public_bytes(pem))
+    (tmp_path / "both.pem").write_bytes(secret + certificate.public_bytes(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "both.pem")
+    return context, path
+
+
+def test_tls_is_verified_and_its_drips_end_too(
+    certified: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, path = certified
+    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    with listening(saying(ok), context) as port:
+        with pytest.raises(OutboundError, match="CERTIFICATE_VERIFY_FAILED"):
+            get(port, 5, "https", "localhost")
+        monkeypatch.setenv("SSL_CERT_FILE", str(path))
+        outbound._session.cache_clear()
+        assert get(port, 5, "https", "localhost").body == b"ok"
+        with pytest.raises(OutboundError, match="CERTIFICATE_VERIFY_FAILED"):
+            get(port, 5, "https", "127.0.0.1")  # the certificate is for another name
+    with listening(SLOW["drips its headers"], context) as port:
+        began = time.monotonic()
+        with pytest.raises(DeadlineExceededError):
+            get(port, DEADLINE, "https", "localhost")
+        assert time.monotonic() - began < DEADLINE + OVER
+    outbound._session.cache_clear()
