@@ -58,6 +58,8 @@ KINDS = {
     "rate-limited": Kind(429, "Too many requests"),
     "internal-error": Kind(500, "Something went wrong on our side"),
     "database-unavailable": Kind(503, "The database is not available"),
+    "auth-unavailable": Kind(503, "Tokens cannot be checked"),
+    "partner-unavailable": Kind(503, "The partner is not available"),
 }
 _CODES_OF_DRF: dict[type[exceptions.APIException], str] = {
     exceptions.ParseError: "bad-request",

@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections import Counter as Tally
 from collections import defaultdict
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from django.conf import settings
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -40,6 +40,7 @@ _seconds = TickHistogram("farmlokal_request_seconds", "Time from request to answ
 _page_cache = Counter("farmlokal_page_cache", "Pages served, by where they came from", ["result"])
 _rate_limited = Counter("farmlokal_rate_limited", "Requests refused with 429", ["policy"])
 _rate_limit_local = Counter("farmlokal_rate_limit_local", "Requests counted by one process alone: Redis is away")
+_token_refreshes = Counter("farmlokal_token_refreshes", "Our own access tokens asked of the provider", ["outcome"])
 _statements = Counter("farmlokal_sql_statements", "SQL statements", ["route"])
 _commands = Counter("farmlokal_redis_commands", "Redis commands", ["route"])
 
@@ -80,6 +81,10 @@ def count_page(result: str) -> None:
 
 def count_refusal(policy: str) -> None:
     _rate_limited.labels(policy).inc()
+
+
+def count_token_refresh(outcome: Literal["refreshed", "refused", "failed"]) -> None:
+    _token_refreshes.labels(outcome).inc()
 
 
 def count_local_limit(calls: int) -> None:

@@ -17,6 +17,7 @@ from redis import ConnectionPool
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from farmlokal import rates
 from farmlokal.logs import LOG_LEVELS, logging_config
 
 HOST = r"\*|\.?[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]"  # a name, .example.com for all below it, an address, or *
@@ -77,13 +78,25 @@ def parse_redis_url(value: str) -> str:
 
 @env.parser_for("rate")
 def parse_rate(value: str) -> tuple[int, int] | None:
-    """120/60 is 120 requests in 60 seconds; None is no limit."""
-    if value == "off":
-        return None
-    numbers = re.fullmatch(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,4})", value)
-    if not numbers:
-        raise ValidationError("must be off, or requests/seconds such as 120/60")
-    return int(numbers[1]), int(numbers[2])
+    try:
+        return rates.parse(value)
+    except ValueError as error:
+        raise ValidationError(str(error)) from error
+
+
+@env.parser_for("http_url")
+def parse_http_url(value: str) -> str:
+    """https://host/path, or nothing."""
+    if value and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s#]*)?", value):
+        raise ValidationError("must look like https://host/path")
+    return value
+
+
+def check_together(**values: str) -> None:
+    """All of them are there, or none."""
+    missing = [name for name, value in values.items() if not value]
+    if 0 < len(missing) < len(values):
+        raise EnvError(f'Environment variable "{missing[0]}" not set: {", ".join(values)} only make sense together')
 
 
 @env.parser_for("switch")
@@ -105,6 +118,19 @@ try:
     )
     LOG_LEVEL = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(LOG_LEVELS, error="must be one of {choices}"))
     RATE_LIMIT_ANONYMOUS = env.rate("RATE_LIMIT_ANONYMOUS", "120/60")
+    RATE_LIMIT_CLIENT = env.rate("RATE_LIMIT_CLIENT", "1200/60")
+    OAUTH_TOKEN_URL = env.http_url("OAUTH_TOKEN_URL", "")
+    OAUTH_CLIENT_ID = env.str("OAUTH_CLIENT_ID", "")
+    OAUTH_CLIENT_SECRET = env.str("OAUTH_CLIENT_SECRET", "")
+    OAUTH_SCOPE = env.str("OAUTH_SCOPE", "")
+    OAUTH_AUDIENCE = env.str("OAUTH_AUDIENCE", "")
+    check_together(
+        OAUTH_TOKEN_URL=OAUTH_TOKEN_URL, OAUTH_CLIENT_ID=OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET=OAUTH_CLIENT_SECRET
+    )
+    OAUTH_ISSUER = env.str("OAUTH_ISSUER", "")
+    OAUTH_JWKS_URL = env.http_url("OAUTH_JWKS_URL", "")
+    OAUTH_API_AUDIENCE = env.str("OAUTH_API_AUDIENCE", "")
+    check_together(OAUTH_ISSUER=OAUTH_ISSUER, OAUTH_JWKS_URL=OAUTH_JWKS_URL, OAUTH_API_AUDIENCE=OAUTH_API_AUDIENCE)
     REDIS_TIMEOUT_SECONDS = env.float(
         "REDIS_TIMEOUT_SECONDS", 0.05, validate=validate.Range(min=0.01, max=1, error="must be from 0.01 to 1")
     )
@@ -140,10 +166,12 @@ INSTALLED_APPS = [
     "farmlokal",
     "accounts",
     "products",
+    "integrations",
 ]
 MIDDLEWARE = [
     "farmlokal.logs.RequestLogMiddleware",
     "farmlokal.errors.ProblemMiddleware",
+    "accounts.authentication.CallerMiddleware",
     "farmlokal.ratelimit.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -227,7 +255,7 @@ SILENCED_SYSTEM_CHECKS = [
 ]
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.BearerAuthentication"],
     "UNAUTHENTICATED_USER": None,
     "DEFAULT_RENDERER_CLASSES": ["farmlokal.rest.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],

@@ -1,0 +1,61 @@
+"""An OAuth2 provider on a real socket that counts what it is asked, and answers as a test says."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pytest_httpserver import HTTPServer
+from werkzeug.wrappers import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from werkzeug.wrappers import Request
+
+
+def issued(number: int, **members: Any) -> Response:
+    """A token; a member that is None is left out."""
+    document = {"access_token": f"token-{number}", "token_type": "Bearer", "expires_in": 3600} | members
+    document = {name: value for name, value in document.items() if value is not None}
+    return Response(json.dumps(document), content_type="application/json")
+
+
+def refused(status: int, headers: Mapping[str, str] | None = None, error: str = "invalid_client") -> Response:
+    return Response(json.dumps({"error": error}), status, headers, content_type="application/json")
+
+
+class Provider:
+    """answer: called with the number of the call, from 1 on."""
+
+    def __init__(self, server: HTTPServer) -> None:
+        self.url = server.url_for("/token")
+        self.answer: Callable[[int], Response] = issued
+        self.calls: list[float] = []  # when (time.monotonic)
+        self.requests: list[Request] = []
+        self._lock = threading.Lock()
+        server.expect_request("/token", method="POST").respond_with_handler(self._answer)
+
+    def _answer(self, request: Request) -> Response:
+        with self._lock:
+            self.calls.append(time.monotonic())
+            self.requests.append(request)
+            number = len(self.calls)
+        return self.answer(number)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {"OAUTH_TOKEN_URL": self.url, "OAUTH_CLIENT_ID": "farm lokal", "OAUTH_CLIENT_SECRET": "s3cret:&%"}
+
+
+@contextmanager
+def provider() -> Iterator[Provider]:
+    server = HTTPServer(threaded=True)
+    server.start()
+    try:
+        yield Provider(server)
+    finally:
+        server.stop()
