@@ -2,8 +2,62 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import ClassVar
+
+from django.conf import settings
 from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+
+from farmlokal import rates
+from farmlokal.ratelimit import Policy
+
+CLIENT_ID = RegexValidator(r"^[!-~]([ -~]*[!-~])?\Z", "must be printable ASCII without a space at its ends.")
+
+
+def validate_rate(text: str) -> None:
+    try:
+        rates.parse(text)
+    except ValueError as error:
+        raise ValidationError(f"{error}.") from error
 
 
 class User(AbstractUser):
     """A member of staff. Ours from the first migration on, so that it can grow."""
+
+
+class ApiClient(models.Model):
+    """A consumer of the API, known by the client id that its provider's tokens carry."""
+
+    client_id = models.CharField(max_length=255, unique=True, validators=[CLIENT_ID], db_collation="utf8mb4_bin")
+    name = models.CharField(max_length=100, help_text="For people.")
+    rate = models.CharField(
+        max_length=20,
+        blank=True,
+        validators=[validate_rate],
+        help_text="Requests/seconds such as 1200/60, or off. Empty: as RATE_LIMIT_CLIENT says.",
+    )
+    is_active = models.BooleanField("active", default=True, help_text="Switched off: its tokens are refused.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    # What Django REST Framework expects of request.user.
+    is_authenticated = True
+    is_staff = False
+
+    class Meta:
+        verbose_name = "API client"
+        ordering: ClassVar[list[str]] = ["name", "pk"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @cached_property
+    def policy(self) -> Policy | None:
+        rate = rates.parse(self.rate) if self.rate else settings.RATE_LIMIT_CLIENT
+        return Policy("client", *rate) if rate else None
+
+    @property
+    def name_in_limits(self) -> str:
+        return str(self.pk)

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from a2wsgi import WSGIMiddleware
 from django.conf import settings
 
+from farmlokal.wsgi import application as wsgi_application  # first: it sets up Django, whose models the edge knows
+
+# isort: split
 from farmlokal.edge import Edge
 from farmlokal.errors import MAX_REQUEST_LINE_BYTES, REFUSAL
-from farmlokal.wsgi import application as wsgi_application
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

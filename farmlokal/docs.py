@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
-from rest_framework.decorators import api_view
+from rest_framework.decorators import api_view, authentication_classes
 
 from farmlokal import schema
 from farmlokal.answers import Representation, respond
@@ -39,6 +39,7 @@ def document() -> Representation:
 
 @schema.openapi_json
 @api_view(["GET", "HEAD"])
+@authentication_classes([])
 def openapi_json(request: Request) -> HttpResponse:
     return respond(request, document(), DOCUMENT_HEADERS)
 

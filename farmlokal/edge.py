@@ -23,6 +23,7 @@ from django.conf import settings
 from django.urls import Resolver404, resolve
 from django.utils.encoding import escape_uri_path
 
+from accounts.authentication import known_caller, token_in
 from farmlokal import logs, metrics, ratelimit
 from farmlokal.admission import ADMIT, Admissions
 from farmlokal.conditional import is_not_modified
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from farmlokal.admission import Admission
     from farmlokal.held import Headers
-    from farmlokal.ratelimit import Decision
+    from farmlokal.ratelimit import Decision, Policy
 
     Scope = dict[str, Any]
     Message = dict[str, Any]
@@ -96,7 +97,7 @@ class Visit:
         self.request_id = logs.request_id_of(self.header(b"x-request-id"))
         # One whose answer others may have too. Not with a body, which they would wait for.
         has_body = b"transfer-encoding" in found or found.get(b"content-length", b"0") != b"0"
-        self.is_read = self.method in {"GET", "HEAD"} and b"authorization" not in found and not has_body
+        self.is_read = self.method in {"GET", "HEAD"} and not has_body
         self.address: tuple[Any, ...] = (self.path, scope["query_string"], found.get(b"host"))
 
     def header(self, name: bytes) -> str:
@@ -123,10 +124,13 @@ class Edge:
         visit = Visit(scope)
         if self.has_proxies:
             visit.address += (visit.headers.get(b"x-forwarded-host"), visit.headers.get(b"x-forwarded-proto"))
+        policy, client = self.limited_as(visit)
+        if client is None:
+            await self.django(scope, receive, send)
+            return
         address, held = self.recall(visit) if visit.is_read else (None, None)
         known = held.page.state if held and time.monotonic() < held.fresh_until else ""
-        client = _client_of(visit.peer, visit.headers.get(b"x-forwarded-for", b"") if self.has_proxies else b"")
-        admission = await self.admissions.ask(self.anonymous, client, address.key if address else "", known)
+        admission = await self.admissions.ask(policy, client, address.key if address else "", known)
         decision = admission.decision
         if decision and decision.is_refused:
             await refuse(visit, admission, decision, send)
@@ -140,6 +144,17 @@ class Edge:
                 await serve(visit, address, held, "hit" if is_fresh else "stale", admission, send)
                 return
         await self.pass_on(visit, admission, receive, send)
+
+    def limited_as(self, visit: Visit) -> tuple[Policy | None, str | None]:
+        """No client: only Django can tell, which counts the call itself then."""
+        if b"authorization" in visit.headers:
+            authorization = visit.header(b"authorization")
+            if caller := known_caller(authorization):
+                return caller.client.policy, caller.client.name_in_limits
+            if token_in(authorization) is not None:
+                return None, None
+        forwarded_for = visit.headers.get(b"x-forwarded-for", b"") if self.has_proxies else b""
+        return self.anonymous, _client_of(visit.peer, forwarded_for)
 
     def recall(self, visit: Visit) -> tuple[Address | None, Held | None]:
         address = self.addresses.get(visit.address)

@@ -14,7 +14,7 @@ from django.utils.crypto import constant_time_compare
 from django_redis import get_redis_connection
 from prometheus_client import CONTENT_TYPE_LATEST
 from redis import RedisError
-from rest_framework.decorators import api_view
+from rest_framework.decorators import api_view, authentication_classes
 from rest_framework.response import Response
 
 from farmlokal import schema
@@ -36,6 +36,7 @@ logger = structlog.get_logger(__name__)
 
 @schema.livez
 @api_view(["GET", "HEAD"])
+@authentication_classes([])
 def livez(request: Request) -> Response:
     """200 as long as the process answers: no I/O."""
     return Response({"status": "ok"})
@@ -43,6 +44,7 @@ def livez(request: Request) -> Response:
 
 @schema.readyz
 @api_view(["GET", "HEAD"])
+@authentication_classes([])
 def readyz(request: Request) -> Response:
     """200 while the listing can be served, which takes MySQL but not Redis; else 503."""
     checks = _checks()
@@ -56,6 +58,7 @@ def readyz(request: Request) -> Response:
 
 @schema.metrics
 @api_view(["GET", "HEAD"])
+@authentication_classes([])
 def metrics(request: Request) -> HttpResponse:
     """Prometheus text, for whoever has METRICS_TOKEN; where none is set, for this machine."""
     if not settings.METRICS:

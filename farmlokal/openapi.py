@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import build_mock_request
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
 from farmlokal.errors import CONTENT_TYPE, KINDS, RETRY_AFTER_SECONDS
@@ -47,7 +48,9 @@ class Schema(AutoSchema):
         return False
 
     def get_auth(self) -> list[JSON]:
-        return [requirement for requirement in super().get_auth() if requirement]
+        """Reads are open, to who brings nothing."""
+        requirements = [requirement for requirement in super().get_auth() if requirement]
+        return [*requirements, {}] if requirements and self.method in SAFE_METHODS else requirements
 
     def _get_request_body(self, direction: Any = "request") -> JSON | None:
         body: JSON | None = super()._get_request_body(direction)  # type: ignore[no-untyped-call]

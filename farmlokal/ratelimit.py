@@ -30,6 +30,10 @@ MAX_LOCAL_CLIENTS = 10_000
 # In the ASGI scope of a request that farmlokal.edge has counted.
 COUNTED = "farmlokal.counted"
 
+# In request.META: the (policy, client) that a request is counted as, where that is not its address. The policy may be
+# None, for no limit.
+LIMITED_AS = "farmlokal.limited_as"
+
 # limit(key, quota, interval, calls): how many calls there is room for, of which as many as there are here have now been
 # made, and the microseconds until there is room for one more; or -2, where Redis cannot write. An interval is what one
 # call costs in microseconds.
@@ -152,16 +156,16 @@ def decide(policy: Policy, client: str) -> Decision:
 
 
 class RateLimitMiddleware:
-    """For a WSGI server, where no edge has counted the request."""
+    """For what no edge has counted: under a WSGI server, and where only Django can tell who calls."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        policy = anonymous()
+        policy, client = request.META.get(LIMITED_AS) or (anonymous(), client_of_request(request))
         if not policy or not is_limited(request.path) or request.META.get("asgi.scope", {}).get(COUNTED):
             return self.get_response(request)
-        decision = decide(policy, client_of_request(request))
+        decision = decide(policy, client)
         if decision.is_refused:
             metrics.count_refusal(policy.name)
             response: HttpResponseBase = problem_response(request, "rate-limited", decision.detail)

@@ -1,6 +1,7 @@
-"""Who may write: members of staff, by the session of the admin and with its permissions.
+"""Who may write: API clients by the scope of their token, and members of staff by the session of the admin and with its
+permissions.
 
-Reads know no caller, and never touch a session.
+Reads are open to all.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import BasePermission
 
+from farmlokal.errors import Problem
+
 if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.views import APIView
 
-# By action of the view. Withdrawing is a change: the row stays.
-PERMISSIONS = {
+SCOPE = "catalogue:write"
+# The permission of staff, by action of the view. Withdrawing is a change: the row stays.
+WRITES = {
     "create": "products.add_product",
     "partial_update": "products.change_product",
     "destroy": "products.change_product",
@@ -25,14 +29,24 @@ PERMISSIONS = {
 class StaffSession(SessionAuthentication):
     """A session and, against forged requests from other sites, its CSRF token."""
 
-    def authenticate_header(self, request: Request) -> str:
-        return 'Session realm="farmlokal"'  # without a challenge DRF would answer 403 for 401
-
 
 class MayWrite(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:
-        needed = PERMISSIONS.get(getattr(view, "action", None) or "")
+        needed = WRITES.get(getattr(view, "action", None) or "")
         if needed is None:
             return True
-        is_staff: bool = getattr(request.user, "is_staff", False)  # nobody is None
-        return is_staff and request.user.has_perm(needed)
+        scopes = getattr(request.auth, "scopes", None)
+        if scopes is None:
+            is_staff: bool = getattr(request.user, "is_staff", False)  # nobody is None
+            return is_staff and request.user.has_perm(needed)
+        if SCOPE not in scopes:
+            challenge = f'Bearer realm="farmlokal", error="insufficient_scope", scope="{SCOPE}"'
+            raise Problem(
+                "permission-denied", f"The token lacks the scope {SCOPE}.", headers={"WWW-Authenticate": challenge}
+            )
+        return True
+
+
+def caller_of(request: Request) -> str:
+    """A name for who writes: user:7, apiclient:7."""
+    return f"{request.user.__class__.__name__.lower()}:{request.user.pk}"

@@ -321,6 +321,13 @@ BAD_PRICE = Refusal.of(
 NOT_JSON = Refusal("bad-request", "The body is not JSON: line 1, column 1.")
 NOT_SIGNED_IN = Refusal("not-authenticated", "Authentication credentials were not provided.")
 NOT_ALLOWED = Refusal("permission-denied", "You do not have permission to perform this action.")
+KEYS_AWAY = Refusal("auth-unavailable", "The keys of the tokens' provider are not to be had.")
+# Of open reads: for who brings a token.
+BEARER = (
+    Refusal("not-authenticated", "The bearer token is not accepted: it has expired."),
+    Refusal("permission-denied", "This client is switched off."),
+    KEYS_AWAY,
+)
 NOT_THERE = Refusal("not-found", "There is nothing at /products/48213.")
 CHANGED = Refusal("precondition-failed", "If-Match: it is not, or no longer, the one with this entity tag.")
 NOT_A_MEDIA_TYPE = Refusal("unsupported-media-type", 'Unsupported media type "text/plain" in request.')
@@ -357,7 +364,7 @@ list_products = extend_schema(
             by_id={"next": None, "previous": None, "results": [MANGO], "missing": [7]},
         ),
         304: NOT_MODIFIED,
-        **refusals("/products", BAD_SORT, BAD_CURSOR, *ANYWHERE, RATE_LIMITED),
+        **refusals("/products", BAD_SORT, BAD_CURSOR, *BEARER, *ANYWHERE, RATE_LIMITED),
     },
 )
 retrieve = extend_schema(
@@ -376,7 +383,7 @@ retrieve = extend_schema(
     responses={
         200: answer(PRODUCT, "The product.", mango=MANGO),
         304: NOT_MODIFIED,
-        **refusals(ONE, UNKNOWN, NOT_THERE, *ANYWHERE, RATE_LIMITED),
+        **refusals(ONE, UNKNOWN, NOT_THERE, *BEARER, *ANYWHERE, RATE_LIMITED),
     },
 )
 WRITTEN_HEADERS = [
@@ -402,6 +409,7 @@ create = extend_schema(
             NOT_JSON,
             NOT_SIGNED_IN,
             NOT_ALLOWED,
+            KEYS_AWAY,
             RUNNING,
             NOT_A_MEDIA_TYPE,
             OTHER_BODY,
@@ -425,6 +433,7 @@ partial_update = extend_schema(
             NOT_JSON,
             NOT_SIGNED_IN,
             NOT_ALLOWED,
+            KEYS_AWAY,
             NOT_THERE,
             CHANGED,
             NOT_A_MEDIA_TYPE,
@@ -441,7 +450,7 @@ destroy = extend_schema(
     parameters=[PRODUCT_ID, IF_MATCH, *WRITTEN_HEADERS],
     responses={
         204: empty("It is withdrawn."),
-        **refusals(ONE, UNKNOWN, NOT_SIGNED_IN, NOT_ALLOWED, NOT_THERE, CHANGED, *ANYWHERE, RATE_LIMITED),
+        **refusals(ONE, UNKNOWN, NOT_SIGNED_IN, NOT_ALLOWED, KEYS_AWAY, NOT_THERE, CHANGED, *ANYWHERE, RATE_LIMITED),
     },
 )
 list_categories = extend_schema(
@@ -458,7 +467,7 @@ list_categories = extend_schema(
             },
         ),
         304: NOT_MODIFIED,
-        **refusals("/categories", UNKNOWN, *ANYWHERE, RATE_LIMITED),
+        **refusals("/categories", UNKNOWN, *BEARER, *ANYWHERE, RATE_LIMITED),
     },
 )
 list_states = extend_schema(
@@ -481,7 +490,7 @@ list_states = extend_schema(
             },
         ),
         304: NOT_MODIFIED,
-        **refusals("/states", UNKNOWN, *ANYWHERE, RATE_LIMITED),
+        **refusals("/states", UNKNOWN, *BEARER, *ANYWHERE, RATE_LIMITED),
     },
 )
 

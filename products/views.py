@@ -21,7 +21,7 @@ from products.fields import FIELDS, IDS, only, read_fields, read_ids
 from products.filters import ProductFilter, ProductFilterBackend
 from products.models import Product
 from products.pages import ProductPagination
-from products.permissions import PERMISSIONS, MayWrite, StaffSession
+from products.permissions import WRITES, MayWrite, StaffSession, caller_of
 from products.serializers import ProductInput, ProductSerializer
 from products.transactions import transactional
 
@@ -114,9 +114,11 @@ class ProductViewSet(GenericViewSet[Any]):
     permission_classes = (MayWrite,)
 
     def get_authenticators(self) -> list[BaseAuthentication]:
-        """None for reads, and none for a method that is not here: that is a 405 for everybody."""
-        method = (self.request.method or "").lower()
-        return [StaffSession()] if self.action_map.get(method) in PERMISSIONS else []
+        """None for a method that is not here: that is a 405 for everybody. Reads never touch a session."""
+        action = self.action_map.get((self.request.method or "").lower())
+        if action is None:
+            return []
+        return [*super().get_authenticators(), *([StaffSession()] if action in WRITES else [])]
 
     @schema.list_products
     def list(self, request: Request) -> HttpResponse:
@@ -170,7 +172,7 @@ class ProductViewSet(GenericViewSet[Any]):
 
         if key is None:
             return make()
-        return idempotency.answer_once(f"user:{request.user.pk}", key, body, make)
+        return idempotency.answer_once(caller_of(request), key, body, make)
 
     @schema.partial_update
     def partial_update(self, request: Request, pk: int) -> HttpResponse:

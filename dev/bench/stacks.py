@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FOLDER = Path(".local/bench").resolve()
 PROJECT = Path.cwd()
 PEERS = PROJECT / "dev/bench/peers"
-PACKAGES = PROJECT / ".local/peers/node_modules"
+PACKAGES = PROJECT / ".local/node/dev/bench/peers/node_modules"
 GUNICORN = str(Path(sys.executable).with_name("gunicorn"))
 WORKERS = 2
 START_SECONDS = 60

@@ -282,7 +282,7 @@ def test_strangers_are_401_whatever_they_send(client: Client) -> None:
     product = make_offer()
     for response in (*write_as(client, product), post(client, "{"), client.delete("/products/999")):
         assert (response.status_code, response.json()["code"]) == (401, "not-authenticated")
-        assert response["WWW-Authenticate"].startswith("Session")
+        assert response["WWW-Authenticate"] == 'Bearer realm="farmlokal"'
     assert Product.objects.get().version == 1
 
 

@@ -1,0 +1,209 @@
+"""Who calls: bearer JWTs (RFC 6750, RFC 9068) of the configured provider, checked offline, and the ApiClient they name.
+
+A token that was seen before costs a look into memory, as long as neither it nor the set of keys it was checked with is
+over. What cannot be checked is 401, on open reads too: whoever brings a token means it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jwt
+from django.conf import settings
+from rest_framework.authentication import BaseAuthentication
+
+from accounts import clients, keys
+from accounts.refreshed import UnavailableError
+from farmlokal.errors import Problem
+from farmlokal.ratelimit import LIMITED_AS, is_limited
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http import HttpRequest, HttpResponseBase
+    from rest_framework.request import Request
+
+    from accounts.models import ApiClient
+
+CHALLENGE = 'Bearer realm="farmlokal"'
+SCHEME = "bearer"
+FOUND = "farmlokal.caller"  # in request.META: a Caller, or the Problem that there is none
+MAX_TOKEN_LENGTH = 8192
+MAX_SEEN = 10_000
+MAX_CLIENT_ID_LENGTH = 255
+LEEWAY_SECONDS = 30
+WAIT_SECONDS = 3.0  # for the provider's keys
+TYPES = {None, "jwt", "at+jwt", "application/at+jwt"}
+# What PyJWT lets through from claims that are not what they ought to be, such as an infinite exp.
+BROKEN = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
+
+
+class Caller(NamedTuple):
+    """request.auth"""
+
+    client: ApiClient
+    scopes: frozenset[str]
+
+
+class Claims(NamedTuple):
+    client_id: str
+    scopes: frozenset[str]
+    until: float  # wall clock, seconds
+    keys: int  # the number of the set of keys
+
+
+class _Seen:
+    """Tokens that were checked, the most recent ones."""
+
+    def __init__(self) -> None:
+        self._claims: OrderedDict[str, Claims] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, token: str) -> Claims | None:
+        claims = self._claims.get(token)
+        if claims and time.time() < claims.until and claims.keys == keys.current():
+            return claims
+        return None
+
+    def put(self, token: str, claims: Claims) -> None:
+        with self._lock:
+            self._claims[token] = claims
+            self._claims.move_to_end(token)
+            if len(self._claims) > MAX_SEEN:
+                self._claims.popitem(last=False)
+
+
+_seen = _Seen()
+
+
+def token_in(authorization: str) -> str | None:
+    """Of an Authorization header; None where its scheme is another one."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip(" ") if scheme.lower() == SCHEME else None
+
+
+def known_caller(authorization: str) -> Caller | None:
+    """The caller, where this process can tell without asking anybody. For the edge."""
+    token = token_in(authorization)
+    claims = _seen.get(token) if token else None
+    client = clients.remembered(claims.client_id) if claims else None
+    return Caller(client, claims.scopes) if claims and client and client.is_active else None
+
+
+def caller_of(authorization: str) -> Caller | None:
+    """None where nobody is named. Raises a Problem: not-authenticated, permission-denied, or auth-unavailable."""
+    token = token_in(authorization)
+    if token is None:
+        return None
+    claims = _seen.get(token) or _checked(token)
+    client = clients.find(claims.client_id)
+    if client is None:
+        raise invalid_token("Its client is not known here.")
+    if not client.is_active:
+        raise _challenged("permission-denied", "This client is switched off.", "insufficient_scope")
+    return Caller(client, claims.scopes)
+
+
+def invalid_token(detail: str) -> Problem:
+    return _challenged("not-authenticated", f"The bearer token is not accepted: {detail}", "invalid_token")
+
+
+def _challenged(code: str, detail: str, error: str) -> Problem:
+    challenge = f'{CHALLENGE}, error="{error}", error_description="{detail}"'
+    return Problem(code, detail, headers={"WWW-Authenticate": challenge})
+
+
+def _checked(token: str) -> Claims:
+    if not settings.OAUTH_ISSUER:
+        raise invalid_token("no provider is configured here.")
+    if not (token.isascii() and len(token) <= MAX_TOKEN_LENGTH):
+        raise invalid_token("it is no JWT.")
+    try:
+        algorithm, key_id = _header_of(token)
+        key, number = keys.key_for(algorithm, key_id, time.monotonic() + WAIT_SECONDS)
+        claims = _decoded(token, key, algorithm)
+        found = _read(claims, number)
+    except jwt.ExpiredSignatureError as error:
+        raise invalid_token("it has expired.") from error
+    except keys.UnknownKeyError as error:
+        raise invalid_token("its provider has no such key.") from error
+    except UnavailableError as error:
+        headers = {"Retry-After": str(max(round(error.retry_after), 1))}
+        raise Problem(
+            "auth-unavailable", "The keys of the tokens' provider are not to be had.", headers=headers
+        ) from error
+    except BROKEN as error:
+        raise invalid_token("it is malformed, or not for this service.") from error
+    _seen.put(token, found)
+    return found
+
+
+def _header_of(token: str) -> tuple[str, str | None]:
+    """Algorithm and key id. No other header is believed: a token that brings or names its own key is as any other."""
+    header = jwt.get_unverified_header(token)
+    algorithm, key_id, kind = header.get("alg"), header.get("kid"), header.get("typ")
+    if algorithm not in keys.KINDS or "crit" in header:
+        raise jwt.InvalidAlgorithmError
+    if not (key_id is None or isinstance(key_id, str)):
+        raise jwt.InvalidKeyError
+    if (kind.lower() if isinstance(kind, str) else kind) not in TYPES:
+        raise jwt.InvalidTokenError
+    return algorithm, key_id
+
+
+def _decoded(token: str, key: jwt.PyJWK, algorithm: str) -> dict[str, Any]:
+    return jwt.decode(
+        token,
+        key,
+        algorithms=[algorithm],
+        issuer=settings.OAUTH_ISSUER,
+        audience=settings.OAUTH_API_AUDIENCE,
+        leeway=LEEWAY_SECONDS,
+        options={"require": ["exp", "iss", "aud"]},
+    )
+
+
+def _read(claims: dict[str, Any], number: int) -> Claims:
+    client_id = next((claims[name] for name in ("client_id", "azp", "sub") if name in claims), None)
+    if not (isinstance(client_id, str) and 0 < len(client_id) <= MAX_CLIENT_ID_LENGTH):
+        raise ValueError("no client")
+    scopes = claims.get("scope", claims.get("scp", ""))
+    if isinstance(scopes, str):
+        scopes = scopes.split()
+    if not (isinstance(scopes, list) and all(isinstance(scope, str) for scope in scopes)):
+        raise ValueError("no list of scopes")
+    return Claims(client_id, frozenset(scopes), float(claims["exp"]) + LEEWAY_SECONDS, number)
+
+
+class CallerMiddleware:
+    """Finds out who calls before the call is counted: as that client's, or, where nobody can be told, as its address's.
+    What was wrong is answered by the views that have BearerAuthentication."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if is_limited(request.path) and "Authorization" in request.headers:
+            found: Caller | Problem | None
+            try:
+                found = caller_of(request.headers["Authorization"])
+            except Problem as problem:
+                found = problem
+            request.META[FOUND] = found
+            if isinstance(found, Caller):
+                request.META[LIMITED_AS] = found.client.policy, found.client.name_in_limits
+        return self.get_response(request)
+
+
+class BearerAuthentication(BaseAuthentication):
+    def authenticate(self, request: Request) -> tuple[ApiClient, Caller] | None:
+        found = request.META.get(FOUND)
+        if isinstance(found, Problem):
+            raise found
+        return (found.client, found) if found else None
+
+    def authenticate_header(self, request: Request) -> str:
+        return CHALLENGE

@@ -1,0 +1,108 @@
+"""The public keys of the provider whose tokens our consumers bring (a JWKS, RFC 7517).
+
+All processes share the set, for five minutes. A key that is not in it may be new: then the set is asked for anew, once
+a minute at most, however many tokens name keys that nobody has.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from functools import lru_cache
+from http import HTTPStatus
+
+from django.conf import settings
+from jwt import PyJWK, PyJWKSet, PyJWTError
+
+from accounts.refreshed import Fetched, FetchError, Kept, Refreshed, UnavailableError
+from farmlokal.outbound import OutboundError, call
+from farmlokal.redis import Script, key, run
+
+KEPT_SECONDS = 300
+AHEAD_SECONDS = 60
+ANEW_SECONDS = 60
+KINDS = {"RS256": "RSA", "ES256": "EC"}  # algorithm -> type of key
+
+CLAIM = Script("if redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return {1} end return {0}")
+
+
+class UnknownKeyError(Exception):
+    """No key of the set may have signed this."""
+
+
+class _Anew:
+    """When this process has last asked for a new set: for as long as Redis is away."""
+
+    claimed_at = 0.0
+
+
+def key_for(algorithm: str, key_id: str | None, ends: float) -> tuple[PyJWK, int]:
+    """The key, and the number of the set that it is of; raises UnknownKeyError, and UnavailableError where no set is to
+    be had. key_id may be missing where the set has but one key of that kind."""
+    asked_at = time.time()
+    kept = _set().get(ends)
+    found = _select(kept, algorithm, key_id)
+    if found is None and _may_ask_anew() and kept.expires - KEPT_SECONDS < asked_at:
+        try:
+            kept = _set().get(ends, newer_than=kept.number)
+        except UnavailableError as error:
+            raise UnknownKeyError from error
+        found = _select(kept, algorithm, key_id)
+    if found is None:
+        raise UnknownKeyError
+    return found, kept.number
+
+
+def current() -> int:
+    """The number of the set that this process has; 0 where it has none that is still good."""
+    return _set().current()
+
+
+def _select(kept: Kept, algorithm: str, key_id: str | None) -> PyJWK | None:
+    fitting = [found for found in _parsed(kept.value) if _fits(found, algorithm)]
+    if key_id is None:
+        return fitting[0] if len(fitting) == 1 else None
+    return next((found for found in fitting if found.key_id == key_id), None)
+
+
+def _fits(found: PyJWK, algorithm: str) -> bool:
+    return bool(found.algorithm_name == algorithm and found.public_key_use in (None, "sig"))
+
+
+def _may_ask_anew() -> bool:
+    claimed = run(CLAIM, [key("jwks", "anew")], [ANEW_SECONDS * 1000])
+    if claimed is not None:
+        return bool(claimed == [1])
+    now = time.monotonic()
+    if now - _Anew.claimed_at < ANEW_SECONDS:
+        return False
+    _Anew.claimed_at = now
+    return True
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> list[PyJWK]:
+    return [found for found in PyJWKSet.from_dict(json.loads(text)).keys if found.algorithm_name in KINDS]
+
+
+@lru_cache(maxsize=1)
+def _set() -> Refreshed:
+    return Refreshed("jwks", _fetched)
+
+
+def _fetched(ends: float) -> Fetched:
+    asked_at = time.time()
+    try:
+        answer = call("GET", settings.OAUTH_JWKS_URL, ends=ends, headers={"Accept": "application/json"})
+    except OutboundError as error:
+        raise FetchError(f"the provider's keys cannot be read ({error})") from error
+    if answer.status != HTTPStatus.OK:
+        raise FetchError(f"the provider answers {answer.status} for its keys")
+    try:
+        text = answer.body.decode()
+        _parsed(text)
+    except (ValueError, TypeError, AttributeError, RecursionError, PyJWTError) as error:
+        raise FetchError("the provider's keys are no JWKS") from error
+    expires = asked_at + KEPT_SECONDS
+    return Fetched(text, expires, expires - AHEAD_SECONDS * random.uniform(0.5, 1))  # noqa: S311  # no secret

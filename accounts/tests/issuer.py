@@ -1,0 +1,74 @@
+"""A provider of bearer tokens: keys of both kinds, and their JWKS on a real socket."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from pytest_httpserver import HTTPServer
+from werkzeug.wrappers import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from werkzeug.wrappers import Request
+
+AUDIENCE = "https://api.farmlokal.example"
+
+
+class Issuer:
+    def __init__(self, server: HTTPServer) -> None:
+        self.url = server.url_for("").rstrip("/")
+        self.private: dict[str, Any] = {}
+        self.public: list[dict[str, Any]] = []
+        self.fetches = 0
+        self.answer: Callable[[], Response] = lambda: Response(json.dumps({"keys": self.public}))
+        self.add("rsa-1", rsa.generate_private_key(65537, 2048))
+        self.add("ec-1", ec.generate_private_key(ec.SECP256R1()))
+        server.expect_request("/jwks").respond_with_handler(self._answer)
+
+    def add(self, key_id: str, private: Any) -> None:
+        kind = RSAAlgorithm if isinstance(private, rsa.RSAPrivateKey) else ECAlgorithm
+        self.private[key_id] = private
+        self.public.append({**kind.to_jwk(private.public_key(), as_dict=True), "kid": key_id})
+
+    def rotate(self, key_id: str) -> None:
+        """One new key of RSA in the place of all."""
+        self.public.clear()
+        self.add(key_id, rsa.generate_private_key(65537, 2048))
+
+    def _answer(self, _: Request) -> Response:
+        self.fetches += 1
+        return self.answer()
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {"OAUTH_ISSUER": self.url, "OAUTH_JWKS_URL": f"{self.url}/jwks", "OAUTH_API_AUDIENCE": AUDIENCE}
+
+    def claims(self, **changes: Any) -> dict[str, Any]:
+        """A change to None takes the claim away."""
+        now = int(time.time())
+        claims = {"iss": self.url, "aud": AUDIENCE, "iat": now, "exp": now + 600, "sub": "one", "client_id": "shop"}
+        return {name: value for name, value in (claims | changes).items() if value is not None}
+
+    def token(self, key_id: str = "rsa-1", headers: dict[str, Any] | None = None, **changes: Any) -> str:
+        private = self.private[key_id]
+        algorithm = "RS256" if isinstance(private, rsa.RSAPrivateKey) else "ES256"
+        named = {name: value for name, value in ({"kid": key_id} | (headers or {})).items() if value is not None}
+        # Not by jwt.encode, which refuses what a provider may well say.
+        return jwt.api_jws.encode(json.dumps(self.claims(**changes)).encode(), private, algorithm, named)
+
+
+@contextmanager
+def issuer() -> Iterator[Issuer]:
+    server = HTTPServer(threaded=True)
+    server.start()
+    try:
+        yield Issuer(server)
+    finally:
+        server.stop()

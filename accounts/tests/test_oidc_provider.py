@@ -1,0 +1,120 @@
+"""Both ways with a certified provider that is not ours, npm's oidc-provider on loopback: our own tokens come from it,
+and tokens of our consumers are checked by its keys."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus, urlencode
+
+import jwt
+import pytest
+import redis
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
+
+from accounts import tokens
+from accounts.models import ApiClient
+from accounts.tests.issuer import AUDIENCE
+from accounts.tests.test_authentication import forgetful
+from farmlokal.tests.server import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.test import Client
+    from pytest_django.fixtures import Settings
+
+pytestmark = pytest.mark.django_db
+
+FOLDER = "accounts/tests/oidc"
+SECRET = "{}: a secret & 100 %"
+
+
+@pytest.fixture(scope="module")
+def script() -> str:
+    node = shutil.which("node") and shutil.which("npm")
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout if node else "v0"
+    if int(version[1:].partition(".")[0]) < 20:
+        pytest.skip("oidc-provider needs Node 20 or newer, with npm")
+    subprocess.run(["dev/node.sh", FOLDER], check=True, timeout=300)
+    return str(Path(".local/node", FOLDER, "provider.mjs"))
+
+
+def key(key_id: str) -> dict[str, Any]:
+    private = rsa.generate_private_key(65537, 2048)
+    return {**RSAAlgorithm.to_jwk(private, as_dict=True), "kid": key_id, "use": "sig", "alg": "RS256"}
+
+
+@contextmanager
+def running(script: str, port: int, *keys: dict[str, Any]) -> Iterator[None]:
+    """The first of the keys signs."""
+    process = subprocess.Popen(
+        ["node", script, str(port), json.dumps({"keys": keys})], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    try:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def issued(port: int, client_id: str, **form: str) -> str:
+    """As a consumer of ours asks for it, with nothing of ours."""
+    credentials = base64.b64encode(f"{client_id}:{quote_plus(SECRET.format(client_id))}".encode()).decode()
+    body = urlencode({"grant_type": "client_credentials", **form}).encode()
+    request = urllib.request.Request(  # it is http
+        f"http://127.0.0.1:{port}/token", body, {"Authorization": f"Basic {credentials}"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        token: str = json.load(answer)["access_token"]
+        return token
+
+
+def test_both_ways_and_rotated_keys(script: str, client: Client, settings: Settings) -> None:
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as cleared:
+        cleared.flushdb()
+    forgetful()
+    port = free_port()
+    base, old, new = f"http://127.0.0.1:{port}", key("old"), key("new")
+    settings.OAUTH_TOKEN_URL, settings.OAUTH_CLIENT_ID = f"{base}/token", "farmlokal"
+    settings.OAUTH_CLIENT_SECRET = SECRET.format("farmlokal")
+    settings.OAUTH_SCOPE, settings.OAUTH_AUDIENCE = "quotes:read", ""
+    settings.OAUTH_ISSUER, settings.OAUTH_JWKS_URL, settings.OAUTH_API_AUDIENCE = base, f"{base}/jwks", AUDIENCE
+    ApiClient.objects.create(client_id="shop", name="A shop")
+
+    def get(token: str) -> Any:
+        return client.get("/products?limit=1", headers={"Authorization": f"Bearer {token}"})
+
+    def post(token: str) -> Any:
+        headers = {"Authorization": f"Bearer {token}"}
+        return client.post("/products", {}, content_type="application/json", headers=headers)
+
+    with running(script, port, old):
+        ours = tokens.get_access_token()
+        assert jwt.decode(ours, options={"verify_signature": False})["client_id"] == "farmlokal"
+        assert tokens.get_access_token() == ours
+        reader, writer = issued(port, "shop"), issued(port, "shop", scope="catalogue:write", resource=AUDIENCE)
+        assert get(reader).status_code == 200
+        assert post(reader).status_code == 403
+        assert post(writer).status_code == 400  # allowed, but nothing was said
+        other = issued(port, "shop", resource="https://else.example")
+        assert get(other).status_code == 401
+        assert get(issued(port, "farmlokal")).status_code == 401  # no client of ours
+    time.sleep(1.1)  # sets are a second apart
+    with running(script, port, new, old):
+        assert get(issued(port, "shop")).status_code == 200  # by a key that was not there
+        assert get(reader).status_code == 200  # the old one still is
+    tokens.reject(ours)
+    with running(script, port, new):
+        assert tokens.get_access_token() != ours
