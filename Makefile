@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run manage test format requirements load bench bench-hot bench-cold bench-zipf bench-seed bench-insert bench-listing bench-scale
+.PHONY: help run manage test format requirements load bench bench-hot bench-cold bench-zipf bench-auth bench-seed bench-insert bench-listing bench-scale
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ bench-cold:  ## Of these, the cold pages alone (ROWS=1000000 TURNS=5)
 
 bench-zipf:  ## Of these, the mixture alone (ROWS=1000000 ZIPF_SECONDS=30)
 	@exec dev/bench/run.sh zipf $(or $(ROWS),1000000)
+
+bench-auth:  ## What checking a bearer token costs, seen before and new (TURNS=7)
+	@exec dev/bench/run.sh auth
 
 bench-seed:  ## seed_products against LOAD DATA and ALTER TABLE of the same rows (ROWS=1000000)
 	@exec dev/bench/run.sh seed $(or $(ROWS),1000000)

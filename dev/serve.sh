@@ -15,6 +15,23 @@ printf 'export SECRET_KEY=%q ALLOWED_HOSTS=%q\n' "$SECRET_KEY" "$ALLOWED_HOSTS" 
 
 port_is_free() { "$PYTHON" -c 'import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind((sys.argv[1], int(sys.argv[2])))' "$BIND" "$PORT" 2>/dev/null; }
 
+# A stand-in for the OAuth2 provider, where none is named: its tokens are real, its secrets are not.
+start_sandbox() {
+    local log="$LOGS/run-sandbox.log" _
+    setpriv --pdeathsig TERM "$PYTHON" manage.py partner_sandbox --port 0 >"$log" 2>&1 </dev/null &
+    for _ in {1..200}; do
+        SANDBOX=$(grep -o 'http://[0-9.:]*' "$log" | head -1) && break
+        sleep 0.1
+    done
+    [ -n "${SANDBOX:-}" ] || fail "step \"sandbox\" failed, see ${log#"$PROJECT"/}"
+    export OAUTH_TOKEN_URL=$SANDBOX/oauth/token OAUTH_CLIENT_ID=farmlokal OAUTH_CLIENT_SECRET=farmlokal-secret
+    export OAUTH_ISSUER=$SANDBOX OAUTH_JWKS_URL=$SANDBOX/.well-known/jwks.json OAUTH_API_AUDIENCE=farmlokal
+    printf 'export %s=%q\n' OAUTH_TOKEN_URL "$OAUTH_TOKEN_URL" OAUTH_CLIENT_ID "$OAUTH_CLIENT_ID" \
+        OAUTH_CLIENT_SECRET "$OAUTH_CLIENT_SECRET" OAUTH_ISSUER "$OAUTH_ISSUER" OAUTH_JWKS_URL "$OAUTH_JWKS_URL" \
+        OAUTH_API_AUDIENCE "$OAUTH_API_AUDIENCE" >>.local/run/env
+    step "create_api_client" "$PYTHON" manage.py create_api_client demo --name "The sandbox's consumer" --if-missing
+}
+
 welcome() {
     local url=http://127.0.0.1:$PORT
     "$PYTHON" - "$url/readyz" <<'PYTHON' || return 0
@@ -39,7 +56,7 @@ Three things to try:
   curl -s '$url/products?q=mango&state=maharashtra&sort=price&limit=2'
   curl -s '$url/products?limit=100' | grep -o '"next":"[^"]*"'     # follow it as long as it is not null
   make manage ARGS=createsuperuser                                 # in a second terminal, then open /admin/
-
+$SANDBOX_TEXT
 Ctrl-C ends it and the servers that it started.
 
 TEXT
@@ -50,6 +67,15 @@ port_is_free || fail "port $PORT is taken: PORT=8001 make run"
 # Straight to the terminal, for its progress bar; if that fails, once more with its words in a log.
 seed=("$PYTHON" manage.py seed_products "$FIRST_PRODUCTS" --if-empty)
 "${seed[@]}" || step seed "${seed[@]}"
+SANDBOX_TEXT=
+if [ -z "${OAUTH_TOKEN_URL:-}${OAUTH_ISSUER:-}" ]; then
+    start_sandbox
+    SANDBOX_TEXT="
+As a consumer of the API, with a token of the stand-in provider on $SANDBOX:
+  TOKEN=\$(curl -s -u demo:demo-secret -d grant_type=client_credentials $SANDBOX/oauth/token | sed 's/.*\"access_token\": \"\([^\"]*\).*/\1/')
+  curl -s -X PATCH http://127.0.0.1:$PORT/products/1 -H \"Authorization: Bearer \$TOKEN\" -H 'Content-Type: application/json' -d '{\"stock\": 7}'
+"
+fi
 welcome &
 status=0
 # It ends with this script even after a kill -9; tee outlives it by its last lines.

@@ -25,6 +25,7 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"port {port}: {error.strerror}") from error
         self.stdout.write(f"tokens: {sandbox.url}{TOKEN_PATH}, for {', '.join(REGISTERED)}")
+        self.stdout.flush()
         try:
             sandbox.serve_forever()
         except KeyboardInterrupt:

@@ -1,0 +1,106 @@
+"""The stand-in provider, as `make run` starts it: both ways, with nothing else outside."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import jwt
+import pytest
+import redis
+import requests
+
+from accounts import tokens
+from accounts.models import ApiClient
+from accounts.tests.test_authentication import forgetful
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.test import Client
+    from pytest_django.fixtures import Settings
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as cleared:
+        cleared.flushdb()
+    forgetful()
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "partner_sandbox", "--port", "0", "--token-lifetime", "600"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    (found,) = re.findall(r"http://[0-9.:]+", process.stdout.readline())
+    yield found
+    process.terminate()
+    process.wait()
+
+
+def asked(url: str, client_id: str = "demo", secret: str = "demo-secret", **form: str) -> requests.Response:
+    data = {"grant_type": "client_credentials", **form}
+    return requests.post(f"{url}/oauth/token", data, auth=(client_id, secret), timeout=5)
+
+
+def test_both_ways(url: str, client: Client, settings: Settings) -> None:
+    settings.OAUTH_TOKEN_URL, settings.OAUTH_CLIENT_ID = f"{url}/oauth/token", "farmlokal"
+    settings.OAUTH_CLIENT_SECRET = "farmlokal-secret"
+    settings.OAUTH_ISSUER, settings.OAUTH_JWKS_URL = url, f"{url}/.well-known/jwks.json"
+    settings.OAUTH_API_AUDIENCE = "farmlokal"
+    ours = jwt.decode(tokens.get_access_token(), options={"verify_signature": False})
+    assert (ours["aud"], ours["client_id"], ours["scope"]) == ("partner", "farmlokal", "quotes:read")
+    assert ours["exp"] - ours["iat"] == 600
+    ApiClient.objects.create(client_id="demo", name="A demo")
+
+    def post(token: str) -> Any:
+        headers = {"Authorization": f"Bearer {token}"}
+        return client.post("/products", {}, content_type="application/json", headers=headers)
+
+    assert post(asked(url).json()["access_token"]).status_code == 400  # it may; nothing was said
+    assert post(asked(url, scope=" ").json()["access_token"]).status_code == 403
+    assert post(tokens.get_access_token()).status_code == 401  # for another audience
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "error"),
+    [
+        ({"secret": "wrong"}, 401, "invalid_client"),
+        ({"client_id": "nobody"}, 401, "invalid_client"),
+        ({"grant_type": "password"}, 400, "unsupported_grant_type"),
+        ({"scope": "everything"}, 400, "invalid_scope"),
+    ],
+)
+def test_refusals(url: str, changes: dict[str, str], status: int, error: str) -> None:
+    answer = asked(url, **changes)
+    assert (answer.status_code, answer.json()) == (status, {"error": error})
+
+
+@pytest.mark.parametrize(
+    "authorization", ["", "Basic", "Basic !!!", "Basic " + base64.b64encode(b"\xff").decode(), "Bearer x"]
+)
+def test_credentials_that_cannot_be_read(url: str, authorization: str) -> None:
+    headers = {"Authorization": authorization}
+    answer = requests.post(f"{url}/oauth/token", {"grant_type": "client_credentials"}, headers=headers, timeout=5)
+    assert answer.status_code == 401
+
+
+def test_what_else_there_is(url: str) -> None:
+    assert requests.get(f"{url}/nothing", timeout=5).status_code == 404
+    assert requests.post(f"{url}/nothing", timeout=5).status_code == 404
+    assert requests.post(f"{url}/oauth/token", b"x" * 70_000, timeout=5).status_code == 413
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(url: str) -> None:
+    port = url.rpartition(":")[2]
+    command = [sys.executable, "manage.py", "partner_sandbox", "--port", port]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"port {port}: Address already in use" in done.stderr
+    assert "Traceback" not in done.stderr
