@@ -6,9 +6,8 @@ over. What cannot be checked is 401, on open reads too: whoever brings a token m
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections import OrderedDict
-from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jwt
@@ -19,6 +18,7 @@ from accounts import clients, keys
 from accounts.refreshed import UnavailableError
 from farmlokal.errors import Problem
 from farmlokal.ratelimit import LIMITED_AS, is_limited
+from farmlokal.recent import Recent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,7 @@ CHALLENGE = 'Bearer realm="farmlokal"'
 SCHEME = "bearer"
 FOUND = "farmlokal.caller"  # in request.META: a Caller, or the Problem that there is none
 MAX_TOKEN_LENGTH = 8192
+PARTS = 3
 MAX_SEEN = 10_000
 MAX_CLIENT_ID_LENGTH = 255
 LEEWAY_SECONDS = 30
@@ -55,28 +56,19 @@ class Claims(NamedTuple):
     keys: int  # the number of the set of keys
 
 
-class _Seen:
-    """Tokens that were checked, the most recent ones."""
-
-    def __init__(self) -> None:
-        self._claims: OrderedDict[str, Claims] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, token: str) -> Claims | None:
-        claims = self._claims.get(token)
-        if claims and time.time() < claims.until and claims.keys == keys.current():
-            return claims
-        return None
-
-    def put(self, token: str, claims: Claims) -> None:
-        with self._lock:
-            self._claims[token] = claims
-            self._claims.move_to_end(token)
-            if len(self._claims) > MAX_SEEN:
-                self._claims.popitem(last=False)
+# Tokens that were checked, by their hashes.
+_seen: Recent[bytes, Claims] = Recent(MAX_SEEN)
 
 
-_seen = _Seen()
+def _seen_before(token: str) -> Claims | None:
+    claims = _seen.get(_hash(token))
+    if claims and time.time() < claims.until and claims.keys == keys.current():
+        return claims
+    return None
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode(errors="replace")).digest()
 
 
 def token_in(authorization: str) -> str | None:
@@ -85,10 +77,14 @@ def token_in(authorization: str) -> str | None:
     return token.strip(" ") if scheme.lower() == SCHEME else None
 
 
+def looks_like_a_jwt(token: str) -> bool:
+    return token.isascii() and token.count(".") == PARTS - 1 and len(token) <= MAX_TOKEN_LENGTH
+
+
 def known_caller(authorization: str) -> Caller | None:
     """The caller, where this process can tell without asking anybody. For the edge."""
     token = token_in(authorization)
-    claims = _seen.get(token) if token else None
+    claims = _seen_before(token) if token else None
     client = clients.remembered(claims.client_id) if claims else None
     return Caller(client, claims.scopes) if claims and client and client.is_active else None
 
@@ -98,7 +94,7 @@ def caller_of(authorization: str) -> Caller | None:
     token = token_in(authorization)
     if token is None:
         return None
-    claims = _seen.get(token) or _checked(token)
+    claims = _seen_before(token) or _checked(token)
     client = clients.find(claims.client_id)
     if client is None:
         raise invalid_token("Its client is not known here.")
@@ -119,7 +115,7 @@ def _challenged(code: str, detail: str, error: str) -> Problem:
 def _checked(token: str) -> Claims:
     if not settings.OAUTH_ISSUER:
         raise invalid_token("no provider is configured here.")
-    if not (token.isascii() and len(token) <= MAX_TOKEN_LENGTH):
+    if not looks_like_a_jwt(token):
         raise invalid_token("it is no JWT.")
     try:
         algorithm, key_id = _header_of(token)
@@ -137,7 +133,7 @@ def _checked(token: str) -> Claims:
         ) from error
     except BROKEN as error:
         raise invalid_token("it is malformed, or not for this service.") from error
-    _seen.put(token, found)
+    _seen.put(_hash(token), found)
     return found
 
 
@@ -168,7 +164,12 @@ def _decoded(token: str, key: jwt.PyJWK, algorithm: str) -> dict[str, Any]:
 
 def _read(claims: dict[str, Any], number: int) -> Claims:
     client_id = next((claims[name] for name in ("client_id", "azp", "sub") if name in claims), None)
-    if not (isinstance(client_id, str) and 0 < len(client_id) <= MAX_CLIENT_ID_LENGTH):
+    if not (
+        isinstance(client_id, str)
+        and 0 < len(client_id) <= MAX_CLIENT_ID_LENGTH
+        and client_id.isascii()
+        and client_id.isprintable()
+    ):
         raise ValueError("no client")
     scopes = claims.get("scope", claims.get("scp", ""))
     if isinstance(scopes, str):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import Error
 from django.db.models.signals import post_delete, post_save
@@ -12,37 +11,32 @@ from django.dispatch import receiver
 
 from accounts.models import ApiClient
 from farmlokal.errors import is_database_away
-
-if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+from farmlokal.recent import Recent
 
 REMEMBERED_SECONDS = 5.0
 MAX_REMEMBERED = 10_000
 
-_remembered: MutableMapping[str, tuple[ApiClient | None, float]] = OrderedDict()  # and until when (time.monotonic)
+_remembered: Recent[str, tuple[ApiClient | None, float]] = Recent(MAX_REMEMBERED)  # and until when (time.monotonic)
 
 
 def find(client_id: str) -> ApiClient | None:
-    found, until = _remembered.get(client_id, (None, 0.0))
+    found, until = _remembered.get(client_id) or (None, 0.0)
     if time.monotonic() < until:
         return found
     try:
         row = ApiClient.objects.filter(client_id=client_id).first()
+        # MySQL's comparison does not see a space at the end.
+        found = row if row and row.client_id == client_id else None
     except Error as error:
-        if found and is_database_away(error):
-            return found
-        raise
-    # MySQL's comparison does not see a space at the end.
-    found = row if row and row.client_id == client_id else None
-    _remembered[client_id] = found, time.monotonic() + REMEMBERED_SECONDS
-    while len(_remembered) > MAX_REMEMBERED:
-        _remembered.pop(next(iter(_remembered)), None)
+        if not (found and is_database_away(error)):
+            raise
+    _remembered.put(client_id, (found, time.monotonic() + REMEMBERED_SECONDS))
     return found
 
 
 def remembered(client_id: str) -> ApiClient | None:
     """Without asking anybody."""
-    found, until = _remembered.get(client_id, (None, 0.0))
+    found, until = _remembered.get(client_id) or (None, 0.0)
     return found if time.monotonic() < until else None
 
 

@@ -15,16 +15,28 @@ from http import HTTPStatus
 from django.conf import settings
 from jwt import PyJWK, PyJWKSet, PyJWTError
 
-from accounts.refreshed import Fetched, FetchError, Kept, Refreshed, UnavailableError
+from accounts.refreshed import APART_SECONDS, FETCH_SECONDS, Fetched, FetchError, Kept, Refreshed
 from farmlokal.outbound import OutboundError, call
 from farmlokal.redis import Script, key, run
 
 KEPT_SECONDS = 300
 AHEAD_SECONDS = 60
 ANEW_SECONDS = 60
+RECENT_SECONDS = FETCH_SECONDS + APART_SECONDS  # an answer may still be on its way
 KINDS = {"RS256": "RSA", "ES256": "EC"}  # algorithm -> type of key
 
-CLAIM = Script("if redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return {1} end return {0}")
+# CLAIM anew record | anew_ms recent_ms number -> {1} where a set that is newer than `number` is worth a try: there is
+# one, nobody has asked anew for a minute, or somebody has just asked because of this very set.
+CLAIM = Script(
+    """
+if tonumber(redis.call('HGET', KEYS[2], 'number') or 0) > tonumber(ARGV[3]) then return {1} end
+local claimed = redis.pcall('SET', KEYS[1], ARGV[3], 'NX', 'PX', ARGV[1])
+if type(claimed) == 'table' and claimed.ok then return {1} end
+local is_recent = redis.call('PTTL', KEYS[1]) > ARGV[1] - ARGV[2]
+if is_recent and redis.call('GET', KEYS[1]) == ARGV[3] then return {1} end
+return {0}
+"""
+)
 
 
 class UnknownKeyError(Exception):
@@ -41,22 +53,17 @@ def key_for(algorithm: str, key_id: str | None, ends: float) -> tuple[PyJWK, int
     """The key, and the number of the set that it is of; raises UnknownKeyError, and UnavailableError where no set is to
     be had. key_id may be missing where the set has but one key of that kind."""
     asked_at = time.time()
-    kept = _set().get(ends)
-    found = _select(kept, algorithm, key_id)
-    if found is None and _may_ask_anew() and kept.expires - KEPT_SECONDS < asked_at:
-        try:
-            kept = _set().get(ends, newer_than=kept.number)
-        except UnavailableError as error:
-            raise UnknownKeyError from error
-        found = _select(kept, algorithm, key_id)
-    if found is None:
-        raise UnknownKeyError
+    kept = SET.get(ends, is_patient=False)
+    while (found := _select(kept, algorithm, key_id)) is None:
+        if kept.expires - KEPT_SECONDS >= asked_at or not _may_ask_anew(kept.number):
+            raise UnknownKeyError
+        kept = SET.get(ends, newer_than=kept.number, is_patient=False)
     return found, kept.number
 
 
 def current() -> int:
     """The number of the set that this process has; 0 where it has none that is still good."""
-    return _set().current()
+    return SET.current()
 
 
 def _select(kept: Kept, algorithm: str, key_id: str | None) -> PyJWK | None:
@@ -70,8 +77,9 @@ def _fits(found: PyJWK, algorithm: str) -> bool:
     return bool(found.algorithm_name == algorithm and found.public_key_use in (None, "sig"))
 
 
-def _may_ask_anew() -> bool:
-    claimed = run(CLAIM, [key("jwks", "anew")], [ANEW_SECONDS * 1000])
+def _may_ask_anew(number: int) -> bool:
+    times = [int(ANEW_SECONDS * 1000), int(RECENT_SECONDS * 1000)]
+    claimed = run(CLAIM, [key("jwks", "anew"), key("jwks")], [*times, number])
     if claimed is not None:
         return bool(claimed == [1])
     now = time.monotonic()
@@ -84,11 +92,6 @@ def _may_ask_anew() -> bool:
 @lru_cache(maxsize=4)
 def _parsed(text: str) -> list[PyJWK]:
     return [found for found in PyJWKSet.from_dict(json.loads(text)).keys if found.algorithm_name in KINDS]
-
-
-@lru_cache(maxsize=1)
-def _set() -> Refreshed:
-    return Refreshed("jwks", _fetched)
 
 
 def _fetched(ends: float) -> Fetched:
@@ -106,3 +109,6 @@ def _fetched(ends: float) -> Fetched:
         raise FetchError("the provider's keys are no JWKS") from error
     expires = asked_at + KEPT_SECONDS
     return Fetched(text, expires, expires - AHEAD_SECONDS * random.uniform(0.5, 1))  # noqa: S311  # no secret
+
+
+SET = Refreshed("jwks", _fetched)

@@ -48,6 +48,7 @@ MAX_PAUSE_SECONDS = 8.0  # after failures in a row
 REFUSED_SECONDS = 60.0
 MAX_HOLD_SECONDS = 300.0  # that a provider may ask for
 POLL_SECONDS = 0.02
+IMPATIENT_SECONDS = 0.25
 AWAY_SECONDS = 0.3  # a Redis that is silent for longer is away
 KEPT_SECONDS = 25 * 3600
 
@@ -58,7 +59,7 @@ logger = structlog.get_logger(__name__)
 LOOK = Script("return redis.call('HMGET', KEYS[1], 'number', 'value', 'expires', 'due')")
 
 # TAKE | owner kept_ms lock_ms apart_us number -> {number of the lock, 0, ''}; or {'', ms, why}: ms to wait, 0 where
-# there is another value than the one with `number` now, and -1 while somebody has the lock.
+# there is another value than the one with `number` now, -1 while somebody has the lock, -2 where Redis takes no writes.
 TAKE = Script(
     CLOCK_LUA
     + """
@@ -66,23 +67,28 @@ local number, fence, fetched, hold, why =
   unpack(redis.call('HMGET', KEYS[1], 'number', 'fence', 'fetched', 'hold', 'why'))
 if (number or '0') ~= ARGV[5] then return {'', 0, ''} end
 if redis.call('EXISTS', KEYS[2]) == 1 then return {'', -1, ''} end
-local free_at = math.max(tonumber(hold or 0), tonumber(fetched or 0) + ARGV[4])
+hold, fetched = tonumber(hold or 0), tonumber(fetched or 0)
+if fetched > now then hold, fetched = 0, 0 end  -- the clock was put back
+local free_at = math.max(hold, fetched + ARGV[4])
 if free_at > now then return {'', math.ceil((free_at - now) / 1000), why or ''} end
 fence = string.format('%.0f', math.max(tonumber(fence or 0) + 1, now))
-redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[3])
+local locked = redis.pcall('SET', KEYS[2], ARGV[1], 'PX', ARGV[3])
+if locked.err then return {'', -2, ''} end
 redis.call('HSET', KEYS[1], 'fence', fence, 'fetched', string.format('%.0f', now))
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return {fence, 0, ''}
 """
 )
-UNLOCK_LUA = "if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end\n"
+CANNOT_WRITE = -2
+UNLOCK_LUA = "if redis.call('GET', KEYS[2]) == ARGV[1] then redis.pcall('DEL', KEYS[2]) end\n"
 
-# KEEP | owner kept_ms number value expires due -> {1}, or {0} where there is a newer one.
+# KEEP | owner kept_ms number value expires due -> {1}; {0}: there is a newer one; {-1}: Redis takes no writes.
 KEEP = Script(
     UNLOCK_LUA
     + """
 if tonumber(redis.call('HGET', KEYS[1], 'number') or 0) > tonumber(ARGV[3]) then return {0} end
-redis.call('HSET', KEYS[1], 'number', ARGV[3], 'value', ARGV[4], 'expires', ARGV[5], 'due', ARGV[6])
+local kept = redis.pcall('HSET', KEYS[1], 'number', ARGV[3], 'value', ARGV[4], 'expires', ARGV[5], 'due', ARGV[6])
+if type(kept) == 'table' then return {-1} end
 redis.call('HDEL', KEYS[1], 'hold', 'why', 'failures')
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return {1}
@@ -90,13 +96,14 @@ return {1}
 )
 
 # FAIL | owner kept_ms number hold_s chance max_pause_s why -> {ms to wait}: hold_s, or, where that is 0, what so many
-# failures in a row deserve: chance (0 to 1) of a pause that doubles, above a second.
+# failures in a row deserve: chance (0 to 1) of a pause that doubles, above a second. {-1}: Redis takes no writes.
 FAIL = Script(
     CLOCK_LUA
     + UNLOCK_LUA
     + """
 if tonumber(redis.call('HGET', KEYS[1], 'number') or 0) > tonumber(ARGV[3]) then return {0} end
-local failures = redis.call('HINCRBY', KEYS[1], 'failures', 1)
+local failures = redis.pcall('HINCRBY', KEYS[1], 'failures', 1)
+if type(failures) == 'table' then return {-1} end
 local pause = tonumber(ARGV[4])
 if pause == 0 then pause = 1 + ARGV[5] * math.min(2 ^ math.min(failures - 1, 10), ARGV[6] - 1) end
 redis.call('HSET', KEYS[1], 'hold', string.format('%.0f', now + pause * 1000000), 'why', ARGV[7])
@@ -166,37 +173,47 @@ class Refreshed:
         self._renew_at = 0.0  # by time.monotonic: when there is a due value to be thought of again
         self._alone_at = 0.0  # when this process may fetch without Redis
         self._alone_failures = 0
+        self._rejected = 0  # the number of the newest value that somebody has refused
+        self._has_failed = False  # the last time that this process has tried
 
-    def get(self, ends: float, newer_than: int = 0) -> Kept:
-        """The value, not later than `ends` (time.monotonic); raises UnavailableError."""
+    def get(self, ends: float, newer_than: int = 0, *, is_patient: bool = True) -> Kept:
+        """The value, not later than `ends` (time.monotonic); raises UnavailableError: after a failure at once, unless
+        the caller is patient."""
         while True:
+            newer_than = max(newer_than, self._rejected)
             held = self._held
             if held and held.is_usable(newer_than):
-                if time.time() >= held.due and time.monotonic() >= self._renew_at:
-                    self._renewing(newer_than)
+                self._renew_in_time(held)
                 return held
             try:
-                self._renewing(newer_than).result(max(ends - time.monotonic(), 0))
+                left = max(ends - time.monotonic(), 0)
+                has_little_hope = self._has_failed and not is_patient
+                self._renewing(newer_than).result(min(left, IMPATIENT_SECONDS) if has_little_hope else left)
             except TimeoutError:
                 raise UnavailableError("it is still being fetched", APART_SECONDS) from None
             except UnavailableError as error:
-                if time.monotonic() + error.retry_after >= ends:
+                if not is_patient or time.monotonic() + error.retry_after >= ends:
                     raise UnavailableError(str(error), error.retry_after) from error
                 time.sleep(error.retry_after)
 
     def current(self) -> int:
-        """The number of the value that this process has, without asking anybody; 0 where it has none."""
+        """The number of the value that this process has, without waiting for anybody; 0 where it has none."""
         held = self._held
-        return held.number if held and held.is_usable(0) else 0
+        if not (held and held.is_usable(self._rejected)):
+            return 0
+        self._renew_in_time(held)
+        return held.number
 
     def discard(self, value: str) -> None:
         """Where that is still the value, it is one no more."""
         held = self._held
         if held and held.value == value:
-            with self._lock:
-                if self._held is held:
-                    self._held = None
+            self._rejected = max(self._rejected, held.number)
             run(DISCARD, self._keys, [held.number], insists=True)
+
+    def _renew_in_time(self, held: Kept) -> None:
+        if time.time() >= held.due and time.monotonic() >= self._renew_at:
+            self._renewing(self._rejected)
 
     def _renewing(self, newer_than: int) -> Future[Kept]:
         """One thread of this process at a time; what it comes by is held for all."""
@@ -206,14 +223,18 @@ class Refreshed:
             return self._renewal
 
     def _renew(self, newer_than: int) -> Kept:
+        has_failed = True
         try:
-            return self._hold(self._renewed(newer_than))
+            kept = self._hold(self._renewed(newer_than))
+            has_failed = False
+            return kept
         finally:
+            self._has_failed = has_failed
             self._renew_at = time.monotonic() + APART_SECONDS * random.uniform(1, 2)  # noqa: S311  # no secret
 
     def _hold(self, kept: Kept) -> Kept:
         with self._lock:
-            if self._held is None or kept.number > self._held.number:
+            if not (self._held and self._held.is_usable(self._rejected)) or kept.number > self._held.number:
                 self._held = kept
             return self._held
 
@@ -233,22 +254,33 @@ class Refreshed:
             number, wait, why = taken
             if number:
                 return self._fetched(owner, int(number))
+            if wait == CANNOT_WRITE:
+                return self._fetched_alone(newer_than)
             if usable:
                 return usable  # another is at it, or has just failed
-            if wait > 0:
-                raise UnavailableError(why.decode() or "it was fetched a moment ago", wait / 1000)
-            time.sleep(POLL_SECONDS)
+            if why:
+                raise UnavailableError(why.decode(), wait / 1000)
+            time.sleep(max(wait / 1000, POLL_SECONDS))  # it was fetched a moment ago, or is being fetched
         raise UnavailableError("another process is fetching it", APART_SECONDS)
+
+    def _called(self, ends: float) -> Fetched:
+        try:
+            return self._fetch(ends)
+        except FetchError:
+            raise
+        except Exception as error:  # whatever it is, others wait for us, and shall leave the provider alone too
+            logger.exception("fetch_broken", name=self._name)
+            raise FetchError("what the provider says cannot be read") from error
 
     def _fetched(self, owner: str, number: int) -> Kept:
         try:
-            fetched = self._fetch(time.monotonic() + FETCH_SECONDS)
+            fetched = self._called(time.monotonic() + FETCH_SECONDS)
         except FetchError as error:
             chance = random.random()  # noqa: S311  # no secret
             of_failure = [number, error.hold, chance, MAX_PAUSE_SECONDS, str(error)]
             answer = self._ask(FAIL, [owner, KEPT_SECONDS * 1000, *of_failure])
             logger.warning("fetch_failed", name=self._name, reason=str(error))
-            wait = answer[0] / 1000 if answer else APART_SECONDS
+            wait = answer[0] / 1000 if answer and answer[0] >= 0 else error.hold or APART_SECONDS
             raise UnavailableError(str(error), wait) from error
         kept = Kept(fetched.value, fetched.expires, fetched.due, number)
         packed = _cipher().encrypt(fetched.value.encode())
@@ -266,7 +298,7 @@ class Refreshed:
             raise UnavailableError("it was asked for a moment ago", self._alone_at - now)
         self._alone_at = now + APART_SECONDS
         try:
-            fetched = self._fetch(now + FETCH_SECONDS)
+            fetched = self._called(now + FETCH_SECONDS)
         except FetchError as error:
             self._alone_failures = min(self._alone_failures + 1, 10)
             chance = random.random()  # noqa: S311  # no secret

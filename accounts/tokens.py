@@ -19,6 +19,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote_plus, urlencode
 
+import structlog
 from django.conf import settings
 
 from accounts.refreshed import FETCH_SECONDS, LOCK_SECONDS, REFUSED_SECONDS, Fetched, FetchError, Refreshed
@@ -27,6 +28,7 @@ from farmlokal import metrics
 from farmlokal.errors import Problem
 from farmlokal.outbound import Answer, OutboundError, call
 
+UNAVAILABLE = "No access token for the partner is to be had."  # why is in the log
 DEFAULT_WAIT_SECONDS = LOCK_SECONDS + FETCH_SECONDS
 DEFAULT_LIFETIME_SECONDS = 300  # where the provider does not say: RFC 6749 (4.2.2) only recommends that it does
 MAX_LIFETIME_SECONDS = 24 * 3600
@@ -38,6 +40,8 @@ VISIBLE = re.compile(r"[!-~]+")
 ERROR_CODE = re.compile(r"[a-z_]{1,40}")
 LIFETIME = re.compile(r"\s*[+-]?\d{1,15}(\.\d{1,6})?\s*")
 
+logger = structlog.get_logger(__name__)
+
 
 def get_access_token(ends: float | None = None) -> str:
     """A token that is valid, not later than `ends` (time.monotonic; 5 s from now where it is not given).
@@ -48,7 +52,7 @@ def get_access_token(ends: float | None = None) -> str:
         return _token(*_configuration()).get(time.monotonic() + DEFAULT_WAIT_SECONDS if ends is None else ends).value
     except ValueUnavailableError as error:
         headers = {"Retry-After": str(max(math.ceil(error.retry_after), 1))}
-        raise Problem("partner-unavailable", f"No access token is to be had: {error}.", headers=headers) from error
+        raise Problem("partner-unavailable", UNAVAILABLE, headers=headers) from error
 
 
 def reject(token: str) -> None:
@@ -58,14 +62,15 @@ def reject(token: str) -> None:
 
 def _configuration() -> tuple[str, ...]:
     if not settings.OAUTH_TOKEN_URL:
-        raise Problem("partner-unavailable", "No access token is to be had: no provider is configured.")
+        logger.error("no_token_provider")
+        raise Problem("partner-unavailable", UNAVAILABLE)
     names = ("TOKEN_URL", "CLIENT_ID", "CLIENT_SECRET", "SCOPE", "AUDIENCE")
     return tuple(getattr(settings, f"OAUTH_{name}") for name in names)
 
 
 @lru_cache(maxsize=8)
 def _token(*configuration: str) -> Refreshed:
-    """One for each configuration; no name shows what it is."""
+    """One for each configuration, which no name shows."""
     name = hashlib.sha256("\0".join(configuration).encode()).hexdigest()[:16]
     return Refreshed(f"token:{name}", lambda ends: _fetched(configuration, ends))
 
@@ -129,10 +134,11 @@ def _members(body: bytes) -> dict[str, Any]:
 
 def _lifetime(given: Any) -> float:
     """Seconds, which some providers write as text; what makes no sense is as if it was not there."""
-    is_number = isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given)
-    if not is_number and not (isinstance(given, str) and LIFETIME.fullmatch(given)):
+    if isinstance(given, str) and LIFETIME.fullmatch(given):
+        given = float(given)
+    if isinstance(given, bool) or not isinstance(given, int | float) or given != given:  # noqa: PLR0124  # NaN
         return DEFAULT_LIFETIME_SECONDS
-    return min(float(given), MAX_LIFETIME_SECONDS)
+    return float(max(min(given, MAX_LIFETIME_SECONDS), -1))  # first: a number may be too large for a float
 
 
 def _refusal(answer: Answer) -> FetchError:
@@ -151,6 +157,6 @@ def retry_after(text: str) -> float:
         return float(text[:9])
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     return max((at.replace(tzinfo=at.tzinfo or dt.UTC) - dt.datetime.now(dt.UTC)).total_seconds(), 0.0)

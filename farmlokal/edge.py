@@ -23,7 +23,7 @@ from django.conf import settings
 from django.urls import Resolver404, resolve
 from django.utils.encoding import escape_uri_path
 
-from accounts.authentication import known_caller, token_in
+from accounts.authentication import known_caller, looks_like_a_jwt, token_in
 from farmlokal import logs, metrics, ratelimit
 from farmlokal.admission import ADMIT, Admissions
 from farmlokal.conditional import is_not_modified
@@ -151,7 +151,9 @@ class Edge:
             authorization = visit.header(b"authorization")
             if caller := known_caller(authorization):
                 return caller.client.policy, caller.client.name_in_limits
-            if token_in(authorization) is not None:
+            token = token_in(authorization)
+            visit.is_read = visit.is_read and token is None  # a bad token is a 401, however hot the page
+            if token is not None and looks_like_a_jwt(token):
                 return None, None
         forwarded_for = visit.headers.get(b"x-forwarded-for", b"") if self.has_proxies else b""
         return self.anonymous, _client_of(visit.peer, forwarded_for)

@@ -17,9 +17,10 @@ import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -51,10 +52,11 @@ class BadAnswerError(OutboundError):
     """Too large, or encoded in a way that was not asked for."""
 
 
-class Answer(NamedTuple):
+@dataclass(frozen=True)
+class Answer:
     status: int
-    headers: Mapping[str, str]  # names in any case
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)  # names in any case
+    body: bytes = field(repr=False)  # which may hold a secret
 
 
 def call(
@@ -78,7 +80,7 @@ def call(
             ) as response,
         ):
             return Answer(response.status_code, CaseInsensitiveDict(response.headers), _body(response, max_bytes))
-    except (requests.RequestException, HTTPError, OSError) as error:
+    except (requests.RequestException, HTTPError, OSError, UnicodeError) as error:  # the last: a host that is none
         if time.monotonic() >= ends:
             raise DeadlineExceededError("no answer in time") from error
         raise OutboundError(_reason(error)) from error
@@ -148,7 +150,7 @@ class _TLSSocket(ssl.SSLSocket):
 
 def _connected(host: str, port: int, options: Any) -> socket.socket:
     """To the first of the host's addresses that takes us; each has its share of the time."""
-    addresses = _lookups().submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM).result(_left())
+    addresses = _addresses(host, port)
     for number, (family, kind, protocol, _, address) in enumerate(addresses):
         connection = _Socket(family, kind, protocol)
         try:
@@ -164,6 +166,18 @@ def _connected(host: str, port: int, options: Any) -> socket.socket:
         else:
             return connection
     raise OSError(f"{host} has no address")
+
+
+def _addresses(host: str, port: int) -> list[tuple[Any, ...]]:
+    """What the resolver says in time: nobody can interrupt it."""
+    with contextlib.suppress(socket.gaierror):
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    lookup = _lookups().submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    try:
+        return lookup.result(_left())
+    except TimeoutError:
+        lookup.cancel()  # so that lookups that nobody waits for do not hold up later ones
+        raise
 
 
 class _HTTP(HTTPConnection):
@@ -190,6 +204,9 @@ class _Adapter(HTTPAdapter):
         context.sslsocket_class = _TLSSocket
         super().init_poolmanager(*args, **kwargs, ssl_context=context)
         self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+    def cert_verify(self, *_: Any) -> None:
+        """By that context alone; requests would add the authorities of certifi."""
 
 
 class _Session(requests.Session):

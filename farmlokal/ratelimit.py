@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections import OrderedDict
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +16,7 @@ from django.conf import settings
 
 from farmlokal import metrics
 from farmlokal.errors import problem_response
+from farmlokal.recent import Recent
 from farmlokal.redis import CLOCK_LUA, Script, key, run
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ LIMITED_AS = "farmlokal.limited_as"
 LUA = """
 local function limit(key, quota, interval, calls)
   local ends = math.max(tonumber(redis.call('GET', key) or now) or now, now)
+  ends = math.min(ends, now + quota * interval)  -- where the clock was put back: full, and no more
   local spare = now + quota * interval - ends
   local room = math.max(math.floor(spare / interval), 0)
   if room > 0 then
@@ -95,17 +96,17 @@ class LocalBuckets:
     """The same arithmetic in this process, for the clients that were here last: from where Redis has left them."""
 
     def __init__(self) -> None:
-        self._ends: OrderedDict[str, int] = OrderedDict()
+        self._ends: Recent[str, int] = Recent(MAX_LOCAL_CLIENTS)
 
     def decide(self, client: str, policy: Policy, now: int | None = None) -> Decision:
         """now: microseconds."""
         now = time.monotonic_ns() // 1000 if now is None else now
         interval = policy.interval
-        ends = max(self._ends.get(client, now), now)
+        ends = max(self._ends.get(client) or now, now)
         spare = now + policy.quota * interval - ends
         if spare < interval:
             return Decision(policy, -1, interval - spare)
-        self._keep(client, ends + interval)
+        self._ends.put(client, ends + interval)
         remaining = spare // interval - 1
         return Decision(policy, remaining, (remaining + 2) * interval - spare)
 
@@ -114,13 +115,7 @@ class LocalBuckets:
         policy, remaining, wait = decision
         interval = policy.interval
         spare = (max(remaining, 0) + 1) * interval - wait
-        self._keep(client, time.monotonic_ns() // 1000 + policy.quota * interval - spare)
-
-    def _keep(self, client: str, ends: int) -> None:
-        self._ends[client] = ends
-        self._ends.move_to_end(client)
-        if len(self._ends) > MAX_LOCAL_CLIENTS:
-            self._ends.popitem(last=False)
+        self._ends.put(client, time.monotonic_ns() // 1000 + policy.quota * interval - spare)
 
 
 buckets = LocalBuckets()

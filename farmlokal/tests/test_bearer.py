@@ -87,6 +87,13 @@ def test_a_bad_token_is_401_also_where_the_page_is_hot_and_counts_for_its_addres
     assert answers[-1].json["code"] == "rate-limited"
 
 
+def test_what_is_no_jwt_is_401_and_costs_no_thread_once_its_address_is_over_its_limit(server: Server) -> None:
+    for _ in range(4):
+        server.request("/products?limit=3")
+    answers = [asked(server, "junk") for _ in range(20)]
+    assert [answer.status for answer in answers] == [401] * 16 + [429] * 4
+
+
 def test_a_client_that_is_switched_off_is_refused_within_five_seconds(
     server: Server, given: Issuer, shop: ApiClient
 ) -> None:

@@ -128,7 +128,12 @@ def test_a_connection_that_nobody_takes() -> None:
 
 
 def test_a_name_that_is_not_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
+    def stall(*_: object, flags: int = 0, **__: object) -> None:
+        if flags & socket.AI_NUMERICHOST:
+            raise socket.gaierror
+        time.sleep(3)
+
+    monkeypatch.setattr(socket, "getaddrinfo", stall)
     began = time.monotonic()
     with pytest.raises(DeadlineExceededError):
         get(80, host="stalls.example")
