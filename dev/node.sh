@@ -14,6 +14,6 @@ mkdir -p "$INSTALLED"
 cp -r "$FOLDER/." "$INSTALLED"
 if ! cmp -s "$FOLDER/package-lock.json" "$INSTALLED/.installed"; then
     say "installing the packages of $FOLDER into .local/node"
-    step "npm ci" npm ci --prefix "$INSTALLED" --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error
+    step "npm ci" npm ci --prefix "$INSTALLED" --prefer-offline --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error
     cp "$FOLDER/package-lock.json" "$INSTALLED/.installed"
 fi

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Request
 
 AUDIENCE = "https://api.farmlokal.example"
+RSA, EC = rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP256R1())
 
 
 class Issuer:
@@ -28,8 +29,8 @@ class Issuer:
         self.public: list[dict[str, Any]] = []
         self.fetches = 0
         self.answer: Callable[[], Response] = lambda: Response(json.dumps({"keys": self.public}))
-        self.add("rsa-1", rsa.generate_private_key(65537, 2048))
-        self.add("ec-1", ec.generate_private_key(ec.SECP256R1()))
+        self.add("rsa-1", RSA)
+        self.add("ec-1", EC)
         server.expect_request("/jwks").respond_with_handler(self._answer)
 
     def add(self, key_id: str, private: Any) -> None:

@@ -247,7 +247,7 @@ def test_retry_after_is_obeyed(given: Provider, asked: str, least: int, most: in
 def test_a_failure_that_passes_is_tried_again_within_the_deadline(given: Provider) -> None:
     given.answer = lambda number: refused(503) if number == 1 else issued(number)
     assert get_access_token(soon(6)) == "token-2"
-    assert given.calls[1] - given.calls[0] >= 1
+    assert given.calls[1] - given.calls[0] > 0.95
 
 
 def test_a_provider_that_never_answers_is_given_two_seconds(given: Provider) -> None:
@@ -356,7 +356,7 @@ def test_only_the_very_token_that_failed_is_discarded(given: Provider) -> None:
     assert get_access_token() == "token-2"
     forgetful()
     assert get_access_token() == "token-2"
-    assert given.calls[1] - given.calls[0] >= 1  # a partner that refuses them all
+    assert given.calls[1] - given.calls[0] > 0.95  # a partner that refuses them all
 
 
 def test_a_rejected_token_is_gone_even_where_redis_does_not_hear_of_it(
