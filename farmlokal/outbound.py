@@ -172,7 +172,10 @@ def _addresses(host: str, port: int) -> list[tuple[Any, ...]]:
     """What the resolver says in time: nobody can interrupt it."""
     with contextlib.suppress(socket.gaierror):
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    lookup = _lookups().submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    try:
+        lookup = _lookups().submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    except RuntimeError as error:
+        raise OSError("this process is ending") from error
     try:
         return lookup.result(_left())
     except TimeoutError:

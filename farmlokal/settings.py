@@ -270,7 +270,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "0.1.0",
     "SERVERS": [{"url": "/"}],
     "TAGS": [
-        {"name": "catalogue", "description": "Offers of farms: to be found by everybody, written by staff."},
+        {"name": "catalogue", "description": "Offers of farms: found by everybody, written by API clients and staff."},
         {"name": "vocabulary", "description": "The slugs that filters take."},
         {"name": "service", "description": "About the service itself."},
     ],

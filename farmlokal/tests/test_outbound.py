@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -138,6 +139,14 @@ def test_a_name_that_is_not_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DeadlineExceededError):
         get(80, host="stalls.example")
     assert time.monotonic() - began < DEADLINE + OVER
+
+
+def test_a_process_that_is_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = ThreadPoolExecutor(1)
+    ended.shutdown()
+    monkeypatch.setattr(outbound, "_lookups", lambda: ended)
+    with pytest.raises(OutboundError, match="this process is ending"):
+        get(80, host="somewhere.example")
 
 
 BROKEN = {
