@@ -130,15 +130,16 @@ def commands(client: redis.Redis) -> int:
 
 
 def test_a_hit_costs_one_command_and_what_django_answers_three_at_most(server: Server, in_redis: redis.Redis) -> None:
+    def cost(*targets: str) -> tuple[list[str], int]:
+        in_redis.config_resetstat()
+        found = [server.request(target).headers["x-cache"] for target in targets]
+        return found, commands(in_redis)
+
     in_redis.flushdb()
     server.request("/products?limit=8")
-    in_redis.config_resetstat()
-    for _ in range(20):
-        assert server.request("/products?limit=8").headers["x-cache"] == "hit"
-    assert commands(in_redis) == 20
-    in_redis.config_resetstat()
-    assert server.request("/products?limit=9").headers["x-cache"] == "miss"
-    assert commands(in_redis) == 3
+    # Other tests may use this Redis just now: what is counted is this, or more.
+    assert min(cost(*["/products?limit=8"] * 20) for _ in range(3)) == (["hit"] * 20, 20)
+    assert min(cost(f"/products?limit={limit}") for limit in (9, 11, 12)) == (["miss"], 3)
 
 
 def test_scripts_that_redis_has_forgotten_are_sent_again(server: Server, in_redis: redis.Redis) -> None:
