@@ -141,7 +141,7 @@ def _header_of(token: str) -> tuple[str, str | None]:
     """Algorithm and key id. No other header is believed: a token that brings or names its own key is as any other."""
     header = jwt.get_unverified_header(token)
     algorithm, key_id, kind = header.get("alg"), header.get("kid"), header.get("typ")
-    if algorithm not in keys.KINDS or "crit" in header:
+    if algorithm not in keys.ALGORITHMS or "crit" in header:
         raise jwt.InvalidAlgorithmError
     if not (key_id is None or isinstance(key_id, str)):
         raise jwt.InvalidKeyError

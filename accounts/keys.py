@@ -23,7 +23,7 @@ KEPT_SECONDS = 300
 AHEAD_SECONDS = 60
 ANEW_SECONDS = 60
 RECENT_SECONDS = FETCH_SECONDS + APART_SECONDS  # an answer may still be on its way
-KINDS = {"RS256": "RSA", "ES256": "EC"}  # algorithm -> type of key
+ALGORITHMS = {"RS256", "ES256"}
 
 # CLAIM anew record | anew_ms recent_ms number -> {1} where a set that is newer than `number` is worth a try: there is
 # one, nobody has asked anew for a minute, or somebody has just asked because of this very set.
@@ -91,7 +91,7 @@ def _may_ask_anew(number: int) -> bool:
 
 @lru_cache(maxsize=4)
 def _parsed(text: str) -> list[PyJWK]:
-    return [found for found in PyJWKSet.from_dict(json.loads(text)).keys if found.algorithm_name in KINDS]
+    return [found for found in PyJWKSet.from_dict(json.loads(text)).keys if found.algorithm_name in ALGORITHMS]
 
 
 def _fetched(ends: float) -> Fetched:

@@ -24,11 +24,12 @@ start_sandbox() {
         sleep 0.1
     done
     [ -n "${SANDBOX:-}" ] || fail "step \"sandbox\" failed, see ${log#"$PROJECT"/}"
-    export OAUTH_TOKEN_URL=$SANDBOX/oauth/token OAUTH_CLIENT_ID=farmlokal OAUTH_CLIENT_SECRET=farmlokal-secret
-    export OAUTH_ISSUER=$SANDBOX OAUTH_JWKS_URL=$SANDBOX/.well-known/jwks.json OAUTH_API_AUDIENCE=farmlokal
-    printf 'export %s=%q\n' OAUTH_TOKEN_URL "$OAUTH_TOKEN_URL" OAUTH_CLIENT_ID "$OAUTH_CLIENT_ID" \
-        OAUTH_CLIENT_SECRET "$OAUTH_CLIENT_SECRET" OAUTH_ISSUER "$OAUTH_ISSUER" OAUTH_JWKS_URL "$OAUTH_JWKS_URL" \
-        OAUTH_API_AUDIENCE "$OAUTH_API_AUDIENCE" >>.local/run/env
+    local settings=(
+        "OAUTH_TOKEN_URL=$SANDBOX/oauth/token" OAUTH_CLIENT_ID=farmlokal OAUTH_CLIENT_SECRET=farmlokal-secret
+        "OAUTH_ISSUER=$SANDBOX" "OAUTH_JWKS_URL=$SANDBOX/.well-known/jwks.json" OAUTH_API_AUDIENCE=farmlokal
+    )
+    export "${settings[@]}"
+    printf 'export %q\n' "${settings[@]}" >>.local/run/env
     step "create_api_client" "$PYTHON" manage.py create_api_client demo --name "The sandbox's consumer" --if-missing
 }
 

@@ -133,19 +133,17 @@ class _Socket(socket.socket):
         self.settimeout(_left())
         return super().recv_into(*args, **kwargs)
 
+    def send(self, *args: Any, **kwargs: Any) -> int:
+        self.settimeout(_left())
+        return super().send(*args, **kwargs)
+
     def sendall(self, *args: Any, **kwargs: Any) -> None:
         self.settimeout(_left())
         super().sendall(*args, **kwargs)
 
 
-class _TLSSocket(ssl.SSLSocket):
-    def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        self.settimeout(_left())
-        return super().recv_into(*args, **kwargs)
-
-    def send(self, *args: Any, **kwargs: Any) -> int:
-        self.settimeout(_left())
-        return super().send(*args, **kwargs)
+class _TLSSocket(_Socket, ssl.SSLSocket):
+    """The same waits, of TLS."""
 
 
 def _connected(host: str, port: int, options: Any) -> socket.socket:
@@ -188,9 +186,8 @@ class _HTTP(HTTPConnection):
         return _connected(self._dns_host, self.port, self.socket_options)
 
 
-class _HTTPS(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        return _connected(self._dns_host, self.port, self.socket_options)
+class _HTTPS(_HTTP, HTTPSConnection):
+    """Connected as that one is; then TLS."""
 
 
 class _HTTPPool(HTTPConnectionPool):

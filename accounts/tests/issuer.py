@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
-from pytest_httpserver import HTTPServer
 from werkzeug.wrappers import Response
+
+from accounts.tests.provider import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pytest_httpserver import HTTPServer
     from werkzeug.wrappers import Request
 
 AUDIENCE = "https://api.farmlokal.example"
@@ -67,9 +69,5 @@ class Issuer:
 
 @contextmanager
 def issuer() -> Iterator[Issuer]:
-    server = HTTPServer(threaded=True)
-    server.start()
-    try:
+    with serving() as server:
         yield Issuer(server)
-    finally:
-        server.stop()

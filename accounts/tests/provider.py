@@ -52,10 +52,16 @@ class Provider:
 
 
 @contextmanager
-def provider() -> Iterator[Provider]:
+def serving() -> Iterator[HTTPServer]:
     server = HTTPServer(threaded=True)
     server.start()
     try:
-        yield Provider(server)
+        yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def provider() -> Iterator[Provider]:
+    with serving() as server:
+        yield Provider(server)

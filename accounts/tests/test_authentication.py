@@ -6,24 +6,23 @@ import base64
 import hashlib
 import hmac
 import json
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
-import redis
 import time_machine
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.core.management import CommandError, call_command
 from werkzeug.wrappers import Response
 
-from accounts import authentication, clients, keys, refreshed
+from accounts import authentication, keys, refreshed
 from accounts.authentication import Caller, caller_of, known_caller
 from accounts.models import ApiClient
 from accounts.tests.issuer import Issuer, issuer
+from accounts.tests.memory import clean_slate, forgetful
 from farmlokal.errors import Problem
 from farmlokal.tests.server import free_port
 from farmlokal.tests.waiting import wait_until
@@ -47,21 +46,12 @@ NOW = 1_795_000_000.0
 @pytest.fixture
 def given(settings: Settings) -> Iterator[Issuer]:
     """A provider that this process, which remembers nothing, believes."""
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as cleared:
-        cleared.flushdb()
-    forgetful()
+    clean_slate()
     with issuer() as found:
         for name, value in found.settings.items():
             setattr(settings, name, value)
         yield found
     forgetful()
-
-
-def forgetful() -> None:
-    keys.SET._begin_anew()
-    keys._Anew.claimed_at = 0.0
-    authentication._seen.clear()
-    clients.forget()
 
 
 @pytest.fixture
@@ -110,9 +100,7 @@ def test_clocks_may_differ_by_half_a_minute(client: Client, given: Issuer, shop:
 def test_without_a_key_id_where_there_is_but_one_key(client: Client, given: Issuer, shop: ApiClient) -> None:
     assert get(client, given.token(headers={"kid": None})).status_code == 200
     given.add("rsa-2", rsa.generate_private_key(65537, 2048))
-    forgetful()
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as cleared:
-        cleared.flushdb()
+    clean_slate()
     assert get(client, given.token(headers={"kid": None}, jti="another")).status_code == 401
 
 

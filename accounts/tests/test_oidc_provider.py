@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
 import subprocess
 import time
@@ -17,14 +16,13 @@ from urllib.parse import quote_plus, urlencode
 
 import jwt
 import pytest
-import redis
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 from accounts import tokens
 from accounts.models import ApiClient
 from accounts.tests.issuer import AUDIENCE
-from accounts.tests.test_authentication import forgetful
+from accounts.tests.memory import clean_slate
 from farmlokal.tests.server import free_port
 
 if TYPE_CHECKING:
@@ -85,9 +83,7 @@ def issued(port: int, client_id: str, **form: str) -> str:
 
 
 def test_both_ways_and_rotated_keys(script: str, client: Client, settings: Settings) -> None:
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as cleared:
-        cleared.flushdb()
-    forgetful()
+    clean_slate()
     port = free_port()
     base, old, new = f"http://127.0.0.1:{port}", key("old"), key("new")
     settings.OAUTH_TOKEN_URL, settings.OAUTH_CLIENT_ID = f"{base}/token", "farmlokal"

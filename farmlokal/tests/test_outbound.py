@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 DEADLINE = 0.4
 OVER = 0.05
 
-Talk = "Callable[[socket.socket], None]"
-
 
 @contextlib.contextmanager
 def listening(talk: Callable[[socket.socket], None], context: ssl.SSLContext | None = None) -> Iterator[int]:

@@ -9,7 +9,6 @@ import base64
 import binascii
 import hashlib
 import json
-import threading
 import time
 import uuid
 from http import HTTPStatus
@@ -150,11 +149,3 @@ class Sandbox(ThreadingHTTPServer):
         super().__init__((host, port), Handler)
         self.url = f"http://{host}:{self.server_port}"
         self.provider = Provider(self.url, lifetime)
-
-    def start(self) -> None:
-        """In a thread of this process."""
-        threading.Thread(target=self.serve_forever, name="sandbox", daemon=True).start()
-
-    def stop(self) -> None:
-        self.shutdown()
-        self.server_close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
 import subprocess
 import sys
@@ -11,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
-import redis
 import requests
 
 from accounts import tokens
 from accounts.models import ApiClient
-from accounts.tests.test_authentication import forgetful
+from accounts.tests.memory import clean_slate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +27,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as cleared:
-        cleared.flushdb()
-    forgetful()
+    clean_slate()
     process = subprocess.Popen(
         [sys.executable, "manage.py", "partner_sandbox", "--port", "0", "--token-lifetime", "600"],
         stdout=subprocess.PIPE,
