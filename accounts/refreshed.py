@@ -51,6 +51,7 @@ POLL_SECONDS = 0.02
 IMPATIENT_SECONDS = 0.25
 AWAY_SECONDS = 0.3  # a Redis that is silent for longer is away
 KEPT_SECONDS = 25 * 3600
+TOO_SLOW = "the provider does not answer in time"
 
 logger = structlog.get_logger(__name__)
 
@@ -190,7 +191,7 @@ class Refreshed:
                 has_little_hope = self._has_failed and not is_patient
                 self._renewing(newer_than).result(min(left, IMPATIENT_SECONDS) if has_little_hope else left)
             except TimeoutError:
-                raise UnavailableError("it is still being fetched", APART_SECONDS) from None
+                raise UnavailableError(TOO_SLOW, APART_SECONDS) from None
             except UnavailableError as error:
                 if not is_patient or time.monotonic() + error.retry_after >= ends:
                     raise UnavailableError(str(error), error.retry_after) from error
@@ -261,7 +262,7 @@ class Refreshed:
             if why:
                 raise UnavailableError(why.decode(), wait / 1000)
             time.sleep(max(wait / 1000, POLL_SECONDS))  # it was fetched a moment ago, or is being fetched
-        raise UnavailableError("another process is fetching it", APART_SECONDS)
+        raise UnavailableError(TOO_SLOW, APART_SECONDS)
 
     def _called(self, ends: float) -> Fetched:
         try:

@@ -22,11 +22,19 @@ from urllib.parse import quote_plus, urlencode
 import structlog
 from django.conf import settings
 
-from accounts.refreshed import FETCH_SECONDS, LOCK_SECONDS, REFUSED_SECONDS, Fetched, FetchError, Refreshed
+from accounts.refreshed import (
+    FETCH_SECONDS,
+    LOCK_SECONDS,
+    REFUSED_SECONDS,
+    TOO_SLOW,
+    Fetched,
+    FetchError,
+    Refreshed,
+)
 from accounts.refreshed import UnavailableError as ValueUnavailableError
 from farmlokal import metrics
 from farmlokal.errors import Problem
-from farmlokal.outbound import Answer, OutboundError, call
+from farmlokal.outbound import Answer, DeadlineExceededError, OutboundError, call
 
 UNAVAILABLE = "No access token for the partner is to be had."  # why is in the log
 DEFAULT_WAIT_SECONDS = LOCK_SECONDS + FETCH_SECONDS
@@ -46,13 +54,14 @@ logger = structlog.get_logger(__name__)
 def get_access_token(ends: float | None = None) -> str:
     """A token that is valid, not later than `ends` (time.monotonic; 5 s from now where it is not given).
 
-    Raises the Problem partner-unavailable, with Retry-After.
+    Raises the Problem partner-unavailable, with Retry-After; or partner-timeout, where the provider is too slow.
     """
     try:
         return _token(*_configuration()).get(time.monotonic() + DEFAULT_WAIT_SECONDS if ends is None else ends).value
     except ValueUnavailableError as error:
         headers = {"Retry-After": str(max(math.ceil(error.retry_after), 1))}
-        raise Problem("partner-unavailable", UNAVAILABLE, headers=headers) from error
+        code = "partner-timeout" if str(error) == TOO_SLOW else "partner-unavailable"
+        raise Problem(code, UNAVAILABLE, headers=headers) from error
 
 
 def reject(token: str) -> None:
@@ -103,6 +112,8 @@ def _answer(configuration: tuple[str, ...], ends: float) -> Answer:
     body = urlencode({name: value for name, value in form.items() if value}).encode()
     try:
         return call("POST", url, ends=ends, headers=headers, body=body)
+    except DeadlineExceededError as error:
+        raise FetchError(TOO_SLOW) from error
     except OutboundError as error:
         raise FetchError(f"the provider does not answer ({error})") from error
 

@@ -25,7 +25,7 @@ start_sandbox() {
     done
     [ -n "${SANDBOX:-}" ] || fail "step \"sandbox\" failed, see ${log#"$PROJECT"/}"
     local settings=(
-        "OAUTH_TOKEN_URL=$SANDBOX/oauth/token" OAUTH_CLIENT_ID=farmlokal OAUTH_CLIENT_SECRET=farmlokal-secret
+        "PARTNER_API_URL=$SANDBOX" "OAUTH_TOKEN_URL=$SANDBOX/oauth/token" OAUTH_CLIENT_ID=farmlokal OAUTH_CLIENT_SECRET=farmlokal-secret
         "OAUTH_ISSUER=$SANDBOX" "OAUTH_JWKS_URL=$SANDBOX/.well-known/jwks.json" OAUTH_API_AUDIENCE=farmlokal
     )
     export "${settings[@]}"

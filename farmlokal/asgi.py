@@ -5,12 +5,14 @@ handler would make a thread, and with it a connection, for every request.
 
 A thread is taken only for a request that is here whole, so that slow senders hold none, and for a
 limited time of waiting. Probes and refusals have threads of their own: they answer however busy or
-stuck the others are.
+stuck the others are. So have calls that wait for a partner, which never keep the catalogue waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from a2wsgi import WSGIMiddleware
@@ -19,8 +21,10 @@ from django.conf import settings
 from farmlokal.wsgi import application as wsgi_application  # first: it sets up Django, whose models the edge knows
 
 # isort: split
+from farmlokal.arrival import ARRIVED, note_arrival
 from farmlokal.edge import Edge
 from farmlokal.errors import MAX_REQUEST_LINE_BYTES, REFUSAL
+from integrations.partner.client import end_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,18 +37,29 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 THREADS_PER_WORKER = 16
+PARTNER_THREADS_PER_WORKER = 16
 DOOR_THREADS_PER_WORKER = 4
 THREAD_WAIT_SECONDS = 5
 BODY_WAIT_SECONDS = 10
 PROBES = ("/livez", "/readyz", "/metrics")
+OF_PARTNER = re.compile(r"/products/[0-9]+/delivery-quote")
 
-_requests = WSGIMiddleware(wsgi_application, workers=THREADS_PER_WORKER)  # type: ignore[arg-type]
+
+class Pool:
+    def __init__(self, threads: int) -> None:
+        self.run = WSGIMiddleware(wsgi_application, workers=threads)  # type: ignore[arg-type]
+        self.free = asyncio.Semaphore(threads)
+
+
+_requests = Pool(THREADS_PER_WORKER)
+_partner = Pool(PARTNER_THREADS_PER_WORKER)
 _door = WSGIMiddleware(wsgi_application, workers=DOOR_THREADS_PER_WORKER)  # type: ignore[arg-type]
-_free_threads = asyncio.Semaphore(THREADS_PER_WORKER)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    await _edge(_in_origin_form(scope), receive, send)
+    scope = _in_origin_form(scope)
+    note_arrival(scope)
+    await _edge(scope, receive, send)
 
 
 async def _django(scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,16 +69,14 @@ async def _django(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         _check_request_line(scope)
         body = await _read_body(receive)
-        await _wait_for(
-            _free_threads.acquire(), THREAD_WAIT_SECONDS, "database-unavailable", "All threads are waiting."
-        )
+        pool = await _free_pool(scope)
     except _Refused as refused:
         await _door({**scope, REFUSAL: refused.args}, _receiving(b""), send)  # type: ignore[arg-type]
         return
     try:
-        await _requests(scope, _receiving(body), send)  # type: ignore[arg-type]
+        await pool.run(scope, _receiving(body), send)  # type: ignore[arg-type]
     finally:
-        _free_threads.release()
+        pool.free.release()
 
 
 _edge = Edge(_django)
@@ -76,6 +89,17 @@ def _in_origin_form(scope: Scope) -> Scope:
     host, _, path = scope["path"].partition("://")[2].partition("/")
     headers = [header for header in scope["headers"] if header[0] != b"host"]
     return {**scope, "path": f"/{path}", "headers": [*headers, (b"host", host.encode("latin1"))]}
+
+
+async def _free_pool(scope: Scope) -> Pool:
+    """With a thread taken."""
+    if OF_PARTNER.fullmatch(scope["path"]):
+        left = end_of(scope[ARRIVED]) - time.monotonic()
+        await _wait_for(_partner.free.acquire(), left, "partner-timeout", "All threads wait for the partner.")
+        return _partner
+    wait = _requests.free.acquire()
+    await _wait_for(wait, THREAD_WAIT_SECONDS, "database-unavailable", "All threads are waiting.")
+    return _requests
 
 
 class _Refused(Exception):

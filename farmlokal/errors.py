@@ -57,9 +57,11 @@ KINDS = {
     "idempotency-mismatch": Kind(422, "The key belongs to another request"),
     "rate-limited": Kind(429, "Too many requests"),
     "internal-error": Kind(500, "Something went wrong on our side"),
+    "partner-rejected": Kind(502, "The partner refuses"),
     "database-unavailable": Kind(503, "The database is not available"),
     "auth-unavailable": Kind(503, "Tokens cannot be checked"),
     "partner-unavailable": Kind(503, "The partner is not available"),
+    "partner-timeout": Kind(504, "The partner is too slow"),
 }
 _CODES_OF_DRF: dict[type[exceptions.APIException], str] = {
     exceptions.ParseError: "bad-request",

@@ -21,6 +21,7 @@ from farmlokal import schema
 from farmlokal.errors import RETRY_AFTER_SECONDS, Problem
 from farmlokal.metrics import exposition
 from farmlokal.ratelimit import client_of_request
+from integrations.partner.client import BREAKERS
 from products.models import Product
 
 if TYPE_CHECKING:
@@ -46,10 +47,12 @@ def livez(request: Request) -> Response:
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 def readyz(request: Request) -> Response:
-    """200 while the listing can be served, which takes MySQL but not Redis; else 503."""
-    checks = _checks()
-    status = "unavailable" if not checks["mysql"] else "ok" if all(checks.values()) else "degraded"
-    answer = {"status": status, "checks": {name: "up" if up else "down" for name, up in checks.items()}}
+    """200 while the listing can be served, which takes MySQL but neither Redis nor a partner; else 503."""
+    checks, breakers = _checks(), _breakers()
+    is_whole = all(checks.values()) and "open" not in breakers.values()
+    status = "unavailable" if not checks["mysql"] else "ok" if is_whole else "degraded"
+    up_or_down = {name: "up" if up else "down" for name, up in checks.items()}
+    answer = {"status": status, "checks": up_or_down, "breakers": breakers}
     headers = {"Cache-Control": "no-store"}
     if status != "unavailable":
         return Response(answer, headers=headers)
@@ -69,7 +72,9 @@ def metrics(request: Request) -> HttpResponse:
             raise Problem("not-authenticated", "Metrics need their token.", headers={"WWW-Authenticate": "Bearer"})
     elif not _is_loopback(client_of_request(request._request)):
         raise Problem("permission-denied", "Without METRICS_TOKEN, metrics are for this machine alone.")
-    return HttpResponse(exposition(_checks()), content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
+    return HttpResponse(
+        exposition(_checks(), _breakers()), content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"}
+    )
 
 
 def _is_loopback(client: str) -> bool:
@@ -78,6 +83,15 @@ def _is_loopback(client: str) -> bool:
 
 def _checks() -> dict[str, bool]:
     return {"mysql": _is_up("mysql", _ask_mysql), "redis": _is_up("redis", _ask_redis)}
+
+
+def _breakers() -> dict[str, str]:
+    """As all processes see them; with Redis away, as this one does."""
+    found = {}
+    for breaker in BREAKERS:
+        status = breaker.storage.status()
+        found[breaker.storage.name] = status.state if status else breaker.storage.state
+    return found
 
 
 def _is_up(name: str, ask: Callable[[], Any]) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NO_ROUTE = "other"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+BREAKER_STATES = ["closed", "half-open", "open"]
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
@@ -120,25 +121,30 @@ class Tick:
         self._then()
 
 
-class _Dependencies:
+class _States:
     """Asked anew for each scrape."""
 
-    def __init__(self, is_up: Mapping[str, bool]) -> None:
+    def __init__(self, is_up: Mapping[str, bool], breakers: Mapping[str, str]) -> None:
         self.is_up = is_up
+        self.breakers = breakers
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         family = GaugeMetricFamily("farmlokal_dependency_up", "1 where it answers", labels=["name"])
         for name, up in self.is_up.items():
             family.add_metric([name], float(up))
         yield family
+        family = GaugeMetricFamily("farmlokal_breaker_state", "0 closed, 1 half-open, 2 open", labels=["name"])
+        for name, state in self.breakers.items():
+            family.add_metric([name], BREAKER_STATES.index(state))
+        yield family
 
 
-def exposition(is_up: Mapping[str, bool]) -> bytes:
-    """The text that Prometheus reads; is_up: the dependencies."""
+def exposition(is_up: Mapping[str, bool], breakers: Mapping[str, str]) -> bytes:
+    """The text that Prometheus reads; is_up: the dependencies; breakers: their states."""
     registry = CollectorRegistry()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     else:
         registry.register(REGISTRY)
-    registry.register(_Dependencies(is_up))
+    registry.register(_States(is_up, breakers))
     return generate_latest(registry)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from drf_spectacular.utils import extend_schema
 
+from farmlokal.metrics import BREAKER_STATES
 from farmlokal.openapi import (
     HEADERS,
     IF_NONE_MATCH,
@@ -23,8 +24,11 @@ UP_OR_DOWN = {"type": "string", "enum": ["up", "down"]}
 CHECKS = closed({"mysql": UP_OR_DOWN, "redis": UP_OR_DOWN})
 
 
+BREAKERS = closed({"partner": {"type": "string", "enum": BREAKER_STATES}})
+
+
 def ready(*states: str) -> dict[str, object]:
-    return closed({"status": {"type": "string", "enum": list(states)}, "checks": CHECKS})
+    return closed({"status": {"type": "string", "enum": list(states)}, "checks": CHECKS, "breakers": BREAKERS})
 
 
 LIVE = component("Live", closed({"status": {"const": "ok"}}))
@@ -43,21 +47,26 @@ livez = extend_schema(
 readyz = extend_schema(
     operation_id="getReadiness",
     summary="Can the catalogue be served?",
-    description="Asks MySQL and Redis, each for one second at most. Without Redis the catalogue is slower, but there.",
+    description="Asks MySQL and Redis, each for one second at most, and says whether the calls to partners go through "
+    "(`closed`). Without Redis the catalogue is slower, but there; without a partner it is whole.",
     tags=["service"],
     parameters=[*HEADERS, cache_control("no-store", 200, 503)],
     responses={
         200: answer(
             READY,
             "It can.",
-            ok={"status": "ok", "checks": {"mysql": "up", "redis": "up"}},
-            degraded={"status": "degraded", "checks": {"mysql": "up", "redis": "down"}},
+            ok={"status": "ok", "checks": {"mysql": "up", "redis": "up"}, "breakers": {"partner": "closed"}},
+            degraded={"status": "degraded", "checks": {"mysql": "up", "redis": "up"}, "breakers": {"partner": "open"}},
         ),
         **refusals("/readyz", BAD_HOST, BROKEN),
         503: answer(
             NOT_READY,
             "It cannot: MySQL is away.",
-            unavailable={"status": "unavailable", "checks": {"mysql": "down", "redis": "up"}},
+            unavailable={
+                "status": "unavailable",
+                "checks": {"mysql": "down", "redis": "up"},
+                "breakers": {"partner": "closed"},
+            },
         ),
     },
 )

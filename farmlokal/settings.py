@@ -131,6 +131,10 @@ try:
     OAUTH_JWKS_URL = env.http_url("OAUTH_JWKS_URL", "")
     OAUTH_API_AUDIENCE = env.str("OAUTH_API_AUDIENCE", "")
     check_together(OAUTH_ISSUER=OAUTH_ISSUER, OAUTH_JWKS_URL=OAUTH_JWKS_URL, OAUTH_API_AUDIENCE=OAUTH_API_AUDIENCE)
+    PARTNER_API_URL = env.http_url("PARTNER_API_URL", "")
+    PARTNER_DEADLINE_SECONDS = env.float(
+        "PARTNER_DEADLINE_SECONDS", 2.0, validate=validate.Range(min=0.1, max=30, error="must be from 0.1 to 30")
+    )
     REDIS_TIMEOUT_SECONDS = env.float(
         "REDIS_TIMEOUT_SECONDS", 0.05, validate=validate.Range(min=0.01, max=1, error="must be from 0.01 to 1")
     )

@@ -32,6 +32,10 @@ class Fields(TypedDict, total=False):
     organic: bool
 
 
+def is_listed(product_id: int) -> bool:
+    return Product.objects.listed().filter(pk=product_id).exists()
+
+
 def locked(product_id: int) -> Product:
     """The product, which nobody else changes until the transaction ends."""
     product: Product = Product.objects.listed().select_for_update().get(pk=product_id)

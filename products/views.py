@@ -13,7 +13,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from farmlokal.bodies import read_json
 from farmlokal.conditional import check_if_match, etag_of
-from farmlokal.errors import InvalidParameter
+from farmlokal.parameters import check_parameters
 from farmlokal.rest import JSONRenderer
 from products import idempotency, schema, services, vocabulary
 from products.cache import LASTING, SHORT, Made, answer
@@ -26,9 +26,8 @@ from products.serializers import ProductInput, ProductSerializer
 from products.transactions import transactional
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from django.http import QueryDict
     from rest_framework.authentication import BaseAuthentication
     from rest_framework.request import Request
 
@@ -39,16 +38,6 @@ DETAIL_HEADERS = {"Cache-Control": schema.DETAIL_CACHE_CONTROL}
 
 # Of these there are more pages than anybody asks for twice.
 RARELY_ASKED = ("cursor", "q", "price_min", "price_max")
-
-
-def check_parameters(given: QueryDict, known: Sequence[str], repeatable: Sequence[str] = ()) -> None:
-    """Raises InvalidParameter for one that is not known, or given twice: nothing is silently ignored."""
-    for name, values in given.lists():
-        if name not in known:
-            others = f"; known: {', '.join(known)}" if known else ""
-            raise InvalidParameter(name, f"is not a parameter here{others}.", known)
-        if len(values) > 1 and name not in repeatable:
-            raise InvalidParameter(name, "may be given only once.")
 
 
 def vocabulary_answer(request: Request, field: str, child: str, children: str) -> HttpResponse:

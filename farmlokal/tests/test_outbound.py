@@ -2,82 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime as dt
 import socket
-import ssl
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from farmlokal import outbound
 from farmlokal.outbound import Answer, BadAnswerError, DeadlineExceededError, OutboundError, call
 from farmlokal.tests.server import free_port
+from farmlokal.tests.sockets import blackhole, certificate, dripping, listening, request_of, saying, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import ssl
     from pathlib import Path
 
 DEADLINE = 0.4
 OVER = 0.05
-
-
-@contextlib.contextmanager
-def listening(talk: Callable[[socket.socket], None], context: ssl.SSLContext | None = None) -> Iterator[int]:
-    """A port where each connection is talked to in a thread of its own, until it is hung up."""
-
-    def serve(connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection:
-            if context:
-                connection = context.wrap_socket(connection, server_side=True)
-            talk(connection)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def accept() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    threading.Thread(target=serve, args=listener.accept()[:1], daemon=True).start()
-
-        threading.Thread(target=accept, daemon=True).start()
-        yield listener.getsockname()[1]
-
-
-def request_of(connection: socket.socket) -> bytes:
-    found = b""
-    while b"\r\n\r\n" not in found:
-        found += connection.recv(4096) or b"\r\n\r\n"
-    return found
-
-
-def saying(answer: bytes) -> Callable[[socket.socket], None]:
-    def talk(connection: socket.socket) -> None:
-        request_of(connection)
-        connection.sendall(answer)
-
-    return talk
-
-
-def dripping(head: bytes, drop: bytes) -> Callable[[socket.socket], None]:
-    def talk(connection: socket.socket) -> None:
-        request_of(connection)
-        connection.sendall(head)
-        while True:
-            connection.sendall(drop)
-            time.sleep(0.05)
-
-    return talk
-
-
-def silent(connection: socket.socket) -> None:
-    time.sleep(20)
 
 
 def get(port: int, seconds: float = DEADLINE, scheme: str = "http", host: str = "127.0.0.1") -> Answer:
@@ -112,17 +54,10 @@ def test_a_tls_handshake_that_is_not_answered() -> None:
 
 
 def test_a_connection_that_nobody_takes() -> None:
-    """A listener whose queue is full drops what comes, as a blackhole does."""
-    with socket.socket() as listener, contextlib.ExitStack() as stack:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
+    with blackhole() as port:
         began = time.monotonic()
         with pytest.raises(DeadlineExceededError):
-            get(listener.getsockname()[1])
+            get(port)
         assert time.monotonic() - began < DEADLINE + OVER
 
 
@@ -203,28 +138,7 @@ def test_a_redirect_is_an_answer_and_connections_are_kept() -> None:
 
 @pytest.fixture
 def certified(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
-    """A server's context for localhost, and the certificate that vouches for it."""
-    private, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "us")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(private.public_key())
-        .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(private, hashes.SHA256())
-    )
-    path, pem = tmp_path / "certificate.pem", serialization.Encoding.PEM
-    secret = private.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.write_bytes(certificate.public_bytes(pem))
-    (tmp_path / "both.pem").write_bytes(secret + certificate.public_bytes(pem))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "both.pem")
-    return context, path
+    return certificate(tmp_path)
 
 
 def test_tls_is_verified_and_its_drips_end_too(

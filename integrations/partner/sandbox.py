@@ -1,4 +1,5 @@
-"""A stand-in for what is outside: an OAuth2 provider on a real socket, whose tokens are really signed.
+"""A stand-in for what is outside, on a real socket: an OAuth2 provider whose tokens are really signed, and a partner
+that checks them before it quotes, and fails as it is told to (PUT /faults).
 
 For `make run` and for tests, never for production: its secrets stand here.
 """
@@ -7,10 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import json
 import time
 import uuid
+from collections import Counter, deque
+from dataclasses import asdict
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
@@ -20,12 +24,18 @@ from urllib.parse import parse_qs, unquote_plus, urlsplit
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from integrations.partner.faults import Faults, misbehave
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ALGORITHM = "RS256"
 MAX_BODY_BYTES = 64 * 1024
 TOKEN_PATH, KEYS_PATH = "/oauth/token", "/.well-known/jwks.json"
+QUOTES_PATH, FAULTS_PATH, ARRIVALS_PATH = "/v1/quotes", "/faults", "/arrivals"
+QUOTES_AUDIENCE, QUOTES_SCOPE = "partner", "quotes:read"
+PINCODE_LENGTH = 6
+FIELD_POST_OFFICES = "9"  # where nothing is delivered
 
 
 class Registered(NamedTuple):
@@ -36,7 +46,7 @@ class Registered(NamedTuple):
 
 # We, as the partner knows us; and a consumer of our API.
 REGISTERED = {
-    "farmlokal": Registered("farmlokal-secret", audience="partner", scope="quotes:read"),
+    "farmlokal": Registered("farmlokal-secret", audience=QUOTES_AUDIENCE, scope=QUOTES_SCOPE),
     "demo": Registered("demo-secret", audience="farmlokal", scope="catalogue:write"),
 }
 
@@ -45,6 +55,9 @@ class Answer(NamedTuple):
     status: int
     document: dict[str, Any]
     headers: Mapping[str, str] = MappingProxyType({})
+
+
+NOT_FOUND = Answer(HTTPStatus.NOT_FOUND, {"error": "not_found"})
 
 
 class SigningKey:
@@ -96,6 +109,28 @@ class Provider:
         }
         return jwt.encode(claims, self.key.private, ALGORITHM, {"kid": self.key.id, "typ": "at+jwt"})
 
+    def takes(self, authorization: str) -> bool:
+        """Whether it is a token of ours that allows quotes."""
+        scheme, _, token = authorization.partition(" ")
+        public = self.key.private.public_key()
+        try:
+            claims = jwt.decode(token, public, [ALGORITHM], audience=QUOTES_AUDIENCE, issuer=self.issuer)
+        except jwt.InvalidTokenError:
+            return False
+        return scheme.lower() == "bearer" and QUOTES_SCOPE in claims["scope"].split()
+
+
+def quote(query: dict[str, list[str]]) -> Answer:
+    """Always the same for the same product and place."""
+    product_id, pincode = (query.get(name, [""])[0] for name in ("product_id", "pincode"))
+    if not (product_id.isdecimal() and pincode.isdecimal() and len(pincode) == PINCODE_LENGTH):
+        return Answer(HTTPStatus.BAD_REQUEST, {"error": "product_id and pincode are wanted"})
+    if pincode.startswith(FIELD_POST_OFFICES):
+        return Answer(HTTPStatus.OK, {"available": False, "fee": None, "currency": None, "eta_hours": None})
+    chance = hashlib.sha256(f"{product_id}:{pincode}".encode()).digest()
+    fee, hours = f"{20 + chance[0] % 80}.{chance[1] % 100:02}", 12 + chance[2] % 60
+    return Answer(HTTPStatus.OK, {"available": True, "fee": fee, "currency": "INR", "eta_hours": hours})
+
 
 def _credentials(authorization: str) -> tuple[str, str]:
     scheme, _, encoded = authorization.partition(" ")
@@ -109,25 +144,70 @@ def _credentials(authorization: str) -> tuple[str, str]:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or the body waits until the headers are acknowledged, 40 ms
     server: Sandbox
 
     def do_GET(self) -> None:
-        if urlsplit(self.path).path == KEYS_PATH:
+        path, query = urlsplit(self.path).path, urlsplit(self.path).query
+        if path == KEYS_PATH:
             self.answer(self.server.provider.keys())
+        elif path == QUOTES_PATH:
+            self.quote(parse_qs(query))
+        elif path == FAULTS_PATH:
+            self.answer(self.server.told())
+        elif path == ARRIVALS_PATH:
+            self.answer(Answer(HTTPStatus.OK, {"arrivals": list(self.server.arrivals)}))
         else:
-            self.answer(Answer(HTTPStatus.NOT_FOUND, {"error": "not_found"}))
+            self.answer(NOT_FOUND)
 
     def do_POST(self) -> None:
-        length = self.headers.get("Content-Length", "0")
-        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
-            self.close_connection = True
-            self.answer(Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": "invalid_request"}))
+        body = self.body()
+        if body is None:
             return
-        form = parse_qs(self.rfile.read(int(length)).decode("latin1"))
         if urlsplit(self.path).path == TOKEN_PATH:
+            self.server.calls["tokens"] += 1
+            form = parse_qs(body.decode("latin1"))
             self.answer(self.server.provider.token(self.headers.get("Authorization", ""), form))
         else:
-            self.answer(Answer(HTTPStatus.NOT_FOUND, {"error": "not_found"}))
+            self.answer(NOT_FOUND)
+
+    def do_PUT(self) -> None:
+        """/faults, which no faults end again."""
+        body = self.body()
+        if body is None:
+            return
+        if urlsplit(self.path).path != FAULTS_PATH:
+            self.answer(NOT_FOUND)
+            return
+        try:
+            self.server.faults = Faults.read(body)
+        except (ValueError, RecursionError) as error:
+            self.answer(Answer(HTTPStatus.BAD_REQUEST, {"error": str(error)}))
+            return
+        self.answer(self.server.told())
+
+    def body(self) -> bytes | None:
+        length = self.headers.get("Content-Length", "0")
+        if length.isdigit() and int(length) <= MAX_BODY_BYTES:
+            return self.rfile.read(int(length))
+        self.close_connection = True
+        self.answer(Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": "invalid_request"}))
+        return None
+
+    def quote(self, query: dict[str, list[str]]) -> None:
+        self.server.calls["quotes"] += 1
+        self.server.arrivals.append(time.monotonic())
+        faults = self.server.faults
+        is_error = faults.strike()
+        if faults.how:
+            misbehave(faults.how, self)
+        elif is_error:
+            headers = {} if faults.retry_after is None else {"Retry-After": str(faults.retry_after)}
+            self.answer(Answer(faults.status, {"error": "as it was told"}, headers))
+        elif self.server.provider.takes(self.headers.get("Authorization", "")):
+            self.answer(quote(query))
+        else:
+            self.answer(Answer(HTTPStatus.UNAUTHORIZED, {"error": "invalid_token"}))
 
     def answer(self, answer: Answer) -> None:
         body = json.dumps(answer.document).encode()
@@ -136,7 +216,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(OSError):  # a caller whose deadline is over
+            self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
         """Nothing: a request line of the sandbox is nobody's concern."""
@@ -144,8 +225,15 @@ class Handler(BaseHTTPRequestHandler):
 
 class Sandbox(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 256
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, lifetime: int = 3600) -> None:
         super().__init__((host, port), Handler)
         self.url = f"http://{host}:{self.server_port}"
         self.provider = Provider(self.url, lifetime)
+        self.faults = Faults()
+        self.calls = Counter({"tokens": 0, "quotes": 0})
+        self.arrivals: deque[float] = deque(maxlen=10_000)  # of calls for quotes, by time.monotonic
+
+    def told(self) -> Answer:
+        return Answer(HTTPStatus.OK, {"faults": asdict(self.faults), "calls": dict(self.calls)})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from integrations.partner.sandbox import REGISTERED, TOKEN_PATH, Sandbox
+from integrations.partner.sandbox import FAULTS_PATH, QUOTES_PATH, REGISTERED, TOKEN_PATH, Sandbox
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -25,6 +25,7 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"port {port}: {error.strerror}") from error
         self.stdout.write(f"tokens: {sandbox.url}{TOKEN_PATH}, for {', '.join(REGISTERED)}")
+        self.stdout.write(f"quotes: {sandbox.url}{QUOTES_PATH}; how they fail: PUT {sandbox.url}{FAULTS_PATH}")
         self.stdout.flush()
         try:
             sandbox.serve_forever()

@@ -1,0 +1,20 @@
+"""Parts of a path: <id:pk>."""
+
+from __future__ import annotations
+
+from django.urls import register_converter
+
+
+class IdConverter:
+    """What fits a BIGINT; anything longer is not there."""
+
+    regex = "[0-9]{1,18}"
+
+    def to_python(self, value: str) -> int:
+        return int(value)
+
+    def to_url(self, value: int) -> str:
+        return str(value)
+
+
+register_converter(IdConverter, "id")

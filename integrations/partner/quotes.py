@@ -1,0 +1,165 @@
+"""Quotes, for as few calls to the partner as possible, and while it is down the last good one.
+
+A quote is fresh for 30 s. Of all who ask for the same one at the same moment, one calls: of a process's threads the
+first, and of the processes the one that holds the quote's lock in Redis. The others get what it brings, be it a
+failure. The last good quote is kept for a day. Redis away: each process calls for itself, and knows what it has seen.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+
+import orjson
+
+from farmlokal.errors import Problem
+from farmlokal.recent import Recent
+from farmlokal.redis import CLOCK_LUA, Script, key, run
+from integrations.partner.client import TOO_SLOW, Quote, fetch_quote
+
+FRESH_SECONDS = 30
+KEPT_SECONDS = 24 * 3600
+TOLD_SECONDS = 5  # for which those who wait are told of a failure
+LOCK_MARGIN_SECONDS = 0.5  # beyond the caller's deadline
+POLL_SECONDS = 0.005  # at first, twice as long each time
+MAX_POLL_SECONDS = 0.05
+MAX_REMEMBERED = 1000
+LASTING = {"partner-unavailable", "partner-timeout"}  # failures that the last good quote stands in for
+
+# Keys of both: quote lock. Quote, a hash: quote, made (when, by Redis's clock), failure, failed (when).
+# LOOK | owner lock_ms fresh_us since -> {quote, is fresh, failure since then, has the lock, now}
+LOOK = Script(
+    CLOCK_LUA
+    + """
+local quote, made, failure, failed = unpack(redis.call('HMGET', KEYS[1], 'quote', 'made', 'failure', 'failed'))
+local age = now - tonumber(made or 0)
+local stamp = string.format('%.0f', now)
+if quote and age >= 0 and age < tonumber(ARGV[3]) then return {quote, 1, '', 0, stamp} end
+if failed and tonumber(ARGV[4]) > 0 and tonumber(failed) > tonumber(ARGV[4]) then
+  return {quote or '', 0, failure, 0, stamp}
+end
+local locked = redis.pcall('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2])
+return {quote or '', 0, '', type(locked) == 'table' and (locked.ok or locked.err) and 1 or 0, stamp}
+"""
+)
+
+# LEAVE | owner quote failure kept_s told_s: what it has come to, the others ''.
+LEAVE = Script(
+    CLOCK_LUA
+    + """
+local stamp = string.format('%.0f', now)
+if ARGV[2] ~= '' then
+  redis.pcall('HSET', KEYS[1], 'quote', ARGV[2], 'made', stamp)
+  redis.call('EXPIRE', KEYS[1], ARGV[4])
+elseif ARGV[3] ~= '' then
+  redis.pcall('HSET', KEYS[1], 'failure', ARGV[3], 'failed', stamp)
+  if redis.call('TTL', KEYS[1]) == -1 then redis.call('EXPIRE', KEYS[1], ARGV[5]) end
+end
+if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end
+return {1}
+"""
+)
+
+
+@dataclass(frozen=True)
+class Quoted:
+    quote: Quote
+    quoted_at: float  # wall clock, seconds
+
+    @classmethod
+    def unpacked(cls, packed: bytes) -> Quoted | None:
+        return cls(**orjson.loads(packed)) if packed else None
+
+
+class Flight:
+    """One of a process that is on its way to a quote, with others waiting for it."""
+
+    def __init__(self) -> None:
+        self.landing: Future[Quoted] = Future()
+        self.last_good: Quoted | None = None
+
+
+_flights: dict[str, Flight] = {}
+_lock = threading.Lock()
+_seen: Recent[str, Quoted] = Recent(MAX_REMEMBERED)
+
+
+def get_quote(product_id: int, pincode: str, ends: float) -> tuple[Quoted, bool]:
+    """The quote, and whether it is stale; not later than `ends` (time.monotonic).
+
+    Raises the Problem partner-unavailable, partner-timeout or partner-rejected.
+    """
+    name = f"{product_id}:{pincode}"
+    with _lock:
+        flight = _flights.get(name)
+        is_first = flight is None
+        if flight is None:
+            flight = _flights[name] = Flight()
+    try:
+        if is_first:
+            _fly(flight, name, product_id, pincode, ends)
+        return flight.landing.result(max(ends - time.monotonic(), 0)), False
+    except TimeoutError:
+        problem = Problem("partner-timeout", TOO_SLOW)
+    except Problem as error:
+        problem = error
+    last_good = flight.last_good or _seen.get(name)
+    if problem.code in LASTING and last_good and time.time() - last_good.quoted_at < KEPT_SECONDS:
+        return last_good, True
+    raise problem
+
+
+def _fly(flight: Flight, name: str, product_id: int, pincode: str, ends: float) -> None:
+    try:
+        found = _shared(flight, name, product_id, pincode, ends)
+        _seen.put(name, found)
+        flight.landing.set_result(found)
+    except BaseException as error:
+        flight.landing.set_exception(error)
+        if not isinstance(error, Problem):
+            raise
+    finally:
+        with _lock:
+            del _flights[name]
+
+
+def _shared(flight: Flight, name: str, product_id: int, pincode: str, ends: float) -> Quoted:
+    """Out of Redis, or by a call whose result is left there for all."""
+    keys, owner, since, poll = [key("quote", name), key("quote", name, "lock")], uuid.uuid4().hex, 0, POLL_SECONDS
+    while True:
+        left = ends - time.monotonic()
+        if left <= 0:
+            raise Problem("partner-timeout", TOO_SLOW)
+        looked = run(LOOK, keys, [owner, int((left + LOCK_MARGIN_SECONDS) * 1000), FRESH_SECONDS * 1_000_000, since])
+        if looked is None:
+            return Quoted(fetch_quote(product_id, pincode, ends), time.time())
+        packed, is_fresh, failure, has_lock, now = looked
+        kept = Quoted.unpacked(packed)
+        if kept and is_fresh:
+            return kept
+        flight.last_good = kept
+        if failure:
+            code, detail, headers = orjson.loads(failure)
+            raise Problem(code, detail, headers=headers)
+        if has_lock:
+            return _called(keys, owner, product_id, pincode, ends)
+        since = since or int(now)
+        time.sleep(min(poll, max(ends - time.monotonic(), 0)))
+        poll = min(poll * 2, MAX_POLL_SECONDS)
+
+
+def _called(keys: list[str], owner: str, product_id: int, pincode: str, ends: float) -> Quoted:
+    packed = failure = b""
+    try:
+        found = Quoted(fetch_quote(product_id, pincode, ends), time.time())
+    except Problem as problem:
+        failure = orjson.dumps([problem.code, str(problem.detail), dict(problem.headers)])
+        raise
+    else:
+        packed = orjson.dumps(asdict(found))
+        return found
+    finally:
+        run(LEAVE, keys, [owner, packed, failure, KEPT_SECONDS, TOLD_SECONDS])

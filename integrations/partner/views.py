@@ -1,0 +1,46 @@
+"""GET /products/{id}/delivery-quote."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import TYPE_CHECKING
+
+from django.http import Http404
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from farmlokal.arrival import arrived_at
+from farmlokal.errors import InvalidParameter
+from farmlokal.parameters import check_parameters
+from integrations.partner import schema
+from integrations.partner.client import end_of
+from integrations.partner.quotes import get_quote
+from products import services
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+
+PINCODE = re.compile(schema.PINCODE)
+
+
+class DeliveryQuoteView(APIView):
+    @schema.delivery_quote
+    def get(self, request: Request, pk: int) -> Response:
+        ends = end_of(arrived_at(request._request))
+        check_parameters(request.query_params, ["pincode"])
+        pincode = request.query_params.get("pincode", "")
+        if not PINCODE.fullmatch(pincode):
+            raise InvalidParameter("pincode", "must be six digits, the first of them not 0.")
+        if not services.is_listed(pk):
+            raise Http404
+        quoted, is_stale = get_quote(pk, pincode, ends)
+        quoted_at = dt.datetime.fromtimestamp(quoted.quoted_at, dt.UTC)
+        document = {
+            "product_id": pk,
+            "pincode": pincode,
+            **quoted.quote,
+            "quoted_at": quoted_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "stale": is_stale,
+        }
+        return Response(document, headers={"Cache-Control": schema.CACHE_CONTROL})
