@@ -110,6 +110,16 @@ redis.call('EXPIRE', KEYS[1], {KEPT_SECONDS})
 if tonumber(ARGV[1]) > epoch then become(tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])) end
 """
 
+# For scripts of others that have something to look at first: the microseconds for which this breaker is open, or 0.
+WAIT_LUA = f"""
+local function breaker_wait(record)
+  local state, ends = unpack(redis.call('HMGET', record, 'state', 'ends'))
+  if state == 'held' then return {MAX_OPEN_SECONDS * MICROSECONDS:.0f} end
+  local wait = tonumber(ends or 0) - now
+  return state == 'open' and wait > 0 and wait <= {MAX_OPEN_SECONDS * MICROSECONDS:.0f} and wait or 0
+end
+"""
+
 # ADMIT | owner permit_us is_retry -> verdict 1: to be called, 0: not, and for how long, 2: no second attempt now.
 ADMIT = Script(
     COMMON_LUA
@@ -118,7 +128,7 @@ ADMIT = Script(
 local owner, permit_us, is_retry = ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1'
 if state == 'held' then return answer(0, MAX_OPEN) end
 if state == 'open' then
-  if permit_ends > now + permit_us then permit_ends = now end
+  if permit_ends > now + MAX_OPEN then permit_ends = now end
   local wait = math.max(ends, permit_ends) - now
   if wait > 0 or is_retry then return answer(0, wait) end
   redis.call('HSET', KEYS[1], 'permit', owner, 'permit_ends', text(now + permit_us))
@@ -286,7 +296,8 @@ class SharedStorage(pybreaker.CircuitBreakerStorage):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._keys = [key("breaker", name), key("breaker", name, "outcomes")]
+        self.key = key("breaker", name)
+        self._keys = [self.key, key("breaker", name, "outcomes")]
         self._begin_anew()
         os.register_at_fork(after_in_child=self._begin_anew)
 

@@ -209,7 +209,9 @@ def test_without_a_token_it_is_partner_unavailable_within_the_deadline(given: Pr
     starts = time.time() + START_SECONDS
     processes = [Callers(given, threads=8, starts=starts, until=starts + 6, wait=0.5) for _ in range(4)]
     results = [process.result() for process in processes]
-    assert {tuple(result["failures"]) for result in results} == {("partner-unavailable",)}
+    failures = {code for result in results for code in result["failures"]}
+    assert "partner-unavailable" in failures
+    assert failures <= {"partner-unavailable", "partner-timeout"}  # who waits for another's call till the end
     assert not any(result["tokens"] for result in results)
     assert max(result["longest"] for result in results) < 0.5 + 0.3
     assert 2 <= len(given.calls) <= 7

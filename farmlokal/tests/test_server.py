@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("live_database")
 
+CLOSED = {"breakers": {"partner": "closed"}}
+
 
 @pytest.fixture(scope="module")
 def server(live_database: None, database_environment: dict[str, str]) -> Iterator[Server]:
@@ -168,7 +170,7 @@ def test_without_mysql_the_answer_is_503_and_nothing_leaks(database_environment:
         assert b"127.0.0.1" not in answer.body
         ready = server.request("/readyz")
         assert ready.status == 503
-        assert ready.json == {"status": "unavailable", "checks": {"mysql": "down", "redis": "up"}}
+        assert ready.json == {"status": "unavailable", "checks": {"mysql": "down", "redis": "up"}, **CLOSED}
         assert ready.headers["retry-after"]
         assert server.request("/livez").status == 200
         assert "secret" not in server.log.read_text()
@@ -180,11 +182,11 @@ def test_without_redis_the_listing_is_served(database_environment: dict[str, str
         assert server.request("/products").status == 200
         ready = server.request("/readyz")
         assert ready.status == 200
-        assert ready.json == {"status": "degraded", "checks": {"mysql": "up", "redis": "down"}}
+        assert ready.json == {"status": "degraded", "checks": {"mysql": "up", "redis": "down"}, **CLOSED}
 
 
 def test_ready(server: Server) -> None:
     ready = server.request("/readyz")
     assert ready.status == 200
-    assert ready.json == {"status": "ok", "checks": {"mysql": "up", "redis": "up"}}
+    assert ready.json == {"status": "ok", "checks": {"mysql": "up", "redis": "up"}, **CLOSED}
     assert server.request("/livez", "HEAD").status == 200

@@ -50,6 +50,9 @@ BAD = [
     ("METRICS", "yes"),
     ("WEB_CONCURRENCY", "0"),
     ("WEB_CONCURRENCY", "100000"),
+    ("PARTNER_API_URL", "partner.example"),
+    ("PARTNER_DEADLINE_SECONDS", "0"),
+    ("PARTNER_DEADLINE_SECONDS", "soon"),
     ("PORT", "70000"),
     ("PORT", "http"),
 ]
@@ -96,3 +99,14 @@ def test_database_url_takes_tls_options() -> None:
     assert parse_mysql_url(url + "?ssl-ca=/etc/ca.pem")["OPTIONS"] == with_ca
     assert parse_mysql_url(url + "?ssl_ca=/etc/ca.pem")["OPTIONS"] == with_ca
     assert parse_mysql_url(url + "?ssl_mode=REQUIRED")["OPTIONS"] == {"ssl_mode": "REQUIRED"}
+
+
+def test_plain_http_to_the_outside_is_warned_of() -> None:
+    command = [sys.executable, "manage.py", "check", "--deploy"]
+    names = ("PARTNER_API_URL", "OAUTH_TOKEN_URL", "OAUTH_JWKS_URL")
+    for scheme, warnings in (("http", 3), ("https", 0)):
+        environment = GOOD | dict.fromkeys(names, f"{scheme}://outside.example")
+        environment |= dict.fromkeys(("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET"), "given")
+        environment |= dict.fromkeys(("OAUTH_ISSUER", "OAUTH_API_AUDIENCE"), "given")
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.stderr.count("(farmlokal.W001)") == warnings, done.stderr

@@ -71,8 +71,12 @@ def fetch_quote(product_id: int, pincode: str, ends: float) -> Quote:
     except RejectedError as error:
         raise Problem("partner-rejected", REJECTED) from error
     except CallError as error:
-        seconds = min(max(math.ceil(error.retry_after), 1), MAX_RETRY_AFTER_SECONDS)
-        raise Problem("partner-unavailable", UNAVAILABLE, headers={"Retry-After": str(seconds)}) from error
+        raise unavailable(error.retry_after) from error
+
+
+def unavailable(retry_after: float) -> Problem:
+    seconds = min(max(math.ceil(retry_after), 1), MAX_RETRY_AFTER_SECONDS)
+    return Problem("partner-unavailable", UNAVAILABLE, headers={"Retry-After": str(seconds)})
 
 
 def read_quote(answer: Answer) -> Quote:

@@ -18,7 +18,8 @@ import orjson
 from farmlokal.errors import Problem
 from farmlokal.recent import Recent
 from farmlokal.redis import CLOCK_LUA, Script, key, run
-from integrations.partner.client import TOO_SLOW, Quote, fetch_quote
+from integrations.breaker import MICROSECONDS, WAIT_LUA
+from integrations.partner.client import TOO_SLOW, Quote, client, fetch_quote, unavailable
 
 FRESH_SECONDS = 30
 KEPT_SECONDS = 24 * 3600
@@ -29,20 +30,25 @@ MAX_POLL_SECONDS = 0.05
 MAX_REMEMBERED = 1000
 LASTING = {"partner-unavailable", "partner-timeout"}  # failures that the last good quote stands in for
 
-# Keys of both: quote lock. Quote, a hash: quote, made (when, by Redis's clock), failure, failed (when).
-# LOOK | owner lock_ms fresh_us since -> {quote, is fresh, failure since then, has the lock, now}
+# Keys of both: quote lock; of LOOK the breaker's, too. Quote, a hash: quote, made (when, by Redis's clock), failure,
+# failed (when).
+# LOOK | owner lock_ms fresh_us since -> {quote, is fresh, us until the breaker closes, failure since then, has the
+# lock, now}
 LOOK = Script(
     CLOCK_LUA
+    + WAIT_LUA
     + """
 local quote, made, failure, failed = unpack(redis.call('HMGET', KEYS[1], 'quote', 'made', 'failure', 'failed'))
 local age = now - tonumber(made or 0)
 local stamp = string.format('%.0f', now)
-if quote and age >= 0 and age < tonumber(ARGV[3]) then return {quote, 1, '', 0, stamp} end
+if quote and age >= 0 and age < tonumber(ARGV[3]) then return {quote, 1, 0, '', 0, stamp} end
+local wait = breaker_wait(KEYS[3])
+if wait > 0 then return {quote or '', 0, wait, '', 0, stamp} end
 if failed and tonumber(ARGV[4]) > 0 and tonumber(failed) > tonumber(ARGV[4]) then
-  return {quote or '', 0, failure, 0, stamp}
+  return {quote or '', 0, 0, failure, 0, stamp}
 end
 local locked = redis.pcall('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2])
-return {quote or '', 0, '', type(locked) == 'table' and (locked.ok or locked.err) and 1 or 0, stamp}
+return {quote or '', 0, 0, '', type(locked) == 'table' and (locked.ok or locked.err) and 1 or 0, stamp}
 """
 )
 
@@ -129,18 +135,22 @@ def _fly(flight: Flight, name: str, product_id: int, pincode: str, ends: float) 
 def _shared(flight: Flight, name: str, product_id: int, pincode: str, ends: float) -> Quoted:
     """Out of Redis, or by a call whose result is left there for all."""
     keys, owner, since, poll = [key("quote", name), key("quote", name, "lock")], uuid.uuid4().hex, 0, POLL_SECONDS
+    breaker = client.breaker.storage.key
     while True:
         left = ends - time.monotonic()
         if left <= 0:
             raise Problem("partner-timeout", TOO_SLOW)
-        looked = run(LOOK, keys, [owner, int((left + LOCK_MARGIN_SECONDS) * 1000), FRESH_SECONDS * 1_000_000, since])
+        lock_ms, fresh_us = int((left + LOCK_MARGIN_SECONDS) * 1000), FRESH_SECONDS * MICROSECONDS
+        looked = run(LOOK, [*keys, breaker], [owner, lock_ms, fresh_us, since])
         if looked is None:
             return Quoted(fetch_quote(product_id, pincode, ends), time.time())
-        packed, is_fresh, failure, has_lock, now = looked
+        packed, is_fresh, wait, failure, has_lock, now = looked
         kept = Quoted.unpacked(packed)
         if kept and is_fresh:
             return kept
         flight.last_good = kept
+        if wait:
+            raise unavailable(wait / MICROSECONDS)
         if failure:
             code, detail, headers = orjson.loads(failure)
             raise Problem(code, detail, headers=headers)

@@ -87,6 +87,49 @@ def test_credentials_that_cannot_be_read(url: str, authorization: str) -> None:
     assert answer.status_code == 401
 
 
+def quote(url: str, query: str = "product_id=7&pincode=560001", token: str = "") -> requests.Response:
+    token = token or asked(url, "farmlokal", "farmlokal-secret").json()["access_token"]
+    return requests.get(f"{url}/v1/quotes?{query}", headers={"Authorization": f"Bearer {token}"}, timeout=5)
+
+
+def test_quotes_need_a_token_of_its_own(url: str) -> None:
+    first = quote(url)
+    assert first.status_code == 200
+    assert first.json().keys() == {"available", "fee", "currency", "eta_hours"}
+    assert quote(url).json() == first.json()
+    assert quote(url, token="no token").status_code == 401
+    assert quote(url, token=asked(url).json()["access_token"]).status_code == 401  # for another audience
+    assert quote(url, "product_id=7").status_code == 400
+
+
+def test_faults_are_set_while_it_runs(url: str) -> None:
+    def put(body: str) -> requests.Response:
+        return requests.put(f"{url}/faults", body, timeout=5)
+
+    assert put('{"error_rate": 1, "status": 429, "retry_after": 7}').status_code == 200
+    assert (quote(url).status_code, quote(url).headers["Retry-After"]) == (429, "7")
+    put('{"how": "bad-json"}')
+    with pytest.raises(requests.JSONDecodeError):
+        quote(url).json()
+    put('{"latency_ms": 300}')
+    assert quote(url).elapsed.total_seconds() >= 0.3
+    told = requests.get(f"{url}/faults", timeout=5).json()
+    assert (told["faults"]["latency_ms"], told["calls"]["quotes"]) == (300, 4)
+    assert len(requests.get(f"{url}/arrivals", timeout=5).json()["arrivals"]) == 4
+    put("{}")
+    assert quote(url).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "[]", "{", '{"how": "nicely"}', '{"error_rate": 2}', '{"latency_ms": "1"}', '{"rate": 1}', "[" * 60_000],
+)
+def test_faults_that_there_are_not(url: str, body: str) -> None:
+    answer = requests.put(f"{url}/faults", body, timeout=5)
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+
+
 def test_what_else_there_is(url: str) -> None:
     assert requests.get(f"{url}/nothing", timeout=5).status_code == 404
     assert requests.post(f"{url}/nothing", timeout=5).status_code == 404

@@ -1,0 +1,39 @@
+"""What a process remembers of partners; and a Redis that it lets be."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+from accounts.tests import memory
+from farmlokal.redis import Outages
+from integrations.partner import quotes
+from integrations.partner.client import BREAKERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def forgetful() -> None:
+    """This process is as one that has just begun."""
+    memory.forgetful()
+    quotes._seen.clear()
+    for breaker in BREAKERS:
+        breaker.storage._begin_anew()
+
+
+def clean_slate() -> None:
+    """Redis is empty too."""
+    memory.clean_slate()
+    forgetful()
+
+
+@contextlib.contextmanager
+def redis_let_be() -> Iterator[None]:
+    """As after a failure: no script is sent."""
+    Outages.over_at = time.monotonic() + 3600
+    try:
+        yield
+    finally:
+        Outages.end()

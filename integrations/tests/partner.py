@@ -1,0 +1,35 @@
+"""The sandbox as a partner in this process, which its requests are configured for."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from integrations.partner.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECRET = "farmlokal-secret"
+
+
+@contextmanager
+def partner() -> Iterator[Sandbox]:
+    sandbox = Sandbox()
+    thread = threading.Thread(target=sandbox.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield sandbox
+    finally:
+        sandbox.shutdown()
+        sandbox.server_close()
+
+
+def settings_for(sandbox: Sandbox) -> dict[str, str]:
+    return {
+        "PARTNER_API_URL": sandbox.url,
+        "OAUTH_TOKEN_URL": f"{sandbox.url}/oauth/token",
+        "OAUTH_CLIENT_ID": "farmlokal",
+        "OAUTH_CLIENT_SECRET": SECRET,
+    }
