@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run manage test format requirements load bench bench-hot bench-cold bench-zipf bench-auth bench-seed bench-insert bench-listing bench-scale
+.PHONY: help run manage test format requirements load bench bench-hot bench-cold bench-zipf bench-auth bench-partner bench-seed bench-insert bench-listing bench-scale
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ bench-zipf:  ## Of these, the mixture alone (ROWS=1000000 ZIPF_SECONDS=30)
 
 bench-auth:  ## What checking a bearer token costs, seen before and new (TURNS=7)
 	@exec dev/bench/run.sh auth
+
+bench-partner:  ## Quotes while the partner fails: each fault's end, and an outage (CALLS=1000 OUTAGE_SECONDS=60 PARTS="faults open outage")
+	@exec dev/bench/run.sh partner
 
 bench-seed:  ## seed_products against LOAD DATA and ALTER TABLE of the same rows (ROWS=1000000)
 	@exec dev/bench/run.sh seed $(or $(ROWS),1000000)

@@ -175,7 +175,7 @@ class Refreshed:
         self._alone_at = 0.0  # when this process may fetch without Redis
         self._alone_failures = 0
         self._rejected = 0  # the number of the newest value that somebody has refused
-        self._has_failed = False  # the last time that this process has tried
+        self._failure = ""  # why this process had no success, where it had none the last time it tried
 
     def get(self, ends: float, newer_than: int = 0, *, is_patient: bool = True) -> Kept:
         """The value, not later than `ends` (time.monotonic); raises UnavailableError: after a failure at once, unless
@@ -188,10 +188,10 @@ class Refreshed:
                 return held
             try:
                 left = max(ends - time.monotonic(), 0)
-                has_little_hope = self._has_failed and not is_patient
+                has_little_hope = self._failure and not is_patient
                 self._renewing(newer_than).result(min(left, IMPATIENT_SECONDS) if has_little_hope else left)
             except TimeoutError:
-                raise UnavailableError(TOO_SLOW, APART_SECONDS) from None
+                raise UnavailableError(self._failure or TOO_SLOW, APART_SECONDS) from None
             except UnavailableError as error:
                 if not is_patient or time.monotonic() + error.retry_after >= ends:
                     raise UnavailableError(str(error), error.retry_after) from error
@@ -224,13 +224,15 @@ class Refreshed:
             return self._renewal
 
     def _renew(self, newer_than: int) -> Kept:
-        has_failed = True
         try:
             kept = self._hold(self._renewed(newer_than))
-            has_failed = False
+        except UnavailableError as error:
+            self._failure = str(error)
+            raise
+        else:
+            self._failure = ""
             return kept
         finally:
-            self._has_failed = has_failed
             self._renew_at = time.monotonic() + APART_SECONDS * random.uniform(1, 2)  # noqa: S311  # no secret
 
     def _hold(self, kept: Kept) -> Kept:

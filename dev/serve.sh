@@ -72,7 +72,11 @@ SANDBOX_TEXT=
 if [ -z "${OAUTH_TOKEN_URL:-}${OAUTH_ISSUER:-}" ]; then
     start_sandbox
     SANDBOX_TEXT="
-As a consumer of the API, with a token of the stand-in provider on $SANDBOX:
+What delivery costs, of the stand-in partner on $SANDBOX, and how it fails (README has a tour):
+  curl -s 'http://127.0.0.1:$PORT/products/1/delivery-quote?pincode=560001'
+  curl -s -X PUT $SANDBOX/faults -d '{\"error_rate\": 1}'          # {} heals it
+
+As a consumer of the API, with a token of the stand-in provider:
   TOKEN=\$(curl -s -u demo:demo-secret -d grant_type=client_credentials $SANDBOX/oauth/token | sed 's/.*\"access_token\": \"\([^\"]*\).*/\1/')
   curl -s -X PATCH http://127.0.0.1:$PORT/products/1 -H \"Authorization: Bearer \$TOKEN\" -H 'Content-Type: application/json' -d '{\"stock\": 7}'
 "

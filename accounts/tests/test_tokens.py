@@ -415,7 +415,7 @@ def test_redis_and_the_provider_away_each_process_asks_once_a_second(given: Prov
     nobody = f"redis://127.0.0.1:{free_port()}/0"
     starts = time.time() + START_SECONDS
     result = Callers(given, starts=starts, until=starts + 4, wait=0.5, REDIS_URL=nobody).result()
-    assert result["failures"] == ["partner-unavailable"]
+    assert set(result["failures"]) - {"partner-timeout"} == {"partner-unavailable"}
     assert 2 <= len(given.calls) <= 5
 
 

@@ -130,8 +130,10 @@ async def answers(port: int) -> None:
     raise SystemExit("the service does not start")
 
 
-async def load(port: int, calls: int | None = None, seconds: float | None = None, pause: float = 0) -> list[Call]:
-    """By 32 callers, each quote another one: so many calls, or for so many seconds."""
+async def load(
+    port: int, calls: int | None = None, seconds: float | None = None, pause: float = 0, callers: int = CALLERS
+) -> list[Call]:
+    """Each quote another one: so many calls, or for so many seconds."""
     found: list[Call] = []
     numbers = iter(range(calls) if calls else iter(int, 1))
     ends = time.monotonic() + (seconds or 3600)
@@ -149,7 +151,7 @@ async def load(port: int, calls: int | None = None, seconds: float | None = None
             await asyncio.sleep(pause)
         connection.close()
 
-    await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    await asyncio.gather(*(caller() for _ in range(callers)))
     return found
 
 
@@ -258,16 +260,32 @@ def run_outage(sandbox: Partner) -> None:
     print(f"first success {first_success.began - healed if first_success else -1:.1f} s after healing")
 
 
+def run_open(sandbox: Partner) -> None:
+    from integrations.partner.client import client  # noqa: PLC0415  # once Django is set up
+
+    with service(sandbox, 2) as (port, _):
+        client.breaker.open()
+        asyncio.run(load(port, CALLS))  # all threads have their connection to MySQL
+        before = len(sandbox.arrivals())
+        seconds = [call.seconds for call in asyncio.run(load(port, CALLS, callers=1))]
+        half, most = (percentile(seconds, share) * 1000 for share in (0.5, 0.99))
+        opened = len(sandbox.arrivals()) - before
+        print(f"open, one caller: p50 {half:.1f}, p99 {most:.1f} ms, {opened} calls to the partner")
+    client.breaker.reset()
+
+
 def main() -> None:
     from django.core.management import call_command  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
     call_command("seed_products", PRODUCTS, "--reset", verbosity=0)
-    parts = os.environ.get("PARTS") or "faults outage"
+    parts = os.environ.get("PARTS") or "faults open outage"
     with partner() as sandbox:
         if "faults" in parts:
             run_faults(sandbox)
         sandbox.fails()
+        if "open" in parts:
+            run_open(sandbox)
         if "outage" in parts:
             run_outage(sandbox)
 
