@@ -238,7 +238,7 @@ def run_outage(sandbox: Partner) -> None:
     from integrations.partner.client import client  # noqa: PLC0415  # once Django is set up
 
     client.breaker.reset()
-    with service(sandbox, 4) as (port, _):
+    with service(sandbox, 4, PARTNER_DEADLINE_SECONDS="2") as (port, _):
         asyncio.run(load(port, seconds=3, pause=0.02))
         sandbox.fails(error_rate=1)
         broken = time.monotonic()
