@@ -110,13 +110,14 @@ redis.call('EXPIRE', KEYS[1], {KEPT_SECONDS})
 if tonumber(ARGV[1]) > epoch then become(tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])) end
 """
 
-# For scripts of others that have something to look at first: the microseconds for which this breaker is open, or 0.
+# For scripts of others that have something to look at first: the microseconds for which this breaker is open, or 0; and
+# its state, for Breaker.see(): who is refused by it has to know it, should Redis go.
 WAIT_LUA = f"""
 local function breaker_wait(record)
-  local state, ends = unpack(redis.call('HMGET', record, 'state', 'ends'))
-  if state == 'held' then return {MAX_OPEN_SECONDS * MICROSECONDS:.0f} end
-  local wait = tonumber(ends or 0) - now
-  return state == 'open' and wait > 0 and wait <= {MAX_OPEN_SECONDS * MICROSECONDS:.0f} and wait or 0
+  local seen = redis.call('HMGET', record, 'epoch', 'state', 'ends', 'streak')
+  local state, wait = seen[2], tonumber(seen[3] or 0) - now
+  if state == 'held' then return {MAX_OPEN_SECONDS * MICROSECONDS:.0f}, seen end
+  return state == 'open' and wait > 0 and wait <= {MAX_OPEN_SECONDS * MICROSECONDS:.0f} and wait or 0, seen
 end
 """
 
@@ -338,9 +339,7 @@ class SharedStorage(pybreaker.CircuitBreakerStorage):
         found = run(SHOW, self._keys)
         if found is None:
             return None
-        known = _known_of(found[:4])
-        with self._lock:
-            self._learn(known)
+        known = self.see(found[:4])
         *_, wait, outcomes, bad = found
         return Status(state_of(known), known.state == "held", wait / MICROSECONDS, known.streak, outcomes, bad)
 
@@ -363,10 +362,14 @@ class SharedStorage(pybreaker.CircuitBreakerStorage):
         if found is None or found[0] == CANNOT_WRITE:
             return None
         verdict, *state, wait = found
-        known = _known_of(state)
+        return Answer(verdict, self.see(state).epoch, wait)
+
+    def see(self, fields: Sequence[Any]) -> Known:
+        """Epoch, state, ends and streak, out of a script."""
+        known = _known_of(fields)
         with self._lock:
             self._learn(known)
-        return Answer(verdict, known.epoch, wait)
+        return known
 
     def _learn(self, known: Known) -> None:
         """Answers to threads of one process may come in another order than Redis gave them."""
@@ -422,6 +425,11 @@ class Breaker(pybreaker.CircuitBreaker):
         finally:
             self.storage.record(admitted, outcome)
             self._notice()
+
+    def see(self, fields: Sequence[Any]) -> None:
+        """What a script with WAIT_LUA has found."""
+        self.storage.see(fields)
+        self._notice()
 
     def _notice(self) -> None:
         """Tells the listeners where the state is another one than this process knew."""

@@ -32,8 +32,8 @@ LASTING = {"partner-unavailable", "partner-timeout"}  # failures that the last g
 
 # Keys of both: quote lock; of LOOK the breaker's, too. Quote, a hash: quote, made (when, by Redis's clock), failure,
 # failed (when).
-# LOOK | owner lock_ms fresh_us since -> {quote, is fresh, us until the breaker closes, failure since then, has the
-# lock, now}
+# LOOK | owner lock_ms fresh_us since -> {quote, is fresh, us until the breaker lets a probe go, failure since then, has
+# the lock, now, and the breaker's state where it is open}
 LOOK = Script(
     CLOCK_LUA
     + WAIT_LUA
@@ -42,8 +42,8 @@ local quote, made, failure, failed = unpack(redis.call('HMGET', KEYS[1], 'quote'
 local age = now - tonumber(made or 0)
 local stamp = string.format('%.0f', now)
 if quote and age >= 0 and age < tonumber(ARGV[3]) then return {quote, 1, 0, '', 0, stamp} end
-local wait = breaker_wait(KEYS[3])
-if wait > 0 then return {quote or '', 0, wait, '', 0, stamp} end
+local wait, seen = breaker_wait(KEYS[3])
+if wait > 0 then return {quote or '', 0, wait, '', 0, stamp, unpack(seen)} end
 if failed and tonumber(ARGV[4]) > 0 and tonumber(failed) > tonumber(ARGV[4]) then
   return {quote or '', 0, 0, failure, 0, stamp}
 end
@@ -135,21 +135,22 @@ def _fly(flight: Flight, name: str, product_id: int, pincode: str, ends: float) 
 def _shared(flight: Flight, name: str, product_id: int, pincode: str, ends: float) -> Quoted:
     """Out of Redis, or by a call whose result is left there for all."""
     keys, owner, since, poll = [key("quote", name), key("quote", name, "lock")], uuid.uuid4().hex, 0, POLL_SECONDS
-    breaker = client.breaker.storage.key
+    record = client.breaker.storage.key
     while True:
         left = ends - time.monotonic()
         if left <= 0:
             raise Problem("partner-timeout", TOO_SLOW)
         lock_ms, fresh_us = int((left + LOCK_MARGIN_SECONDS) * 1000), FRESH_SECONDS * MICROSECONDS
-        looked = run(LOOK, [*keys, breaker], [owner, lock_ms, fresh_us, since])
+        looked = run(LOOK, [*keys, record], [owner, lock_ms, fresh_us, since])
         if looked is None:
             return Quoted(fetch_quote(product_id, pincode, ends), time.time())
-        packed, is_fresh, wait, failure, has_lock, now = looked
+        packed, is_fresh, wait, failure, has_lock, now, *breaker_state = looked
         kept = Quoted.unpacked(packed)
         if kept and is_fresh:
             return kept
         flight.last_good = kept
         if wait:
+            client.breaker.see(breaker_state)
             raise unavailable(wait / MICROSECONDS)
         if failure:
             code, detail, headers = orjson.loads(failure)

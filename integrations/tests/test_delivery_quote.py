@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 from django.core.management import call_command
 
 from farmlokal.errors import Problem
 from farmlokal.outbound import Answer
 from farmlokal.tests.sockets import blackhole
+from integrations.breaker import LEAST
 from integrations.exceptions import FailedError
 from integrations.partner import quotes
 from integrations.partner.client import client as partner_client
@@ -244,6 +247,24 @@ def test_an_open_breaker_opens_no_socket(client: Client, product: Product, sandb
     assert sandbox.calls == {"tokens": 0, "quotes": 0}
     call_command("breaker", "partner", "--close")
     assert ask(client, product)["status_code"] == 200
+
+
+@pytest.mark.parametrize("then", ["emptied", "away"])
+def test_a_process_that_has_only_seen_it_open_keeps_it_open(
+    client: Client, product: Product, sandbox: Sandbox, then: str
+) -> None:
+    for _ in range(LEAST):
+        partner_client.breaker.storage.record(partner_client.breaker.storage.admit(1, is_retry=False), "bad")
+    forgetful()  # another process
+    assert refused(ask(client, product)) == (503, "partner-unavailable")
+    if then == "emptied":
+        with redis.Redis.from_url(os.environ["REDIS_URL"]) as emptied:
+            emptied.flushdb()
+        assert refused(ask(client, product)) == (503, "partner-unavailable")
+    else:
+        with redis_let_be():
+            assert refused(ask(client, product)) == (503, "partner-unavailable")
+    assert sandbox.calls["quotes"] == 0
 
 
 def test_a_token_provider_that_is_down_is_not_the_partners_fault(
