@@ -18,6 +18,7 @@ port_is_free() { "$PYTHON" -c 'import socket, sys; s = socket.socket(); s.setsoc
 # A stand-in for the OAuth2 provider, where none is named: its tokens are real, its secrets are not.
 start_sandbox() {
     local log="$LOGS/run-sandbox.log" _
+    : >"$log"  # now: what an earlier run has left would be taken for its address
     setpriv --pdeathsig TERM "$PYTHON" manage.py partner_sandbox --port 0 >"$log" 2>&1 </dev/null &
     for _ in {1..200}; do
         SANDBOX=$(grep -o 'http://[0-9.:]*' "$log" | head -1) && break

@@ -170,8 +170,8 @@ def test_make_run_serves_a_seeded_catalogue_and_ends_whole(
                 assert response.status == 200
             # The consumer's tour, as it is printed.
             tour = "\n".join(line for line in text.splitlines() if "TOKEN" in line)
-            written = subprocess.run(["bash", "-c", tour], capture_output=True, text=True, check=True).stdout
-            assert '"stock":7,' in written, written
+            written = subprocess.run(["bash", "-xc", tour], capture_output=True, text=True, check=True)
+            assert '"stock":7,' in written.stdout, written
             if attempt == "first":
                 os.killpg(process.pid, signal.SIGINT)  # as a terminal's Ctrl-C does
             else:
