@@ -203,7 +203,7 @@ def test_an_outage_of_the_partner_and_of_redis(
             try:
                 wait_until(lambda: len(sandbox.arrivals) >= LEAST)
                 time.sleep(0.7)  # those that were on their way are through
-                opened_with, opened_at = len(sandbox.arrivals), list(sandbox.arrivals)[LEAST - 1]
+                opened_with, opened_at = len(sandbox.arrivals), list(sandbox.arrivals)[-1]
                 client.flushall()
                 time.sleep(0.7)
                 own.kill()
@@ -220,7 +220,7 @@ def test_an_outage_of_the_partner_and_of_redis(
             finally:
                 load.end()
     before = [call for call in load.calls if call.began <= opened_at]
-    assert opened_with <= 1.1 * len(before)
+    assert opened_with <= 1.1 * (len(before) + 1)  # with the first one, before the load
     assert probe_at - opened_at == pytest.approx(OPEN_SECONDS, abs=1)
     assert healed_at - probe_at < 2 * OPEN_SECONDS + 2
     assert {call.code for call in load.calls} == {"partner-unavailable", "200"}  # nothing fails because of Redis
