@@ -41,8 +41,13 @@ def read_json(request: Request) -> Any:
     media_type = request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if media_type != MEDIA_TYPE:
         raise UnsupportedMediaType(media_type[:100])
+    return parse_json(request.body)
+
+
+def parse_json(body: bytes) -> Any:
+    """As read_json()."""
     try:
-        return json.loads(request.body.decode(), object_pairs_hook=JSONObject, parse_constant=_refuse)
+        return json.loads(body.decode(), object_pairs_hook=JSONObject, parse_constant=_refuse)
     except json.JSONDecodeError as error:
         raise ParseError(f"The body is not JSON: line {error.lineno}, column {error.colno}.") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, endless digits, a tower of brackets
@@ -54,7 +59,11 @@ def _refuse(constant: str) -> NoReturn:
 
 
 class InputSerializer(serializers.Serializer[Any]):
-    """Reads a flat JSON object from read_json(): members that are unknown or repeated are errors too."""
+    """Reads a JSON object from read_json(): members that are repeated are errors too, and so are unknown ones, unless
+    the class is open to what a later version may add."""
+
+    place = ""  # of the object in the body, as a JSON pointer
+    is_open = False
 
     def checked(self) -> dict[str, Any]:
         """The validated members; raises the Problem that names every error."""
@@ -67,23 +76,22 @@ class InputSerializer(serializers.Serializer[Any]):
     def _errors(self) -> Iterator[dict[str, Any]]:
         data = self.initial_data
         if not isinstance(data, JSONObject):
-            yield {"pointer": "", "detail": "must be a JSON object."}
+            yield {"pointer": self.place, "detail": "must be a JSON object."}
             return
-        unknown = (name for name in data if name not in self.fields)
+        unknown = (name for name in data if name not in self.fields and not self.is_open)
         for name in islice(unknown, MAX_UNKNOWN_NAMED):
-            yield _error(name, "is not a member here.", self.fields)
+            yield self._error(name, "is not a member here.", self.fields)
         for name in sorted(data.repeated & self.fields.keys()):
-            yield _error(name, "is given more than once.")
+            yield self._error(name, "is given more than once.")
         self.is_valid()
         for name, details in self.errors.items():
             for detail in details:
-                yield _error(name, str(detail), getattr(self.fields[name], "choices", ()))
+                yield self._error(name, str(detail), getattr(self.fields[name], "choices", ()))
 
-
-def _error(name: str, detail: str, allowed: Collection[str] = ()) -> dict[str, Any]:
-    name = name.replace("~", "~0").replace("/", "~1").encode("utf-8", "replace").decode()
-    error = {"pointer": f"/{name}"[:MAX_POINTER_LENGTH], "detail": detail}
-    return error | {"allowed": list(allowed)} if allowed else error
+    def _error(self, name: str, detail: str, allowed: Collection[str] = ()) -> dict[str, Any]:
+        name = name.replace("~", "~0").replace("/", "~1").encode("utf-8", "replace").decode()
+        error = {"pointer": f"{self.place}/{name}"[:MAX_POINTER_LENGTH], "detail": detail}
+        return error | {"allowed": list(allowed)} if allowed else error
 
 
 class Strict:

@@ -143,12 +143,17 @@ def is_database_away(error: BaseException | None) -> bool:
     return _number_of(error) in DATABASE_AWAY
 
 
+def is_passing(error: BaseException | None) -> bool:
+    """Whether it is the database's, and another attempt may fare better: it is away, or was too slow, or busy."""
+    return _number_of(error) in DATABASE_AWAY | STATEMENT_ENDED
+
+
 def _number_of(error: BaseException | None) -> Any:
     return error.args[0] if isinstance(error, OperationalError | InterfaceError) and error.args else None
 
 
 def _unexpected(request: HttpRequest, error: BaseException | None) -> HttpResponse:
-    if _number_of(error) in DATABASE_AWAY | STATEMENT_ENDED:
+    if is_passing(error):
         logger.error("database_unavailable", error=str(error))
         return problem_response(request, "database-unavailable", "The database did not answer; try again shortly.")
     logger.error("internal_error", exc_info=error)

@@ -9,27 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
-from django.core.paginator import Paginator
 from django.db import transaction
-from django.utils.functional import cached_property
 from django.utils.translation import ngettext
 
+from farmlokal.paginator import WINDOW_ROWS, WindowPaginator
 from products.models import Category, Commodity, District, Farm, Product, State
 
 if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
     from django.http import HttpRequest
-
-WINDOW_ROWS = 1000
-
-
-class WindowPaginator(Paginator):  # type: ignore[type-arg]
-    """Pages over the first WINDOW_ROWS matches, for which that many keys are fetched instead of a count."""
-
-    @cached_property
-    def count(self) -> int:
-        matches: QuerySet[Any] = self.object_list  # type: ignore[assignment]
-        return len(matches.values_list("pk", flat=True)[:WINDOW_ROWS])
 
 
 class KeptAdmin(admin.ModelAdmin):  # type: ignore[type-arg]

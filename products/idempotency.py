@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from farmlokal.errors import InvalidHeader, Problem
 from products.models import IdempotencyKey
-from products.transactions import transactional
+from products.transactions import ROW_IS_LOCKED, transactional
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,7 +30,6 @@ HEADER = "Idempotency-Key"
 LIFETIME = dt.timedelta(hours=24)
 PURGED_AT_ONCE = 10
 RETRY_AFTER_SECONDS = 1
-ROW_IS_LOCKED = {1205, 3572}  # with NOWAIT, on MariaDB and on MySQL
 
 # No space at either end: MySQL's comparison does not see one at the end.
 KEY = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")

@@ -1,4 +1,4 @@
-"""A transaction that is started anew where it lost a deadlock."""
+"""A transaction that is started anew where it lost a deadlock; and rows that somebody else has locked."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 DEADLOCK = 1213  # on Galera also: another node has changed the same row
 DEADLOCK_RETRIES = 2
+ROW_IS_LOCKED = {1205, 3572}  # after a wait or with NOWAIT on MariaDB, with NOWAIT on MySQL
 
 
 def transactional(work: Callable[P, T]) -> Callable[P, T]:
