@@ -6,6 +6,7 @@ Every line written while a request is served carries its request_id.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import logging
 import re
 import sys
@@ -43,7 +44,10 @@ _PROCESSORS: list[structlog.typing.Processor] = [
 
 
 def _to_json(event: dict[str, Any], **_: Any) -> str:
-    return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # half a surrogate pair, which JSON can bring in, and is no text
+        return json.dumps(event, default=repr)
 
 
 def logging_config(level: str) -> dict[str, Any]:
