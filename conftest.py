@@ -29,6 +29,11 @@ settings.RATE_LIMIT_ANONYMOUS = None
 os.environ["REDIS_TIMEOUT_SECONDS"] = "1"
 settings.CACHES["default"]["OPTIONS"] |= {"SOCKET_TIMEOUT": 5, "SOCKET_CONNECT_TIMEOUT": 5}
 
+LIVE_TABLES = [
+    *("products_posting", "products_product", "products_farm"),
+    *("integrations_webhookreplay", "integrations_webhookevent", "integrations_appliedversion"),
+]
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -57,7 +62,7 @@ def _unknown_pages() -> None:
 @pytest.fixture(scope="module")
 def live_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """The database without a transaction around the tests: other connections and processes see what is
-    written. For whole modules; their products and farms go when the module ends."""
+    written. For whole modules; their products, farms and webhooks go when the module ends."""
     with django_db_blocker.unblock():
         assert connection.settings_dict["NAME"].startswith("test_")
         yield
@@ -67,8 +72,8 @@ def live_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> 
 def _truncate() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET foreign_key_checks = 0")
-        for table in ("posting", "product", "farm"):
-            cursor.execute(f"TRUNCATE products_{table}")
+        for table in LIVE_TABLES:
+            cursor.execute(f"TRUNCATE {table}")
         cursor.execute("SET foreign_key_checks = 1")
 
 

@@ -5,7 +5,8 @@ handler would make a thread, and with it a connection, for every request.
 
 A thread is taken only for a request that is here whole, so that slow senders hold none, and for a
 limited time of waiting. Probes and refusals have threads of their own: they answer however busy or
-stuck the others are. So have calls that wait for a partner, which never keep the catalogue waiting.
+stuck the others are. So have calls that wait for a partner and webhooks that come from one: neither keeps the
+catalogue waiting.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from farmlokal.arrival import ARRIVED, note_arrival
 from farmlokal.edge import Edge
 from farmlokal.errors import MAX_REQUEST_LINE_BYTES, REFUSAL
 from integrations.partner.client import end_of
+from integrations.webhooks.signatures import MAX_BODY_BYTES as MAX_WEBHOOK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,10 +40,12 @@ T = TypeVar("T")
 
 THREADS_PER_WORKER = 16
 PARTNER_THREADS_PER_WORKER = 16
+WEBHOOK_THREADS_PER_WORKER = 8
 DOOR_THREADS_PER_WORKER = 4
 THREAD_WAIT_SECONDS = 5
 BODY_WAIT_SECONDS = 10
 PROBES = ("/livez", "/readyz", "/metrics")
+WEBHOOKS = "/webhooks/"
 OF_PARTNER = re.compile(r"/products/[0-9]+/delivery-quote")
 
 
@@ -53,6 +57,7 @@ class Pool:
 
 _requests = Pool(THREADS_PER_WORKER)
 _partner = Pool(PARTNER_THREADS_PER_WORKER)
+_webhooks = Pool(WEBHOOK_THREADS_PER_WORKER)
 _door = WSGIMiddleware(wsgi_application, workers=DOOR_THREADS_PER_WORKER)  # type: ignore[arg-type]
 
 
@@ -68,13 +73,13 @@ async def _django(scope: Scope, receive: Receive, send: Send) -> None:
         return
     try:
         _check_request_line(scope)
-        body = await _read_body(receive)
+        body = await _read_body(scope["path"], receive)
         pool = await _free_pool(scope)
     except _Refused as refused:
         await _door({**scope, REFUSAL: refused.args}, _receiving(b""), send)  # type: ignore[arg-type]
         return
     try:
-        await pool.run(scope, _receiving(body), send)  # type: ignore[arg-type]
+        await pool.run(_of_length(scope, body), _receiving(body), send)  # type: ignore[arg-type]
     finally:
         pool.free.release()
 
@@ -97,9 +102,9 @@ async def _free_pool(scope: Scope) -> Pool:
         left = end_of(scope[ARRIVED]) - time.monotonic()
         await _wait_for(_partner.free.acquire(), left, "partner-timeout", "All threads wait for the partner.")
         return _partner
-    wait = _requests.free.acquire()
-    await _wait_for(wait, THREAD_WAIT_SECONDS, "database-unavailable", "All threads are waiting.")
-    return _requests
+    pool = _webhooks if scope["path"].startswith(WEBHOOKS) else _requests
+    await _wait_for(pool.free.acquire(), THREAD_WAIT_SECONDS, "database-unavailable", "All threads are waiting.")
+    return pool
 
 
 class _Refused(Exception):
@@ -112,16 +117,17 @@ def _check_request_line(scope: Scope) -> None:
         raise _Refused("uri-too-long", f"The request line may have {MAX_REQUEST_LINE_BYTES} bytes.")
 
 
-async def _read_body(receive: Receive) -> bytes:
+async def _read_body(path: str, receive: Receive) -> bytes:
+    most = MAX_WEBHOOK_BYTES if path.startswith(WEBHOOKS) else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+
     async def read() -> bytes:
         body, more = b"", True
         while more:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
-            if len(body) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
-                limit = f"The body may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes."
-                raise _Refused("payload-too-large", limit)
+            if len(body) > most:
+                raise _Refused("payload-too-large", f"The body may have {most} bytes.")
         return body
 
     return await _wait_for(read(), BODY_WAIT_SECONDS, "bad-request", "The body did not arrive in time.")
@@ -133,6 +139,12 @@ async def _wait_for(awaitable: Awaitable[T], seconds: float, code: str, detail: 
             return await awaitable
     except TimeoutError:
         raise _Refused(code, detail) from None
+
+
+def _of_length(scope: Scope, body: bytes) -> Scope:
+    """WSGI knows no other end of a body than its length, which one that came in chunks does not say."""
+    headers = [header for header in scope["headers"] if header[0] not in {b"content-length", b"transfer-encoding"}]
+    return {**scope, "headers": [*headers, (b"content-length", str(len(body)).encode())]}
 
 
 def _receiving(body: bytes) -> Receive:

@@ -38,10 +38,14 @@ class JSONObject(dict[str, Any]):
 
 def read_json(request: Request) -> Any:
     """The body's value, objects as JSONObject. Raises for another media type and for what is not JSON."""
+    check_media_type(request)
+    return parse_json(request.body)
+
+
+def check_media_type(request: Request) -> None:
     media_type = request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if media_type != MEDIA_TYPE:
         raise UnsupportedMediaType(media_type[:100])
-    return parse_json(request.body)
 
 
 def parse_json(body: bytes) -> Any:

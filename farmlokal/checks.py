@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.checks import Tags, Warning, register  # noqa: A004  # Django's name
 
+from farmlokal.signing import key_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+LEAST_KEY_BYTES = 24  # of Standard Webhooks
 OUTSIDE = ("PARTNER_API_URL", "OAUTH_TOKEN_URL", "OAUTH_JWKS_URL")
 
 
@@ -21,3 +24,13 @@ def plain_http(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
         for name in OUTSIDE
         if getattr(settings, name).startswith("http://")
     ]
+
+
+@register(Tags.security, deploy=True)
+def short_webhook_secrets(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
+    """Who finds one writes prices."""
+    lengths = [len(key_of(secret)) for secret in settings.PARTNER_WEBHOOK_SECRETS]
+    if all(length >= LEAST_KEY_BYTES for length in lengths):
+        return []
+    text = f"PARTNER_WEBHOOK_SECRETS has a secret of less than {LEAST_KEY_BYTES} bytes, which can be guessed."
+    return [Warning(text, id="farmlokal.W002")]

@@ -42,6 +42,7 @@ _page_cache = Counter("farmlokal_page_cache", "Pages served, by where they came 
 _rate_limited = Counter("farmlokal_rate_limited", "Requests refused with 429", ["policy"])
 _rate_limit_local = Counter("farmlokal_rate_limit_local", "Requests counted by one process alone: Redis is away")
 _token_refreshes = Counter("farmlokal_token_refreshes", "Our own access tokens asked of the provider", ["outcome"])
+_webhooks = Counter("farmlokal_webhooks", "Deliveries of signed webhooks, by what came of them", ["type", "status"])
 _statements = Counter("farmlokal_sql_statements", "SQL statements", ["route"])
 _commands = Counter("farmlokal_redis_commands", "Redis commands", ["route"])
 
@@ -86,6 +87,10 @@ def count_refusal(policy: str) -> None:
 
 def count_token_refresh(outcome: Literal["refreshed", "refused", "failed"]) -> None:
     _token_refreshes.labels(outcome).inc()
+
+
+def count_webhook(event_type: str, status: str) -> None:
+    _webhooks.labels(event_type, status).inc()
 
 
 def count_local_limit(calls: int) -> None:

@@ -17,7 +17,7 @@ from redis import ConnectionPool
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from farmlokal import rates
+from farmlokal import rates, signing
 from farmlokal.logs import LOG_LEVELS, logging_config
 
 HOST = r"\*|\.?[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]"  # a name, .example.com for all below it, an address, or *
@@ -99,6 +99,18 @@ def check_together(**values: str) -> None:
         raise EnvError(f'Environment variable "{missing[0]}" not set: {", ".join(values)} only make sense together')
 
 
+@env.parser_for("webhook_secrets")
+def parse_webhook_secrets(value: str) -> list[str]:
+    """whsec_ and base64, as Standard Webhooks writes them; several while one takes the other's place."""
+    secrets: list[str] = parse_names(value)
+    for secret in secrets:
+        try:
+            signing.key_of(secret)
+        except ValueError as error:
+            raise ValidationError("must be whsec_ and base64, with commas between several") from error
+    return secrets
+
+
 @env.parser_for("switch")
 def parse_switch(value: str) -> bool:
     if value not in ("on", "off"):
@@ -135,6 +147,7 @@ try:
     PARTNER_DEADLINE_SECONDS = env.float(
         "PARTNER_DEADLINE_SECONDS", 2.0, validate=validate.Range(min=0.1, max=30, error="must be from 0.1 to 30")
     )
+    PARTNER_WEBHOOK_SECRETS = env.webhook_secrets("PARTNER_WEBHOOK_SECRETS", "")
     REDIS_TIMEOUT_SECONDS = env.float(
         "REDIS_TIMEOUT_SECONDS", 0.05, validate=validate.Range(min=0.01, max=1, error="must be from 0.01 to 1")
     )
@@ -276,6 +289,7 @@ SPECTACULAR_SETTINGS = {
     "TAGS": [
         {"name": "catalogue", "description": "Offers of farms: found by everybody, written by API clients and staff."},
         {"name": "vocabulary", "description": "The slugs that filters take."},
+        {"name": "partner", "description": "What the partner sends."},
         {"name": "service", "description": "About the service itself."},
     ],
     "SORT_OPERATION_PARAMETERS": False,  # theirs is the order of the descriptions

@@ -11,6 +11,7 @@ from products.views import CategoryView, StateView
 urlpatterns = [
     path("products", include("products.urls")),
     path("", include("integrations.partner.urls")),
+    path("webhooks/", include("integrations.webhooks.urls")),
     path("categories", CategoryView.as_view()),
     path("states", StateView.as_view()),
     path("livez", health.livez),

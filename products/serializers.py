@@ -85,12 +85,13 @@ class FarmField(WholeNumberField):
 class PriceField(Strict, serializers.Field[Any, Any, Any, Any]):
     """A string, as in the documents: a JSON number is a float to many who write or read one."""
 
+    pattern = PRICE
     default_error_messages: ClassVar[Messages] = {
         "invalid": 'must be a string from "0.01" to "99999999.99", with at most two decimals.'
     }
 
     def to_internal_value(self, data: Any) -> Decimal:
-        if not isinstance(data, str) or not re.fullmatch(PRICE, data) or not Decimal(data):
+        if not isinstance(data, str) or not re.fullmatch(self.pattern, data) or not Decimal(data):
             self.fail("invalid")
         return Decimal(data)
 

@@ -36,6 +36,10 @@ def is_listed(product_id: int) -> bool:
     return Product.objects.listed().filter(pk=product_id).exists()
 
 
+def is_withdrawn(product_id: int) -> bool:
+    return Product.objects.filter(pk=product_id, is_active=False).exists()
+
+
 def locked(product_id: int) -> Product:
     """The product, which nobody else changes until the transaction ends."""
     product: Product = Product.objects.listed().select_for_update().get(pk=product_id)

@@ -58,6 +58,12 @@ class Server:
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         return self.raw("\r\n".join([*lines, "", ""]).encode())
 
+    def post(self, target: str, body: bytes, headers: Sequence[tuple[str, str]]) -> Answer:
+        """JSON."""
+        lines = [f"POST {target} HTTP/1.1", "Host: localhost", "Connection: close", "Content-Type: application/json"]
+        lines += [f"{name}: {value}" for name, value in [*headers, ("Content-Length", str(len(body)))]]
+        return self.raw("\r\n".join([*lines, "", ""]).encode("latin1") + body)
+
     def log_lines(self, event: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in self.log.read_text().splitlines()]
         return [line for line in lines if line["event"] == event]

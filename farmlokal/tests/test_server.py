@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from farmlokal.logs import _to_json
 from farmlokal.tests.server import Server, running
 from products.tests.offers import make_offers
 
@@ -190,3 +191,7 @@ def test_ready(server: Server) -> None:
     assert ready.status == 200
     assert ready.json == {"status": "ok", "checks": {"mysql": "up", "redis": "up"}, **CLOSED}
     assert server.request("/livez", "HEAD").status == 200
+
+
+def test_a_log_line_takes_half_a_character() -> None:
+    assert _to_json({"event": "webhook_failed", "error": "\ud800"}) == '{"event": "webhook_failed", "error": "\\ud800"}'

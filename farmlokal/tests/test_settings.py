@@ -53,6 +53,10 @@ BAD = [
     ("PARTNER_API_URL", "partner.example"),
     ("PARTNER_DEADLINE_SECONDS", "0"),
     ("PARTNER_DEADLINE_SECONDS", "soon"),
+    ("PARTNER_WEBHOOK_SECRETS", "whsec_"),
+    ("PARTNER_WEBHOOK_SECRETS", "whsec_not/base64!"),
+    ("PARTNER_WEBHOOK_SECRETS", "whsec_A"),
+    ("PARTNER_WEBHOOK_SECRETS", "whsec_QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB,"),
     ("PORT", "70000"),
     ("PORT", "http"),
 ]
@@ -110,3 +114,11 @@ def test_plain_http_to_the_outside_is_warned_of() -> None:
         environment |= dict.fromkeys(("OAUTH_ISSUER", "OAUTH_API_AUDIENCE"), "given")
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.stderr.count("(farmlokal.W001)") == warnings, done.stderr
+
+
+def test_a_short_webhook_secret_is_warned_of() -> None:
+    command = [sys.executable, "manage.py", "check", "--deploy"]
+    for secret, warnings in (("whsec_" + "QUFB" * 8, 0), ("whsec_QUFB", 1), ("QUFBQQ", 1)):
+        environment = GOOD | {"PARTNER_WEBHOOK_SECRETS": secret}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.stderr.count("(farmlokal.W002)") == warnings, done.stderr

@@ -1,0 +1,14 @@
+"""Secrets of Standard Webhooks, as they are written: whsec_ and base64, with or without its padding."""
+
+from __future__ import annotations
+
+import base64
+
+
+def key_of(secret: str) -> bytes:
+    """The bytes that are signed with; raises ValueError."""
+    encoded = secret.removeprefix("whsec_")
+    key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    if not key:
+        raise ValueError("an empty secret")
+    return key

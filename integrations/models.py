@@ -1,0 +1,104 @@
+"""The log of webhooks: what was delivered, what has come of it, and who has replayed it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.utils import timezone
+
+PARTNER = "partner"
+BYTE_FOR_BYTE = "utf8mb4_bin"
+MAX_ID_LENGTH = 255
+MAX_TYPE_LENGTH = 100
+MAX_ERROR_LENGTH = 2000
+
+
+class WebhookEvent(models.Model):
+    """One event, however often it is delivered. Its row and its effect are of one transaction: both are there, or
+    neither."""
+
+    class Status(models.TextChoices):
+        PROCESSED = "processed"
+        SUPERSEDED = "superseded"
+        IGNORED = "ignored"
+        FAILED = "failed"
+        DEAD = "dead"
+
+    # An ignored one may be replayed: its product, or its handler, may be there by now.
+    EFFECTIVE = (Status.PROCESSED, Status.SUPERSEDED)
+    DONE = (*EFFECTIVE, Status.IGNORED)
+
+    source = models.CharField(max_length=50, default=PARTNER, db_collation=BYTE_FOR_BYTE)
+    webhook_id = models.CharField("id", max_length=MAX_ID_LENGTH, db_collation=BYTE_FOR_BYTE)
+    type = models.CharField(max_length=MAX_TYPE_LENGTH)
+    product_id = models.BigIntegerField("product", null=True)
+    payload = models.BinaryField()  # the body, byte for byte
+    headers = models.JSONField(default=dict)
+    status = models.CharField(max_length=10, choices=Status, default=Status.FAILED)
+    attempts = models.PositiveIntegerField(default=0)
+    error = models.TextField(default="")
+    received_at = models.DateTimeField(default=timezone.now)
+    attempted_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = "webhook"
+        ordering = ("-id",)
+        default_permissions = ("view",)
+        permissions = (("replay_webhookevent", "Can replay webhooks"),)
+        constraints = (models.UniqueConstraint(fields=["source", "webhook_id"], name="webhook_id"),)
+        indexes = (
+            models.Index(fields=["status", "id"], name="webhook_status"),
+            models.Index(fields=["product_id", "id"], name="webhook_product"),
+            models.Index(fields=["received_at"], name="webhook_received"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.webhook_id}"
+
+
+class WebhookReplay(models.Model):
+    """That somebody had an event processed once more, and what came of it."""
+
+    event = models.ForeignKey(WebhookEvent, models.CASCADE, related_name="replays")
+    by = models.CharField(max_length=150)
+    at = models.DateTimeField(default=timezone.now)
+    outcome = models.CharField(max_length=10)
+    error = models.TextField(default="")
+
+    class Meta:
+        default_permissions = ("view",)
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return f"by {self.by}"
+
+
+class AppliedVersionQuerySet(models.QuerySet[Any]):
+    def advance(self, product_id: int, event_type: str, version: int) -> bool:
+        """Whether the version is newer than all that were applied, which it counts among from now on. Under the lock
+        of the product, which orders its events."""
+        known = self.filter(product_id=product_id, event_type=event_type)
+        if known.filter(version__lt=version).update(version=version):
+            return True
+        if known.exists():
+            return False
+        self.create(product_id=product_id, event_type=event_type, version=version)
+        return True
+
+
+class AppliedVersion(models.Model):
+    """The newest version of each product, by the partner's own count, that an event of this type has brought."""
+
+    pk = models.CompositePrimaryKey("product_id", "event_type")
+    product_id = models.BigIntegerField()
+    event_type = models.CharField(max_length=MAX_TYPE_LENGTH, db_collation=BYTE_FOR_BYTE)
+    version = models.BigIntegerField()
+
+    objects = AppliedVersionQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.event_type} of product {self.product_id}: {self.version}"

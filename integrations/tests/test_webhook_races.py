@@ -1,0 +1,277 @@
+"""Copies of an event at the same time in several processes, and processes that die at each step of it.
+
+The steps: claimed in Redis, row inserted, product locked, committed, told to Redis. What stops a process between two
+of them is real: a lock that the test holds, or a Redis that is frozen.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import connection, transaction
+from redis import Redis
+
+from farmlokal.redis import key
+from farmlokal.tests.server import Answer, Server, own_redis, running
+from farmlokal.tests.waiting import wait_until
+from integrations.models import AppliedVersion, WebhookEvent
+from integrations.tests.deliveries import SECRET, Delivery, event
+from integrations.tests.memory import clean_slate
+from integrations.webhooks.claims import LEASE_SECONDS
+from products import services
+from products.models import Product
+from products.tests.offers import make_offer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from farmlokal.tests.server import Daemon
+
+pytestmark = pytest.mark.usefixtures("live_database")
+
+COPIES = 50
+PROCESSES = 4
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> None:
+    clean_slate()
+
+
+@pytest.fixture(scope="module")
+def server(live_database: None, database_environment: dict[str, str]) -> Iterator[Server]:
+    with running(database_environment, **settings(PROCESSES)) as server:
+        yield server
+
+
+@pytest.fixture
+def product() -> Product:
+    return make_offer(price=Decimal("120.00"))
+
+
+def settings(processes: int) -> dict[str, str]:
+    return {"PARTNER_WEBHOOK_SECRETS": SECRET, "WEB_CONCURRENCY": str(processes)}
+
+
+def post(server: Server, delivery: Delivery) -> Answer:
+    return server.post("/webhooks/partner", delivery.body, [*delivery.headers.items()])
+
+
+def said(answer: Answer) -> str:
+    return str(answer.json.get("code") or answer.json["status"])
+
+
+def all_at_once(server: Server, delivery: Delivery, copies: int = COPIES) -> Counter[str]:
+    with ThreadPoolExecutor(copies) as pool:
+        return Counter(said(answer) for answer in pool.map(lambda _: post(server, delivery), range(copies)))
+
+
+def once(product: Product, delivery: Delivery, price: str = "47.50") -> None:
+    """The effect is there, and once."""
+    row = WebhookEvent.objects.get(webhook_id=delivery.webhook_id)
+    assert (row.status, row.attempts) == ("processed", 1)
+    after = Product.objects.get(pk=product.pk)
+    assert (str(after.price), after.version) == (price, 2)
+    assert AppliedVersion.objects.filter(product_id=product.pk).count() == 1
+
+
+@contextmanager
+def locked(product: Product) -> Iterator[None]:
+    """Whoever wants to change the product waits."""
+    with transaction.atomic():
+        services.locked(product.pk)
+        yield
+
+
+def is_waiting() -> bool:
+    """For a row that is locked."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW FULL PROCESSLIST")
+        return any("FOR UPDATE" in str(row) for row in cursor.fetchall())
+
+
+def worker_of(server: Server) -> int:
+    """Of a server with one."""
+    master = server.process.pid
+    (pid,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    return int(pid)
+
+
+# Copies
+
+
+def test_of_fifty_copies_one_is_processed(server: Server, product: Product) -> None:
+    delivery = Delivery(event(product.pk))
+    outcomes = all_at_once(server, delivery)
+    assert outcomes.keys() <= {"processed", "duplicate", "webhook-in-progress"}
+    assert outcomes["processed"] == 1
+    once(product, delivery)
+    assert said(post(server, delivery)) == "duplicate"
+
+
+def test_of_fifty_copies_without_redis_one_is_processed(
+    database_environment: dict[str, str], product: Product, tmp_path: Path
+) -> None:
+    with own_redis(tmp_path) as redis:
+        environment = {**database_environment, "REDIS_URL": redis.url}
+        with running(environment, **settings(PROCESSES)) as server:
+            redis.kill()
+            delivery = Delivery(event(product.pk))
+            outcomes = all_at_once(server, delivery)
+            assert outcomes.keys() <= {"processed", "duplicate", "webhook-in-progress"}
+            assert outcomes["processed"] == 1
+            once(product, delivery)
+            assert all_at_once(server, delivery) == {"duplicate": COPIES}
+
+
+def test_a_copy_in_progress_is_told_when_to_come_again(server: Server, product: Product) -> None:
+    delivery = Delivery(event(product.pk))
+    with ThreadPoolExecutor(1) as pool:
+        with locked(product):
+            first = pool.submit(post, server, delivery)
+            wait_until(is_waiting)
+            began = time.monotonic()
+            answer = post(server, delivery)
+            assert time.monotonic() - began < 1
+            assert (answer.status, answer.headers["retry-after"], said(answer)) == (409, "1", "webhook-in-progress")
+        assert said(first.result()) == "processed"
+    once(product, delivery)
+
+
+def test_events_of_one_product_at_once_leave_the_highest_version(server: Server, product: Product) -> None:
+    deliveries = [Delivery(event(product.pk, version=version, price=f"{version}.00")) for version in range(1, 41)]
+    with ThreadPoolExecutor(COPIES) as pool:
+        outcomes = Counter(said(answer) for answer in pool.map(lambda one: post(server, one), deliveries))
+    assert outcomes.keys() <= {"processed", "superseded"}
+    after = Product.objects.get(pk=product.pk)
+    assert (str(after.price), after.version) == ("40.00", 1 + outcomes["processed"])
+
+
+# Interleavings
+
+
+def test_a_claim_that_is_lost_while_its_owner_works(server: Server, product: Product) -> None:
+    """claimed, inserted - Redis emptied - a copy claims too, and finds the row locked."""
+    delivery = Delivery(event(product.pk))
+    with ThreadPoolExecutor(2) as pool:
+        with locked(product):
+            first = pool.submit(post, server, delivery)
+            wait_until(is_waiting)
+            clean_slate()
+            copy = pool.submit(post, server, delivery)
+            time.sleep(0.3)
+        assert said(first.result()) == "processed"
+        assert said(copy.result()) in {"webhook-in-progress", "duplicate"}
+    once(product, delivery)
+    assert said(post(server, delivery)) == "duplicate"
+
+
+def test_a_process_that_dies_before_its_commit_leaves_nothing(
+    database_environment: dict[str, str], product: Product
+) -> None:
+    """claimed, inserted - killed - the claim ends, and the next delivery counts."""
+    delivery = Delivery(event(product.pk))
+    with running(database_environment, **settings(1)) as server, ThreadPoolExecutor(1) as pool:
+        with locked(product):
+            first = pool.submit(post, server, delivery)
+            wait_until(is_waiting)
+            os.kill(worker_of(server), signal.SIGKILL)
+            with pytest.raises((OSError, ValueError, IndexError)):
+                first.result()
+        assert not WebhookEvent.objects.filter(webhook_id=delivery.webhook_id).exists()
+        assert Product.objects.get(pk=product.pk).version == 1
+        answers = until_it_counts(server, delivery)
+    assert set(answers) <= {"webhook-in-progress", "processed"}
+    once(product, delivery)
+
+
+def until_it_counts(server: Server, delivery: Delivery) -> list[str]:
+    """What a sender hears that keeps trying."""
+    heard: list[str] = []
+
+    def is_done() -> bool:
+        try:
+            heard.append(said(post(server, delivery)))
+        except (OSError, ValueError, IndexError):  # a worker that is not there yet
+            return False
+        return heard[-1] in {"processed", "duplicate"}
+
+    wait_until(is_done, LEASE_SECONDS + 10)
+    return heard
+
+
+def test_a_process_that_dies_after_its_commit_has_done_it(
+    database_environment: dict[str, str], product: Product, tmp_path: Path
+) -> None:
+    """claimed, committed - Redis is frozen and the process killed - the claim ends, and MySQL knows."""
+    delivery = Delivery(event(product.pk))
+    with own_redis(tmp_path) as redis:
+        environment = {**database_environment, "REDIS_URL": redis.url, "REDIS_TIMEOUT_SECONDS": "1"}
+        with running(environment, **settings(1)) as server, ThreadPoolExecutor(1) as pool:
+            with locked(product):
+                first = pool.submit(post, server, delivery)
+                wait_until(is_waiting)
+                redis.freeze()
+            wait_until(lambda: WebhookEvent.objects.filter(webhook_id=delivery.webhook_id).exists())
+            os.kill(worker_of(server), signal.SIGKILL)
+            with pytest.raises((OSError, ValueError, IndexError)):
+                first.result()
+            redis.thaw()
+            assert is_claimed(redis, delivery)
+            assert until_it_counts(server, delivery)[-1] == "duplicate"
+    once(product, delivery)
+
+
+def is_claimed(redis: Daemon, delivery: Delivery) -> bool:
+    with Redis.from_url(redis.url) as client:
+        found = client.get(key("webhook", delivery.webhook_id))
+    return found not in {None, b"done"}
+
+
+# At the door
+
+
+def test_a_body_in_chunks_is_read(server: Server, product: Product) -> None:
+    delivery = Delivery(event(product.pk))
+    lines = ["POST /webhooks/partner HTTP/1.1", "Host: localhost", "Connection: close", "Transfer-Encoding: chunked"]
+    lines += ["Content-Type: application/json", *(f"{name}: {value}" for name, value in delivery.headers.items())]
+    half = len(delivery.body) // 2
+    chunks = [delivery.body[:half], delivery.body[half:], b""]
+    body = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
+    answer = server.raw("\r\n".join([*lines, "", ""]).encode() + body)
+    assert (answer.status, said(answer)) == (200, "processed")
+
+
+def test_a_body_beyond_the_limit_is_413(server: Server) -> None:
+    delivery = Delivery(b" " * (256 * 1024 + 1))
+    answer = post(server, delivery)
+    assert (answer.status, said(answer)) == (413, "payload-too-large")
+    assert "262144" in answer.json["detail"]
+
+
+def test_headers_that_come_twice(server: Server, product: Product) -> None:
+    delivery = Delivery(event(product.pk))
+    for name in delivery.headers:
+        headers = [*delivery.headers.items(), (name, delivery.headers[name])]
+        answer = server.post("/webhooks/partner", delivery.body, headers)
+        assert (answer.status, said(answer)) == (401, "signature-invalid")
+
+
+def test_without_mysql_it_is_503(database_environment: dict[str, str]) -> None:
+    environment = {**database_environment, "DATABASE_URL": "mysql://nobody:x@127.0.0.1:1/nothing"}
+    with running(environment, **settings(1)) as server:
+        delivery = Delivery(event(1))
+        for _ in range(2):  # the claim was given back
+            answer = post(server, delivery)
+            assert (answer.status, said(answer)) == (503, "database-unavailable")
+            assert int(answer.headers["retry-after"]) > 0
+        assert said(post(server, Delivery(event(1), signature="v1,x"))) == "signature-invalid"

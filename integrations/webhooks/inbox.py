@@ -1,0 +1,160 @@
+"""Each event counts once: its row in the log and its effect are committed together, or not at all.
+
+    Redis     done: a duplicate, answered without MySQL. Somebody is at it: 409. Else it is claimed, for seconds.
+    MySQL     one transaction: the event's row, under a unique key; its effect; what has come of it.
+    Redis     done; or given back, where nothing has come of it.
+
+The claim only spares MySQL the copies. Where Redis is away or has lost it, or its owner is slower than its lease, two
+get as far as the row, and one of them finds it locked. A handler that fails is rolled back to before it; the row stays,
+with the error, and the next delivery tries again.
+"""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+from django.db import IntegrityError, OperationalError, transaction
+from django.utils import timezone
+
+from farmlokal.errors import Problem, is_passing
+from farmlokal.metrics import count_webhook
+from integrations.models import MAX_ERROR_LENGTH, PARTNER, WebhookEvent
+from integrations.webhooks import claims, events, handlers
+from products.transactions import DEADLOCK, ROW_IS_LOCKED, transactional
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from integrations.webhooks.events import Event
+    from integrations.webhooks.signatures import Delivery
+
+Status = WebhookEvent.Status
+
+DUPLICATE = "duplicate"
+MAX_ATTEMPTS = 10
+RETRY_SECONDS = 1
+HAS_FAILED = "The handler of this event has failed; that is recorded, and the next delivery tries again."
+IS_DEAD = f"This event has failed {MAX_ATTEMPTS} times. It is kept, and tried again only if it is replayed."
+
+logger = structlog.get_logger(__name__)
+
+
+def receive(delivery: Delivery) -> str:
+    """What has come of it: "processed", "superseded", "ignored" or "duplicate".
+
+    Raises Problems: what is wrong with the body, webhook-in-progress, and internal-error where the handler failed.
+    After any other error nothing has happened, or all of it: the next delivery finds out.
+    """
+    event = handlers.checked(events.read(delivery.body))
+    with _in_progress_where_locked(event):
+        outcome = _claimed(delivery, event)
+    _count(event, outcome)
+    if outcome in {Status.FAILED, Status.DEAD}:
+        raise Problem("internal-error", IS_DEAD if outcome == Status.DEAD else HAS_FAILED)
+    return outcome
+
+
+def replay(pk: int, by: str) -> str:
+    """What has come of another attempt, "failed" and "dead" included: as by a delivery, and recorded with it.
+
+    Raises Problems: webhook-in-progress, and what is wrong with a body that nobody had to read until now.
+    """
+    row = WebhookEvent.objects.get(pk=pk)
+    event = handlers.checked(events.read(bytes(row.payload)))
+    with _in_progress_where_locked(event):
+        outcome = _settle_again(pk, event, by)
+    if outcome in WebhookEvent.DONE:
+        claims.finish(row.webhook_id)
+    _count(event, outcome)
+    return outcome
+
+
+def _claimed(delivery: Delivery, event: Event) -> str:
+    owner, outcome = uuid.uuid4().hex, ""
+    state = claims.claim(delivery.webhook_id, owner)
+    if state == "done":
+        return DUPLICATE
+    if state == "taken":
+        raise _in_progress(event)
+    try:
+        outcome = _settle(delivery, event)
+    finally:
+        if outcome in {*WebhookEvent.DONE, DUPLICATE}:
+            claims.finish(delivery.webhook_id)
+        else:
+            claims.release(delivery.webhook_id, owner)
+    return outcome
+
+
+@transactional
+def _settle(delivery: Delivery, event: Event) -> str:
+    rows = WebhookEvent.objects.filter(source=PARTNER, webhook_id=delivery.webhook_id).defer("payload", "headers")
+    row = rows.first()  # plainly: copies of what is done do not get into each other's way
+    if row is None:
+        row = _entered(delivery, event)
+    elif row.status not in WebhookEvent.DONE:
+        row = rows.select_for_update(nowait=True).get()
+    if row.status in WebhookEvent.DONE:
+        return DUPLICATE
+    return Status.DEAD if row.status == Status.DEAD else _attempt(row, event)
+
+
+def _entered(delivery: Delivery, event: Event) -> WebhookEvent:
+    """Its row, which is locked until the transaction ends: others wait for it, and then find that it is there."""
+    try:
+        return WebhookEvent.objects.create(
+            webhook_id=delivery.webhook_id,
+            type=event.type,
+            product_id=event.data.get("product_id") if event.type in handlers.HANDLERS else None,
+            payload=delivery.body,
+            headers=delivery.headers,
+        )
+    except IntegrityError as error:
+        raise _in_progress(event) from error
+
+
+@transactional
+def _settle_again(pk: int, event: Event, by: str) -> str:
+    row = WebhookEvent.objects.select_for_update(nowait=True).get(pk=pk)
+    outcome = DUPLICATE if row.status in WebhookEvent.EFFECTIVE else _attempt(row, event)
+    row.replays.create(by=by, outcome=outcome, error=row.error)
+    return outcome
+
+
+def _attempt(row: WebhookEvent, event: Event) -> str:
+    row.attempts += 1
+    row.attempted_at = timezone.now()
+    try:
+        with transaction.atomic():
+            row.status, row.error = handlers.apply(event), ""
+    except Exception as error:  # whatever a handler raises, it is kept with the event
+        if is_passing(error):
+            raise
+        logger.exception("webhook_failed", webhook_id=row.webhook_id, type=event.type)
+        row.status = Status.DEAD if row.attempts >= MAX_ATTEMPTS else Status.FAILED
+        row.error = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()[:MAX_ERROR_LENGTH]
+    row.save(update_fields=["attempts", "attempted_at", "status", "error"])
+    return row.status
+
+
+def _count(event: Event, outcome: str) -> None:
+    count_webhook(event.type if event.type in handlers.HANDLERS else "other", outcome)
+
+
+def _in_progress(event: Event) -> Problem:
+    _count(event, "in-progress")
+    text = "This event is being processed right now."
+    return Problem("webhook-in-progress", text, headers={"Retry-After": str(RETRY_SECONDS)})
+
+
+@contextmanager
+def _in_progress_where_locked(event: Event) -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        if error.args[0] not in {DEADLOCK, *ROW_IS_LOCKED}:
+            raise
+        raise _in_progress(event) from error

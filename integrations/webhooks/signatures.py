@@ -1,0 +1,78 @@
+"""Whether a delivery is the partner's: Standard Webhooks (https://www.standardwebhooks.com), by its reference library.
+
+The library is asked only about what it takes: it fails on signatures that are not base64, on bodies that are not
+UTF-8, and reads 1e9 as a time.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.conf import settings
+from rest_framework.exceptions import ParseError
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from farmlokal.errors import InvalidHeader, Problem
+from farmlokal.signing import key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
+NEEDED = (ID, TIMESTAMP, SIGNATURE)
+MAX_BODY_BYTES = 256 * 1024
+# A dot would shift what is signed, id.timestamp.body, between its parts; and MySQL does not see a space at the end.
+WEBHOOK_ID = r"[!-\-/-~]{1,255}"
+WHOLE_SECONDS = r"[1-9][0-9]{0,11}"
+HMAC_SHA256 = r"v1,[A-Za-z0-9+/]{43}="
+KEPT_HEADERS = (ID, TIMESTAMP, "content-type", "user-agent", "x-request-id")  # nothing that could be a secret
+MAX_HEADER_LENGTH = 500
+
+
+class Delivery(NamedTuple):
+    """One whose signature is right."""
+
+    webhook_id: str
+    body: bytes
+    headers: dict[str, str]  # those that the log keeps
+
+
+def verified(headers: Mapping[str, str], body: bytes) -> Delivery:
+    """Raises the Problem signature-invalid; for what is the partner's and malformed, another one."""
+    given = {name: headers.get(name, "") for name in NEEDED}
+    if missing := [name for name, value in given.items() if not value]:
+        raise refused(f"{missing[0]} is missing.")
+    if not re.fullmatch(WEBHOOK_ID, given[ID]):
+        raise InvalidHeader(ID, "must be 1 to 255 printable ASCII characters, none of them a dot or a space.")
+    if not re.fullmatch(WHOLE_SECONDS, given[TIMESTAMP]):
+        raise refused(f"{TIMESTAMP} must be whole seconds since 1970.")
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise ParseError("The body is not UTF-8.") from error
+    given[SIGNATURE] = " ".join(part for part in given[SIGNATURE].split(" ") if re.fullmatch(HMAC_SHA256, part))
+    reasons = [reason for key in _keys(*settings.PARTNER_WEBHOOK_SECRETS) if (reason := _objection(key, text, given))]
+    if len(reasons) == len(settings.PARTNER_WEBHOOK_SECRETS):
+        raise refused(f"{reasons[0]}." if reasons else "No secret is set up here.")
+    kept = {name: headers[name][:MAX_HEADER_LENGTH] for name in KEPT_HEADERS if name in headers}
+    return Delivery(given[ID], body, kept)
+
+
+def refused(detail: str) -> Problem:
+    challenge = {"WWW-Authenticate": "StandardWebhooks"}
+    return Problem("signature-invalid", f"The signature is not accepted: {detail}", headers=challenge)
+
+
+@lru_cache(maxsize=8)
+def _keys(*secrets: str) -> list[Webhook]:
+    return [Webhook(key_of(secret)) for secret in secrets]
+
+
+def _objection(key: Webhook, body: str, headers: dict[str, str]) -> str:
+    try:
+        key.verify(body, headers, json_parse=False)
+    except WebhookVerificationError as error:
+        return str(error)
+    return ""

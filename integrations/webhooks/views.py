@@ -1,0 +1,29 @@
+"""POST /webhooks/partner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from farmlokal.bodies import check_media_type
+from farmlokal.errors import Problem
+from farmlokal.parameters import check_parameters
+from integrations.webhooks import inbox, schema, signatures
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+
+
+class PartnerWebhookView(APIView):
+    authentication_classes = ()  # it is signed
+
+    @schema.receive_webhook
+    def post(self, request: Request) -> Response:
+        if int(request.META.get("CONTENT_LENGTH") or 0) > signatures.MAX_BODY_BYTES:
+            raise Problem("payload-too-large", f"The body may have {signatures.MAX_BODY_BYTES} bytes.")
+        delivery = signatures.verified(request.headers, request.body)
+        check_media_type(request)
+        check_parameters(request.query_params, ())
+        return Response({"status": inbox.receive(delivery)}, headers={"Cache-Control": schema.CACHE_CONTROL})
