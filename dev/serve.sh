@@ -11,9 +11,11 @@ if [ -z "${SECRET_KEY:-}" ]; then
     SECRET_KEY=$(cat .local/run/secret_key)
     export SECRET_KEY
 fi
-printf 'export SECRET_KEY=%q ALLOWED_HOSTS=%q\n' "$SECRET_KEY" "$ALLOWED_HOSTS" >>.local/run/env
+printf 'export SECRET_KEY=%q ALLOWED_HOSTS=%q PORT=%q\n' "$SECRET_KEY" "$ALLOWED_HOSTS" "$PORT" >>.local/run/env
 
 port_is_free() { "$PYTHON" -c 'import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind((sys.argv[1], int(sys.argv[2])))' "$BIND" "$PORT" 2>/dev/null; }
+
+SANDBOX_SECRET=whsec_c2FuZGJveC1zZWNyZXQsIG5vdCBmb3IgcHJvZHVjdGlvbg==  # of its webhooks, as in integrations/partner/sender.py
 
 # A stand-in for the OAuth2 provider, where none is named: its tokens are real, its secrets are not.
 start_sandbox() {
@@ -26,7 +28,7 @@ start_sandbox() {
     done
     [ -n "${SANDBOX:-}" ] || fail "step \"sandbox\" failed, see ${log#"$PROJECT"/}"
     local settings=(
-        "PARTNER_API_URL=$SANDBOX" "OAUTH_TOKEN_URL=$SANDBOX/oauth/token" OAUTH_CLIENT_ID=farmlokal OAUTH_CLIENT_SECRET=farmlokal-secret
+        "PARTNER_API_URL=$SANDBOX" "PARTNER_WEBHOOK_SECRETS=$SANDBOX_SECRET" "OAUTH_TOKEN_URL=$SANDBOX/oauth/token" OAUTH_CLIENT_ID=farmlokal OAUTH_CLIENT_SECRET=farmlokal-secret
         "OAUTH_ISSUER=$SANDBOX" "OAUTH_JWKS_URL=$SANDBOX/.well-known/jwks.json" OAUTH_API_AUDIENCE=farmlokal
     )
     export "${settings[@]}"
@@ -76,6 +78,9 @@ if [ -z "${OAUTH_TOKEN_URL:-}${OAUTH_ISSUER:-}" ]; then
 What delivery costs, of the stand-in partner on $SANDBOX, and how it fails (README has a tour):
   curl -s 'http://127.0.0.1:$PORT/products/1/delivery-quote?pincode=560001'
   curl -s -X PUT $SANDBOX/faults -d '{\"error_rate\": 1}'          # {} heals it
+
+Its webhooks, signed (make manage ARGS=\"partner_sandbox send --help\" says what else it sends):
+  make -s manage ARGS='partner_sandbox send --products 1,2,3 --events 3 --copies 2 --shuffle'
 
 As a consumer of the API, with a token of the stand-in provider:
   TOKEN=\$(curl -s -u demo:demo-secret -d grant_type=client_credentials $SANDBOX/oauth/token | sed 's/.*\"access_token\": \"\([^\"]*\).*/\1/')

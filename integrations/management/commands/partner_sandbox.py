@@ -1,15 +1,33 @@
-"""manage.py partner_sandbox: a stand-in for the OAuth2 provider and the partner."""
+"""manage.py partner_sandbox: a stand-in for the OAuth2 provider and the partner; `send` has it send webhooks."""
 
 from __future__ import annotations
 
+import argparse
+import json
+import random
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
 
 from integrations.partner.sandbox import FAULTS_PATH, QUOTES_PATH, REGISTERED, TOKEN_PATH, Sandbox
+from integrations.partner.sender import PRICE, SECRET, STOCK, WITHDRAWN, Attempt, Message, Sender, changes, message
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
+
+FEW = 20
+
+
+def at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
 
 
 class Command(BaseCommand):
@@ -18,8 +36,26 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--port", type=int, default=8001)
         parser.add_argument("--token-lifetime", type=int, default=3600, help="seconds")
+        send = parser.add_subparsers(dest="action").add_parser("send", help="signed events, and exit")
+        send.add_argument("--url", default=f"http://127.0.0.1:{settings.PORT}/webhooks/partner")
+        send.add_argument("--secret", default=[*settings.PARTNER_WEBHOOK_SECRETS, SECRET][0])
+        send.add_argument("--type", action="append", help=f"by default {PRICE} and {STOCK}; there is {WITHDRAWN}, too")
+        send.add_argument("--data", help="of a single event, as JSON; by default it is made up")
+        send.add_argument("--id", default="", help="webhook-id of a single event")
+        send.add_argument("--products", default="1", help="ids with commas between them, in turn")
+        send.add_argument("--events", type=at_least_one, default=1, help="different ones")
+        send.add_argument("--copies", type=at_least_one, default=1, help="deliveries of each")
+        send.add_argument("--shuffle", action="store_true", help="not in the order of their versions")
+        send.add_argument("--at-once", type=at_least_one, default=1, help="deliveries")
+        send.add_argument("--hurry", type=float, default=1.0, help="divides the pauses between attempts: 5 s, 5 min, …")
 
-    def handle(self, *, port: int, token_lifetime: int, **_: Any) -> None:
+    def handle(self, *, action: str | None, **given: Any) -> None:
+        if action == "send":
+            self.send(given)
+        else:
+            self.serve(given["port"], given["token_lifetime"])
+
+    def serve(self, port: int, token_lifetime: int) -> None:
         try:
             sandbox = Sandbox(port=port, lifetime=token_lifetime)
         except OSError as error:
@@ -33,3 +69,34 @@ class Command(BaseCommand):
             self.stdout.write("")
         finally:
             sandbox.server_close()
+
+    def send(self, given: dict[str, Any]) -> None:
+        sender = Sender(given["url"], given["secret"], given["at_once"], given["hurry"])
+        deliveries = [event for event in _events(given) for _ in range(given["copies"])]
+        if given["shuffle"]:
+            random.shuffle(deliveries)
+        began, ends, attempts = time.monotonic(), Counter[str](), 0
+        with ThreadPoolExecutor(given["at_once"]) as pool, tqdm(total=len(deliveries), disable=None) as bar:
+            for event, made in pool.map(lambda event: (event, list(sender.deliver(event))), deliveries):
+                ends[_told(made[-1])] += 1
+                attempts += len(made)
+                bar.update()
+                if len(deliveries) <= FEW:
+                    self.stdout.write(f"{event.id}: {', then '.join(map(_told, made))}")
+        outcomes = ", ".join(f"{count} x {end}" for end, count in ends.most_common())
+        seconds = time.monotonic() - began
+        self.stdout.write(f"{len(deliveries)} deliveries in {attempts} attempts and {seconds:.1f} s: {outcomes}")
+
+
+def _events(given: dict[str, Any]) -> list[Message]:
+    types = given["type"] or [PRICE, STOCK]
+    try:
+        if given["data"]:
+            return [message(types[0], json.loads(given["data"]), given["id"])]
+        return changes([int(product_id) for product_id in given["products"].split(",")], given["events"], types)
+    except ValueError as error:
+        raise CommandError(f"--data is JSON, --products are ids with commas between them: {error}") from error
+
+
+def _told(attempt: Attempt) -> str:
+    return f"{attempt.status} {attempt.said}" if attempt.status else attempt.said
