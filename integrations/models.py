@@ -12,6 +12,7 @@ BYTE_FOR_BYTE = "utf8mb4_bin"
 MAX_ID_LENGTH = 255
 MAX_TYPE_LENGTH = 100
 MAX_ERROR_LENGTH = 2000
+KEPT_DAYS = 30  # in the log, by prune_webhooks
 
 
 class WebhookEvent(models.Model):

@@ -1,0 +1,151 @@
+"""The log of webhooks for staff: to be read, and replayed from. Nothing in it is written here."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+
+from farmlokal.errors import Problem
+from farmlokal.paginator import WINDOW_ROWS, WindowPaginator
+from integrations.models import KEPT_DAYS, WebhookEvent, WebhookReplay
+from integrations.webhooks import inbox
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
+
+YEARS = range(2000, 3000)  # which neither this calendar nor that of UTC leaves
+MAX_PRETTY_LENGTH = 100_000  # a tower of brackets grows with the square of its height
+
+
+class DayFilter(admin.SimpleListFilter):
+    title = "day"
+    parameter_name = "day"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        today = timezone.localdate()
+        days = [today - dt.timedelta(days=ago) for ago in range(KEPT_DAYS)]
+        return [(day.isoformat(), date_format(day, "D j M")) for day in days]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[WebhookEvent]) -> QuerySet[WebhookEvent]:
+        if self.value() is None:
+            return queryset
+        try:
+            day = dt.date.fromisoformat(str(self.value()))
+            if day.year not in YEARS:
+                raise IncorrectLookupParameters
+        except ValueError as error:
+            raise IncorrectLookupParameters from error
+        begins = timezone.make_aware(dt.datetime.combine(day, dt.time()))
+        return queryset.filter(received_at__gte=begins, received_at__lt=begins + dt.timedelta(days=1))
+
+
+class ReadOnly:
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class ReplayInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+    model = WebhookReplay
+    fields = ("at", "by", "outcome", "error")
+    extra = 0
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return True  # to whoever sees the webhook
+
+
+@admin.register(WebhookEvent)
+class WebhookEventAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("webhook_id", "type", "product_id", "status", "attempts", "received_at", "shortened_error")
+    list_filter = ("status", DayFilter)
+    search_fields = ("webhook_id",)
+    search_help_text = f"The id of a webhook, or of a product. The list shows the newest {WINDOW_ROWS:,} matches."
+    sortable_by = ()
+    ordering = ("-id",)
+    paginator = WindowPaginator
+    show_facets = admin.ShowFacets.NEVER
+    show_full_result_count = False
+    actions = ("replay",)
+    inlines = (ReplayInline,)
+    fieldsets = (
+        (None, {"fields": ("webhook_id", "source", "type", "product_id", "status", "attempts", "error")}),
+        ("When", {"fields": ("received_at", "attempted_at")}),
+        ("What came", {"fields": ("pretty_headers", "pretty_payload")}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("payload", "headers")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        by_id = queryset.filter(webhook_id=term)
+        if term.isascii() and term.isdigit() and not by_id.exists():
+            return queryset.filter(product_id=int(term[:18])), False
+        return by_id, False
+
+    @admin.display(description="error")
+    def shortened_error(self, event: WebhookEvent) -> str:
+        return event.error[:80]
+
+    @admin.display(description="headers")
+    def pretty_headers(self, event: WebhookEvent) -> str:
+        return _preformatted("\n".join(f"{name}: {value}" for name, value in event.headers.items()))
+
+    @admin.display(description="payload")
+    def pretty_payload(self, event: WebhookEvent) -> str:
+        return _preformatted(pretty(bytes(event.payload)))
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("integrations.replay_webhookevent")
+
+    @admin.action(description="Replay selected webhooks", permissions=["replay"])
+    def replay(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        if request.POST.get("select_across") == "1":
+            self.message_user(request, "Replay the webhooks of one page at a time.", messages.ERROR)
+            return
+        outcomes = Counter[str]()
+        for event in queryset.order_by("id"):
+            try:
+                outcomes[inbox.replay(event.pk, request.user.get_username())] += 1
+            except Problem as problem:
+                self.message_user(request, f"{event.webhook_id}: {problem.detail}", messages.ERROR)
+        if outcomes:
+            level = messages.WARNING if {"failed", "dead"} & outcomes.keys() else messages.SUCCESS
+            said = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+            self.message_user(request, f"Replayed: {said}.", level)
+
+
+def pretty(payload: bytes) -> str:
+    """With indents; as it came where they would become too many."""
+    as_it_came, text = payload.decode(errors="backslashreplace"), ""
+    try:
+        for chunk in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(json.loads(payload)):
+            text += chunk
+            if len(text) > MAX_PRETTY_LENGTH:
+                return as_it_came
+    except (ValueError, RecursionError):
+        return as_it_came
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _preformatted(text: str) -> str:
+    style = "margin: 0; white-space: pre-wrap; overflow-wrap: anywhere"
+    return format_html('<pre style="{}">{}</pre>', style, text)

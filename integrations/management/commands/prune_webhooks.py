@@ -1,0 +1,37 @@
+"""manage.py prune_webhooks: takes away what is old in the log of webhooks. For a daily job."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+from tqdm import tqdm
+
+from integrations.models import KEPT_DAYS, WebhookEvent
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+LEAST_DAYS, MOST_DAYS = 7, 3650  # senders try for three days; what comes again after that shall still be known
+AT_ONCE = 1000
+
+
+class Command(BaseCommand):
+    help = "Deletes from the log what came more than 30 days ago. It may be interrupted and run again."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--days", type=int, default=KEPT_DAYS, help="how long they are kept (%(default)s)")
+
+    def handle(self, *, days: int, **_: Any) -> None:
+        if not LEAST_DAYS <= days <= MOST_DAYS:
+            raise CommandError(f"--days must be from {LEAST_DAYS}, for a sender may still try again, to {MOST_DAYS}")
+        old = WebhookEvent.objects.filter(received_at__lt=timezone.now() - dt.timedelta(days=days))
+        deleted = 0
+        with tqdm(total=old.count(), unit=" webhooks", disable=None) as bar:
+            while pks := list(old.order_by("received_at").values_list("pk", flat=True)[:AT_ONCE]):
+                WebhookEvent.objects.filter(pk__in=pks).delete()
+                deleted += len(pks)
+                bar.update(len(pks))
+        self.stdout.write(f"{deleted:,} webhooks were deleted.")

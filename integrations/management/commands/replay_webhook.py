@@ -1,0 +1,42 @@
+"""manage.py replay_webhook: an event of the log once more."""
+
+from __future__ import annotations
+
+import getpass
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from farmlokal.errors import Problem
+from integrations.models import PARTNER, WebhookEvent
+from integrations.webhooks import inbox
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+
+class Command(BaseCommand):
+    help = (
+        "Has an event processed that has failed, is dead, or was ignored, as another delivery would; one that has had "
+        "its effect is a duplicate. Who did it, and when, is kept with the event."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("id", help="its webhook-id, or its number in the log")
+        parser.add_argument("--by", default=getpass.getuser(), help="who replays it (%(default)s)")
+
+    def handle(self, *, id: str, by: str, **_: Any) -> None:  # noqa: A002  # argparse names it
+        events = WebhookEvent.objects.filter(source=PARTNER, webhook_id=id)
+        if id.isdecimal() and not events.exists():
+            events = WebhookEvent.objects.filter(pk=int(id[:18]))
+        pk = events.values_list("pk", flat=True).first()
+        if pk is None:
+            raise CommandError(f"there is no webhook {id} in the log")
+        try:
+            outcome = inbox.replay(pk, by)
+        except Problem as problem:
+            raise CommandError(f"{id}: {problem.detail}") from problem
+        event = WebhookEvent.objects.get(pk=pk)
+        if event.error:
+            raise CommandError(f"{id}: {outcome}, {event.error}")
+        self.stdout.write(f"{id}: {outcome}")

@@ -1,0 +1,257 @@
+"""The log of webhooks: what staff see of it and do with it in the admin, and what operators do by manage.py."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts.models import User
+from integrations.admin import MAX_PRETTY_LENGTH, pretty
+from integrations.models import KEPT_DAYS, WebhookEvent, WebhookReplay
+from integrations.partner.sender import PRICE, WITHDRAWN
+from integrations.tests.deliveries import SECRET, Delivery, event
+from integrations.tests.memory import clean_slate
+from integrations.tests.test_webhooks import break_prices
+from integrations.webhooks import inbox
+from products.models import Product
+from products.tests.offers import make_offer
+
+if TYPE_CHECKING:
+    from django.test import Client
+    from pytest_django.fixtures import Settings
+
+pytestmark = pytest.mark.django_db
+
+LOG = "/admin/integrations/webhookevent/"
+
+
+@pytest.fixture(autouse=True)
+def _clean(settings: Settings) -> None:
+    clean_slate()
+    settings.PARTNER_WEBHOOK_SECRETS = [SECRET]
+
+
+@pytest.fixture
+def product() -> Product:
+    return make_offer()
+
+
+def delivered(client: Client, product_id: int, webhook_id: str = "", **data: Any) -> WebhookEvent:
+    delivery = Delivery(event(product_id, **data), webhook_id)
+    delivery.send(client)
+    return WebhookEvent.objects.get(webhook_id=delivery.webhook_id)
+
+
+def listed(client: Client, query: str = "") -> list[WebhookEvent]:
+    response = client.get(LOG + query)
+    assert response.status_code == 200
+    return list(response.context["cl"].result_list)
+
+
+def staff(client: Client, *permissions: str) -> Client:
+    user = User.objects.create(username="asha", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client.force_login(user)
+    return client
+
+
+def replay(client: Client, *events: WebhookEvent) -> Any:
+    form = {"action": "replay", "_selected_action": [one.pk for one in events]}
+    return client.post(LOG, form, follow=True)
+
+
+# The list
+
+
+def test_it_is_filtered_by_status_and_day(client: Client, admin_client: Client, product: Product) -> None:
+    processed, ignored = delivered(client, product.pk), delivered(client, product.pk + 1)
+    assert listed(admin_client) == [ignored, processed]
+    assert listed(admin_client, "?status__exact=ignored") == [ignored]
+    midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    WebhookEvent.objects.filter(pk=ignored.pk).update(received_at=midnight - dt.timedelta(microseconds=1))
+    today, yesterday = midnight.date(), midnight.date() - dt.timedelta(days=1)
+    assert listed(admin_client, f"?day={today}") == [processed]
+    assert listed(admin_client, f"?day={yesterday}") == [ignored]
+    assert listed(admin_client, f"?day={yesterday}&status__exact=processed") == []
+
+
+@pytest.mark.parametrize("day", ["today", "2026-02-30", "0001-01-01", "9999-12-31", "%00"])
+def test_a_day_that_there_is_not(admin_client: Client, day: str) -> None:
+    assert admin_client.get(f"{LOG}?day={day}", follow=True).status_code == 200
+
+
+def test_it_is_searched_by_its_id_and_by_the_products(client: Client, admin_client: Client, product: Product) -> None:
+    first, second = delivered(client, product.pk, "msg_1"), delivered(client, product.pk, "123", version=2)
+    assert listed(admin_client, "?q=msg_1") == [first]
+    assert listed(admin_client, "?q= msg_1 ") == [first]
+    assert listed(admin_client, "?q=MSG_1") == listed(admin_client, "?q=msg") == listed(admin_client, "?q=%25") == []
+    assert listed(admin_client, "?q=123") == [second]
+    assert listed(admin_client, f"?q={product.pk}") == [second, first]
+    assert listed(admin_client, f"?q={'9' * 40}") == []
+
+
+def test_the_list_neither_counts_nor_reads_payloads(client: Client, admin_client: Client, product: Product) -> None:
+    for _ in range(3):
+        delivered(client, product.pk)
+    with CaptureQueriesContext(connection) as queries:
+        listed(admin_client)
+    statements = [query["sql"] for query in queries if "integrations_webhookevent" in query["sql"]]
+    assert statements
+    assert not [sql for sql in statements if "COUNT(" in sql or "payload" in sql]
+
+
+# One of them
+
+
+def test_a_webhook_is_shown_whole_and_cannot_be_changed(client: Client, admin_client: Client, product: Product) -> None:
+    shown = delivered(client, product.pk, note="<script>आम</script> \ud800")
+    response = admin_client.get(f"{LOG}{shown.pk}/change/")
+    page = response.content.decode()
+    assert "&lt;script&gt;आम&lt;/script&gt; \\ud800" in page
+    assert "  &quot;data&quot;: {\n    &quot;product_id&quot;" in page
+    assert "webhook-timestamp: " in page
+    assert 'name="_save"' not in page
+    assert "<script>आम" not in page
+    assert admin_client.post(f"{LOG}{shown.pk}/change/", {"status": "dead"}).status_code == 403
+    assert admin_client.post(f"{LOG}{shown.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert admin_client.get(f"{LOG}add/").status_code == 403
+
+
+def test_nothing_secret_is_kept_or_shown(client: Client, admin_client: Client, product: Product) -> None:
+    delivery = Delivery(event(product.pk))
+    headers = delivery.headers | {"Authorization": "Bearer hush", "Cookie": "hush", "X-Api-Key": "hush"}
+    client.post("/webhooks/partner", delivery.body, "application/json", headers=headers)
+    row = WebhookEvent.objects.get()
+    page = admin_client.get(f"{LOG}{row.pk}/change/").content.decode()
+    for secret in ("hush", SECRET, delivery.headers["webhook-signature"]):
+        assert secret not in page
+        assert secret not in json.dumps(row.headers)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"[" * 900 + b"]" * 900, b"[" * 100_000, b"\xff", b"[" + b"[[[[[[1]]]]]]," * 9000 + b"1]"]
+)
+def test_a_bomb_does_not_go_off_in_the_page(payload: bytes) -> None:
+    assert len(pretty(payload)) <= max(MAX_PRETTY_LENGTH, 4 * len(payload))
+
+
+# Replay
+
+
+def test_a_failed_one_is_replayed_by_staff_and_that_is_kept(
+    client: Client, admin_client: Client, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_prices(monkeypatch, 1)
+    failed = delivered(client, product.pk, price="47.50")
+    assert failed.status == "failed"
+    assert "1 processed" in replay(admin_client, failed).content.decode()
+    failed.refresh_from_db()
+    assert (failed.status, failed.attempts, failed.error) == ("processed", 2, "")
+    assert client.get("/products").json()["results"][0]["price"] == "47.50"
+    record = WebhookReplay.objects.get()
+    assert (record.event, record.by, record.outcome) == (failed, "admin", "processed")
+    assert timezone.now() - record.at < dt.timedelta(minutes=1)
+    assert "admin" in admin_client.get(f"{LOG}{failed.pk}/change/").content.decode()
+    delivery = Delivery(event(product.pk), failed.webhook_id)
+    assert delivery.send(client) == (200, "duplicate")
+
+
+def test_one_that_has_had_its_effect_has_it_once(client: Client, admin_client: Client, product: Product) -> None:
+    processed, superseded = delivered(client, product.pk, version=2), delivered(client, product.pk, version=1)
+    assert "2 duplicate" in replay(admin_client, processed, superseded).content.decode()
+    assert Product.objects.get().version == 2
+    assert {one.attempts for one in WebhookEvent.objects.all()} == {1}
+    assert WebhookReplay.objects.count() == 2
+
+
+def test_an_ignored_one_counts_once_its_product_is_there(client: Client, product: Product) -> None:
+    ignored = delivered(client, product.pk + 1)
+    Product.objects.filter(pk=product.pk).update(id=product.pk + 1)
+    assert inbox.replay(ignored.pk, "asha") == "processed"
+
+
+def test_one_that_fails_again_stays_and_says_why(
+    client: Client, admin_client: Client, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_prices(monkeypatch, 2)
+    failed = delivered(client, product.pk)
+    page = replay(admin_client, failed).content.decode()
+    assert "1 failed" in page
+    assert "RuntimeError: the handler&#x27;s own trouble" in page
+    assert WebhookReplay.objects.get().error.startswith("RuntimeError")
+
+
+def test_who_may_read_may_not_replay(client: Client, product: Product) -> None:
+    shown = delivered(client, product.pk)
+    reader = staff(client, "view_webhookevent")
+    assert listed(reader) == [shown]
+    assert reader.get(f"{LOG}{shown.pk}/change/").status_code == 200
+    replay(reader, shown)
+    assert not WebhookReplay.objects.exists()
+
+
+def test_who_may_replay_does(client: Client, product: Product) -> None:
+    shown = delivered(client, product.pk)
+    assert "1 duplicate" in replay(staff(client, "view_webhookevent", "replay_webhookevent"), shown).content.decode()
+    assert WebhookReplay.objects.get().by == "asha"
+
+
+def test_others_see_nothing(client: Client) -> None:
+    assert staff(client, "view_product").get(LOG).status_code == 403
+
+
+def test_an_operator_replays(
+    client: Client, product: Product, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    break_prices(monkeypatch, 2)
+    failed = delivered(client, product.pk, "msg_1")
+    with pytest.raises(CommandError, match="failed, RuntimeError"):
+        call_command("replay_webhook", "msg_1")
+    capsys.readouterr()
+    call_command("replay_webhook", "msg_1", by="asha")
+    call_command("replay_webhook", str(failed.pk))
+    assert capsys.readouterr().out == f"msg_1: processed\n{failed.pk}: duplicate\n"
+    assert [record.outcome for record in WebhookReplay.objects.all()] == ["failed", "processed", "duplicate"]
+    assert WebhookReplay.objects.all()[1].by == "asha"
+    for unknown in ("msg_2", "0", "9" * 30, ""):
+        with pytest.raises(CommandError, match="there is no webhook"):
+            call_command("replay_webhook", unknown)
+
+
+def test_what_nobody_can_read_yet_is_said(client: Client, product: Product) -> None:
+    """A type that had no handler when it came, and other data than the handler wants."""
+    ignored = delivered(client, product.pk, event_type="product.painted")
+    WebhookEvent.objects.filter(pk=ignored.pk).update(payload=json.dumps(event(event_type=PRICE, price=5)).encode())
+    with pytest.raises(CommandError, match="/data/price: must be a string"):
+        call_command("replay_webhook", ignored.webhook_id)
+
+
+# Pruning
+
+
+def test_what_is_old_goes(client: Client, product: Product, capsys: pytest.CaptureFixture[str]) -> None:
+    old, young = (delivered(client, product.pk, event_type=WITHDRAWN) for _ in range(2))
+    inbox.replay(old.pk, "asha")
+    now = timezone.now()
+    WebhookEvent.objects.filter(pk=old.pk).update(received_at=now - dt.timedelta(days=KEPT_DAYS, minutes=1))
+    WebhookEvent.objects.filter(pk=young.pk).update(received_at=now - dt.timedelta(days=KEPT_DAYS, minutes=-1))
+    capsys.readouterr()
+    call_command("prune_webhooks")
+    assert capsys.readouterr().out == "1 webhooks were deleted.\n"
+    assert list(WebhookEvent.objects.all()) == [young]
+    call_command("prune_webhooks", "--days", "7")
+    assert not WebhookEvent.objects.exists()
+
+
+@pytest.mark.parametrize("days", ["6", "0", "-1", "999999999"])
+def test_no_fewer_days_than_a_sender_tries(days: str) -> None:
+    with pytest.raises(CommandError, match="--days must be from 7"):
+        call_command("prune_webhooks", "--days", days)
