@@ -12,6 +12,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
+from django.utils.text import Truncator
 
 from farmlokal.errors import Problem
 from farmlokal.paginator import WINDOW_ROWS, WindowPaginator
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest
 
+SHORT = 40  # characters, in the list
 YEARS = range(2000, 3000)  # which neither this calendar nor that of UTC leaves
 MAX_PRETTY_LENGTH = 100_000  # a tower of brackets grows with the square of its height
 
@@ -70,7 +72,7 @@ class ReplayInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
 
 @admin.register(WebhookEvent)
 class WebhookEventAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ("webhook_id", "type", "product_id", "status", "attempts", "received_at", "shortened_error")
+    list_display = ("received", "status", "type", "product_id", "attempts", "shortened_id", "shortened_error")
     list_filter = ("status", DayFilter)
     search_fields = ("webhook_id",)
     search_help_text = f"The id of a webhook, or of a product. The list shows the newest {WINDOW_ROWS:,} matches."
@@ -101,9 +103,17 @@ class WebhookEventAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
             return queryset.filter(product_id=int(term[:18])), False
         return by_id, False
 
+    @admin.display(description="received")
+    def received(self, event: WebhookEvent) -> str:
+        return date_format(timezone.localtime(event.received_at), "j M H:i:s")
+
+    @admin.display(description="id")
+    def shortened_id(self, event: WebhookEvent) -> str:
+        return Truncator(event.webhook_id).chars(SHORT)
+
     @admin.display(description="error")
     def shortened_error(self, event: WebhookEvent) -> str:
-        return event.error[:80]
+        return Truncator(event.error).chars(SHORT)
 
     @admin.display(description="headers")
     def pretty_headers(self, event: WebhookEvent) -> str:
