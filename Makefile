@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run manage test format requirements load bench bench-hot bench-cold bench-zipf bench-auth bench-partner bench-seed bench-insert bench-listing bench-scale
+.PHONY: help run manage test format requirements load bench bench-hot bench-cold bench-zipf bench-auth bench-partner bench-webhooks chaos-webhooks bench-seed bench-insert bench-listing bench-scale
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,12 @@ bench-auth:  ## What checking a bearer token costs, seen before and new (TURNS=7
 
 bench-partner:  ## Quotes while the partner fails: each fault's end, and an outage (CALLS=1000 OUTAGE_SECONDS=60 PARTS="faults open outage")
 	@exec dev/bench/run.sh partner
+
+bench-webhooks:  ## First deliveries beside copies of what is done (TURNS=5)
+	@exec dev/bench/run.sh webhooks
+
+chaos-webhooks:  ## Webhooks while workers, Redis and MySQL are killed: each counts once (EVENTS=2000 COPIES=10)
+	@FARMLOKAL_TARGET=chaos-webhooks exec dev/bench/run.sh chaos_webhooks $(or $(EVENTS),2000) $(or $(COPIES),10)
 
 bench-seed:  ## seed_products against LOAD DATA and ALTER TABLE of the same rows (ROWS=1000000)
 	@exec dev/bench/run.sh seed $(or $(ROWS),1000000)

@@ -43,15 +43,15 @@ class Attempt(NamedTuple):
 NO_ANSWER = Attempt(0, "no answer", 0)
 
 
-def message(event_type: str, data: dict[str, Any], webhook_id: str = "") -> Message:
+def message(event_type: str, data: dict[str, Any]) -> Message:
     happened_at = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     body = json.dumps({"type": event_type, "timestamp": happened_at, "data": data}).encode()
-    return Message(webhook_id or f"msg_{uuid.uuid4().hex}", body)
+    return Message(f"msg_{uuid.uuid4().hex}", body)
 
 
 def changes(product_ids: Sequence[int], number: int, types: Sequence[str], seed: int | None = None) -> list[Message]:
     """In the order of their versions, which are newer than those of any earlier call."""
-    rng, version = random.Random(seed), time.time_ns() // 1_000_000  # noqa: S311  # no secret
+    rng, version = random.Random(seed), time.time_ns()  # noqa: S311  # no secret
     found = []
     for count in range(number):
         event_type = rng.choice(types)

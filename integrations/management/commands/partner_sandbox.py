@@ -41,7 +41,7 @@ class Command(BaseCommand):
         send.add_argument("--secret", default=[*settings.PARTNER_WEBHOOK_SECRETS, SECRET][0])
         send.add_argument("--type", action="append", help=f"by default {PRICE} and {STOCK}; there is {WITHDRAWN}, too")
         send.add_argument("--data", help="of a single event, as JSON; by default it is made up")
-        send.add_argument("--id", default="", help="webhook-id of a single event")
+        send.add_argument("--id", default="", help="webhook-id of the first")
         send.add_argument("--products", default="1", help="ids with commas between them, in turn")
         send.add_argument("--events", type=at_least_one, default=1, help="different ones")
         send.add_argument("--copies", type=at_least_one, default=1, help="deliveries of each")
@@ -92,10 +92,13 @@ def _events(given: dict[str, Any]) -> list[Message]:
     types = given["type"] or [PRICE, STOCK]
     try:
         if given["data"]:
-            return [message(types[0], json.loads(given["data"]), given["id"])]
-        return changes([int(product_id) for product_id in given["products"].split(",")], given["events"], types)
+            events = [message(types[0], json.loads(given["data"]))]
+        else:
+            product_ids = [int(product_id) for product_id in given["products"].split(",")]
+            events = changes(product_ids, given["events"], types)
     except ValueError as error:
         raise CommandError(f"--data is JSON, --products are ids with commas between them: {error}") from error
+    return [events[0]._replace(id=given["id"] or events[0].id), *events[1:]]
 
 
 def _told(attempt: Attempt) -> str:

@@ -1,0 +1,207 @@
+"""Webhooks by the thousand, each many times and shuffled, to a service of four processes; while all that it consists of
+is killed, if so wished. Afterwards each event has counted once, and each product is as its newest event says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import MySQLdb
+import redis
+from tqdm import tqdm
+
+from farmlokal.settings import parse_mysql_url
+from farmlokal.tests.server import own_mysql, own_redis, running
+from integrations.partner.sender import PRICE, SECRET, STOCK, Message, Sender, message
+from integrations.webhooks.inbox import DUPLICATE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from farmlokal.tests.server import Daemon, Server
+
+PROCESSES = 4
+PRODUCTS = 100
+CALLERS = 32
+PAUSE_SECONDS = 0.2  # before a delivery is sent again
+MOST_SECONDS = 900
+FLUSH_EVERY, REDIS_EVERY, MYSQL_EVERY = 2, 5, 7  # seconds, and a worker is killed in each
+
+
+class Sent(NamedTuple):
+    message: Message
+    product_id: int
+    type: str
+    version: int
+
+
+class Report(NamedTuple):
+    seconds: float
+    attempts: Counter[str]  # by what was answered
+    disturbances: Counter[str]
+
+
+def events(number: int) -> list[Sent]:
+    """No two with the same effect, and none with that of a sample product."""
+    made = []
+    for version in range(1, number + 1):
+        product_id, event_type = random.randint(1, PRODUCTS), random.choice([PRICE, STOCK])
+        effect = {"price": f"{version}.37"} if event_type == PRICE else {"stock": 10_000_000 + version}
+        data = {"product_id": product_id, "version": version, **effect}
+        made.append(Sent(message(event_type, data), product_id, event_type, version))
+    return made
+
+
+def run(environment: Mapping[str, str], number: int, copies: int, *, is_disturbed: bool) -> Report:
+    """Raises AssertionError where an event has not counted, or not once."""
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        mysql = stack.enter_context(own_mysql(Path(name, "mysql"), environment, PRODUCTS))
+        Path(name, "redis").mkdir()
+        cache = stack.enter_context(own_redis(Path(name, "redis")))
+        own = {"DATABASE_URL": mysql.url, "REDIS_URL": cache.url, "WEB_CONCURRENCY": str(PROCESSES)}
+        own |= {"PARTNER_WEBHOOK_SECRETS": SECRET, "ACCESS_LOG": "off", "ALLOWED_HOSTS": "127.0.0.1"}
+        server = stack.enter_context(running({**environment, **own}))
+        sent = events(number)
+        disturber = Disturber(server, mysql, cache) if is_disturbed else None
+        try:
+            began = time.monotonic()
+            attempts = deliver(f"http://127.0.0.1:{server.port}/webhooks/partner", sent, copies)
+            seconds = time.monotonic() - began
+        finally:
+            if disturber:
+                disturber.end()
+        check(mysql.url, sent)
+        if not is_disturbed:
+            assert not [answer for answer in attempts if answer.startswith(("5", "0"))], attempts
+            assert attempts[f"200 {DUPLICATE}"] == number * (copies - 1)
+        return Report(seconds, attempts, disturber.done if disturber else Counter())
+
+
+def deliver(url: str, sent: Sequence[Sent], copies: int) -> Counter[str]:
+    """Each until it counts. What was answered, how often."""
+    sender = Sender(url, connections=CALLERS)
+    deliveries = [one.message for one in sent for _ in range(copies)]
+    random.shuffle(deliveries)
+    ends = time.monotonic() + MOST_SECONDS
+    answered: Counter[str] = Counter()
+
+    def until_it_counts(delivery: Message) -> list[str]:
+        heard = []
+        while time.monotonic() < ends:
+            attempt = sender.attempt(delivery)
+            heard.append(f"{attempt.status} {attempt.said}")
+            if attempt.has_arrived:
+                return heard
+            time.sleep(max(PAUSE_SECONDS, attempt.retry_after))
+        raise AssertionError(f"{delivery.id} did not count: {heard[-5:]}")
+
+    with ThreadPoolExecutor(CALLERS) as pool, tqdm(total=len(deliveries), unit=" deliveries", disable=None) as bar:
+        for heard in pool.map(until_it_counts, deliveries):
+            answered.update(heard)
+            bar.update()
+    return answered
+
+
+class Disturber:
+    """kill -9 of a worker each second; Redis emptied, Redis and MySQL killed and started again."""
+
+    def __init__(self, server: Server, mysql: Daemon, cache: Daemon) -> None:
+        self.server, self.mysql, self.cache = server, mysql, cache
+        self.done: Counter[str] = Counter()
+        self._has_ended = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._every, args=each)
+            for each in [
+                (1, self._kill_worker),
+                (FLUSH_EVERY, self._empty),
+                (REDIS_EVERY, self._restart_redis),
+                (MYSQL_EVERY, self._restart_mysql),
+            ]
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _every(self, seconds: float, disturb: Callable[[], None]) -> None:
+        pause = seconds / 3  # at first, so that nothing is over before everything was disturbed
+        while not self._has_ended.wait(pause):
+            disturb()
+            self.done[disturb.__name__.removeprefix("_")] += 1
+            pause = seconds
+
+    def _kill_worker(self) -> None:
+        master = self.server.process.pid
+        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        if children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(random.choice(children)), signal.SIGKILL)
+
+    def _empty(self) -> None:
+        with contextlib.suppress(redis.RedisError), redis.Redis.from_url(self.cache.url) as client:
+            client.flushall()
+
+    def _restart_redis(self) -> None:
+        self.cache.kill()
+        time.sleep(0.5)
+        self.cache.start()
+
+    def _restart_mysql(self) -> None:
+        self.mysql.kill()
+        self.mysql.start()
+
+    def end(self) -> None:
+        """With everything running."""
+        self._has_ended.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def check(url: str, sent: Sequence[Sent]) -> None:
+    with queries(url) as ask:
+        found = ask("SELECT webhook_id, status, attempts, product_id FROM integrations_webhookevent")
+        assert {row[0] for row in found} == {one.message.id for one in sent}
+        assert len(found) == len(sent)
+        assert {row[1:3] for row in found} <= {("processed", 1), ("superseded", 1)}
+        # Each effect is another price or stock, and a version more of the row.
+        effects = Counter(row[3] for row in found if row[1] == "processed")
+        products = {row[0]: row[1:] for row in ask("SELECT id, version, price, stock FROM products_product")}
+        assert {pk: row[0] - 1 for pk, row in products.items() if row[0] > 1} == effects
+        newest: defaultdict[tuple[int, str], int] = defaultdict(int)
+        for one in sent:
+            newest[one.product_id, one.type] = max(newest[one.product_id, one.type], one.version)
+        rows = ask("SELECT product_id, event_type, version FROM integrations_appliedversion")
+        assert {(product_id, event_type): version for product_id, event_type, version in rows} == newest
+        for (product_id, event_type), version in newest.items():
+            _, price, stock = products[product_id]
+            assert str(price) == f"{version}.37" if event_type == PRICE else stock == 10_000_000 + version
+
+
+@contextlib.contextmanager
+def queries(url: str) -> Iterator[Callable[[str], Sequence[Sequence[Any]]]]:
+    at = parse_mysql_url(url)
+    parameters = {"host": at["HOST"], "port": at["PORT"], "user": at["USER"], "password": at["PASSWORD"]}
+
+    with contextlib.closing(MySQLdb.connect(**parameters, database=at["NAME"])) as connection:
+
+        def ask(sql: str) -> Sequence[Sequence[Any]]:
+            with contextlib.closing(connection.cursor()) as cursor:
+                cursor.execute(sql)
+                rows: Sequence[Sequence[Any]] = cursor.fetchall()
+                return rows
+
+        yield ask
+
+
+def told(number: int, copies: int, report: Report) -> str:
+    answers = ", ".join(f"{count:,} x {answer}" for answer, count in report.attempts.most_common())
+    done = ", ".join(f"{count} x {name.replace('_', ' ')}" for name, count in report.disturbances.most_common())
+    speed = f"{number * copies:,} deliveries in {report.seconds:.0f} s"
+    return f"{speed}: {answers}.\n  disturbed by: {done or 'nothing'}; each of {number:,} events has counted once"

@@ -1,0 +1,139 @@
+"""The partner's side: the sandbox that sends webhooks, and the examples that README gives to senders."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from farmlokal.tests.server import Server, free_port, running
+from integrations.models import WebhookEvent
+from integrations.partner import sender
+from integrations.partner.sender import PRICE, SECRET, STOCK, WITHDRAWN, Sender, changes, message
+from integrations.tests.memory import clean_slate
+from products.models import Product
+from products.tests.offers import make_offer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_httpserver import HTTPServer
+
+pytestmark = pytest.mark.usefixtures("live_database")
+
+README = Path(__file__).parents[2] / "README.md"
+PLACE = "/webhooks/partner"
+
+
+@pytest.fixture(scope="module")
+def server(live_database: None, database_environment: dict[str, str]) -> Iterator[Server]:
+    clean_slate()
+    with running(database_environment, PARTNER_WEBHOOK_SECRETS=SECRET) as server:
+        yield server
+
+
+@pytest.fixture
+def product() -> Product:
+    return make_offer()
+
+
+def send(server: Server, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    capsys.readouterr()
+    call_command("partner_sandbox", "send", "--url", f"http://127.0.0.1:{server.port}{PLACE}", *options)
+    return capsys.readouterr().out
+
+
+def test_one_event(server: Server, product: Product, capsys: pytest.CaptureFixture[str]) -> None:
+    said = send(server, capsys, "--type", STOCK, "--data", f'{{"product_id": {product.pk}, "stock": 7, "version": 1}}')
+    assert re.fullmatch(r"msg_\w+: 200 processed\n1 deliveries in 1 attempts and .* s: 1 x 200 processed\n", said)
+    assert Product.objects.get(pk=product.pk).stock == 7
+
+
+def test_a_burst_of_copies_out_of_order(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    products = ",".join(str(make_offer().pk) for _ in range(3))
+    before = WebhookEvent.objects.count()
+    options = [
+        "--products",
+        products,
+        "--events",
+        "30",
+        "--copies",
+        "5",
+        "--shuffle",
+        "--at-once",
+        "8",
+        "--hurry",
+        "50",
+    ]
+    said = send(server, capsys, *options)
+    assert said.startswith("150 deliveries in ")
+    assert "120 x 200 duplicate" in said
+    assert WebhookEvent.objects.count() == before + 30
+
+
+def test_an_id_that_is_chosen(server: Server, product: Product, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--products", str(product.pk), "--type", WITHDRAWN, "--id", "msg_chosen", "--copies", "2"]
+    assert "msg_chosen: 200 processed\nmsg_chosen: 200 duplicate\n" in send(server, capsys, *options)
+    assert not Product.objects.get(pk=product.pk).is_active
+
+
+def test_what_cannot_be_sent_is_said(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    for options in (["--products", "x"], ["--data", "{"], ["--copies", "0"]):
+        with pytest.raises(CommandError):
+            send(server, capsys, *options)
+
+
+def test_it_goes_on_until_it_counts(httpserver: HTTPServer) -> None:
+    """By the schedule, hurried, and not before Retry-After."""
+    for status, headers in ((500, {}), (409, {"Retry-After": "1"}), (200, {})):
+        httpserver.expect_ordered_request(PLACE).respond_with_json({"status": "so"}, status, headers)
+    sent = message(PRICE, {})
+    began = time.monotonic()
+    attempts = list(Sender(httpserver.url_for(PLACE), hurry=100).deliver(sent))
+    assert [attempt.status for attempt in attempts] == [500, 409, 200]
+    assert time.monotonic() - began > 0.05 + 1
+    requests = [request for request, _ in httpserver.log]
+    assert {request.headers["webhook-id"] for request in requests} == {sent.id}
+    assert {request.data for request in requests} == {sent.body}
+    assert len({request.headers["webhook-signature"] for request in requests}) > 1  # each has a time of its own
+
+
+def test_it_stops_where_nobody_is(httpserver: HTTPServer) -> None:
+    httpserver.expect_request(PLACE).respond_with_json({}, 410)
+    assert [attempt.status for attempt in Sender(httpserver.url_for(PLACE)).deliver(message(PRICE, {}))] == [410]
+
+
+def test_it_gives_up_at_the_end_of_its_schedule() -> None:
+    silent = Sender(f"http://127.0.0.1:{free_port()}{PLACE}", hurry=10_000_000)
+    assert [attempt.said for attempt in silent.deliver(message(PRICE, {}))] == ["no answer"] * len(sender.PAUSES)
+
+
+def test_later_changes_have_newer_versions() -> None:
+    first, second = ([event.body for event in changes([1], 3, [PRICE])] for _ in range(2))
+    versions = [int(re.findall(rb'"version": (\d+)', body)[0]) for body in [*first, *second]]
+    assert versions == sorted(versions)
+
+
+def examples(language: str) -> list[str]:
+    found = re.findall(rf"^```{language}\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    return [example for example in found if PLACE in example]
+
+
+@pytest.mark.parametrize(("language", "command"), [("bash", ["bash", "-euc"]), ("python", [sys.executable, "-c"])])
+def test_the_examples_of_the_readme_run_as_they_are(server: Server, language: str, command: list[str]) -> None:
+    if not Product.objects.filter(pk=1).exists():
+        make_offer(id=1)
+    (example,) = examples(language)
+    example = example.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
+    run = subprocess.run([*command, example], capture_output=True, text=True, check=True, timeout=60)
+    assert '{"status":"processed"}' in run.stdout
+
+
+def test_make_run_has_the_sandboxs_secret() -> None:
+    assert f"SANDBOX_SECRET={SECRET} " in Path(__file__).parents[2].joinpath("dev/serve.sh").read_text()

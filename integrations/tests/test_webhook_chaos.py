@@ -1,0 +1,20 @@
+"""A short form of `make chaos-webhooks`."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from integrations.tests.chaos import run
+
+EVENTS, COPIES = 300, 10
+
+
+@pytest.mark.parametrize("is_disturbed", [False, True])
+def test_each_event_counts_once(is_disturbed: bool) -> None:
+    report = run(os.environ, EVENTS, COPIES, is_disturbed=is_disturbed)
+    counted = {answer: count for answer, count in report.attempts.items() if answer.startswith("200")}
+    assert sum(counted.values()) == EVENTS * COPIES
+    disturbances = {"kill_worker", "empty", "restart_redis", "restart_mysql"} if is_disturbed else set()
+    assert report.disturbances.keys() == disturbances
