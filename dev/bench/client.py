@@ -17,12 +17,15 @@ class Connection:
         self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def get(self, target: str) -> Answer:
+        return await self.ask(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n\r\n".encode())
+
+    async def ask(self, request: bytes) -> Answer:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             if self.streams is None or self.streams[0].at_eof():
                 self.close()
                 self.streams = await asyncio.open_connection("127.0.0.1", self.port, limit=1024 * 1024)
             reader, writer = self.streams
-            writer.write(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n\r\n".encode())
+            writer.write(request)
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin1").lower()
             line, *fields = head[:-4].split("\r\n")
             headers = dict(field.split(": ", 1) for field in fields)

@@ -1,17 +1,21 @@
-"""make bench-webhooks: first deliveries beside copies of what is done, in turns, over HTTP."""
+"""make bench-webhooks: first deliveries beside copies of what is done, in turns, over HTTP; all signed beforehand."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import django
 
+from dev.bench.client import Connection
 from dev.bench.figures import ratios, spread, table, tell
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from integrations.partner.sender import Message
 
 TURNS = int(os.environ.get("TURNS") or 5)
@@ -21,28 +25,46 @@ COPIES = 5
 CALLERS = 16
 
 
+def request(sent: Message) -> bytes:
+    from integrations.partner.sender import headers_of  # noqa: PLC0415  # once Django is set up
+
+    lines = ["POST /webhooks/partner HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(sent.body)}"]
+    lines += [f"{name}: {value}" for name, value in headers_of(sent).items()]
+    return "\r\n".join([*lines, "", ""]).encode() + sent.body
+
+
+async def answers(port: int, requests: Sequence[bytes]) -> tuple[float, set[str]]:
+    """How many a second, and what they said."""
+    left, said = iter(requests), set()
+
+    async def call(mine: Iterator[bytes]) -> None:
+        connection = Connection(port)
+        for one in mine:
+            answer = await connection.ask(one)
+            said.add(json.loads(answer.body).get("status"))
+        connection.close()
+
+    began = time.monotonic()
+    await asyncio.gather(*(call(left) for _ in range(CALLERS)))
+    return len(requests) / (time.monotonic() - began), said
+
+
 def main() -> None:
-    from django.core.management import call_command  # noqa: PLC0415  # once Django is set up
+    from django.core.management import call_command  # noqa: PLC0415
 
     from farmlokal.tests.server import running  # noqa: PLC0415
-    from integrations.partner.sender import PRICE, SECRET, STOCK, Sender, changes  # noqa: PLC0415
+    from integrations.partner.sender import PRICE, SECRET, STOCK, changes  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
     call_command("seed_products", PRODUCTS, "--reset", verbosity=0)
     environment = {**os.environ, "PARTNER_WEBHOOK_SECRETS": SECRET, "ALLOWED_HOSTS": "127.0.0.1"}
     found: dict[str, list[float]] = {"first deliveries": [], "copies": []}
-    with running(environment) as server, ThreadPoolExecutor(CALLERS) as pool:
-        sender = Sender(f"http://127.0.0.1:{server.port}/webhooks/partner", connections=CALLERS)
-
-        def rate(messages: list[Message], expected: str) -> float:
-            began = time.monotonic()
-            said = {attempt.said for attempt in pool.map(sender.attempt, messages)}
-            assert said == {expected}, said
-            return len(messages) / (time.monotonic() - began)
-
-        for turn in range(TURNS + 1):  # the first is not counted: threads get their connections
-            messages = changes(range(1, PRODUCTS + 1), EVENTS, [PRICE, STOCK])
-            first, copies = rate(messages, "processed"), rate(messages * COPIES, "duplicate")
+    with running(environment) as server:
+        for turn in range(TURNS + 1):  # the first does not count: threads get their connections
+            requests = [request(sent) for sent in changes(range(1, PRODUCTS + 1), EVENTS, [PRICE, STOCK])]
+            first, processed = asyncio.run(answers(server.port, requests))
+            copies, duplicate = asyncio.run(answers(server.port, requests * COPIES))
+            assert (processed, duplicate) == ({"processed"}, {"duplicate"}), (processed, duplicate)
             tell(f"turn {turn}: {first:.0f} and {copies:.0f} a second")
             if turn:
                 found["first deliveries"].append(first)
