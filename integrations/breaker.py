@@ -55,7 +55,7 @@ RETRIES = 2.0
 RETRIES_PER_CALL = 0.04
 SEEN_SECONDS = 60.0  # for which a process vouches for what it has seen
 KEPT_SECONDS = 30 * 24 * 3600
-IS_OPEN, MAY_CALL, IS_SPENT, CANNOT_WRITE = 0, 1, 2, -1  # verdicts
+IS_OPEN, MAY_CALL, IS_SPENT, CANNOT_WRITE = 0, 1, 2, -1  # verdicts, of the scripts below too
 MICROSECONDS = 1_000_000
 
 logger = structlog.get_logger(__name__)
@@ -87,6 +87,9 @@ local function become(new_epoch, new_state, new_ends, new_streak)
   redis.call('DEL', KEYS[2])
 end
 local function next_epoch() return math.max(epoch + 1, now) end
+local function open()
+  become(next_epoch(), 'open', now + math.min(OPEN * 2 ^ math.min(streak, 10), MAX_OPEN), streak + 1)
+end
 local function answer(verdict, wait)
   return {verdict, text(epoch), state, text(ends), streak, math.max(wait or 0, 0)}
 end
@@ -152,7 +155,7 @@ local owner, outcome = ARGV[5], ARGV[7]
 if epoch ~= tonumber(ARGV[6]) then return answer(1) end
 if state == 'open' and permit == owner then
   if outcome == 'bad' then
-    become(next_epoch(), 'open', now + math.min(OPEN * 2 ^ math.min(streak, 10), MAX_OPEN), streak + 1)
+    open()
   elseif outcome == 'nothing' then
     redis.call('HDEL', KEYS[1], 'permit', 'permit_ends')
   else
@@ -163,9 +166,7 @@ elseif state == 'closed' and (outcome == 'good' or outcome == 'bad') then
   redis.call('LTRIM', KEYS[2], 0, WINDOW - 1)
   redis.call('EXPIRE', KEYS[2], {MAX_AGE_SECONDS:.0f})
   local all, bad = outcomes()
-  if all >= LEAST and bad >= FAILURE_RATE * all then
-    become(next_epoch(), 'open', now + math.min(OPEN * 2 ^ math.min(streak, 10), MAX_OPEN), streak + 1)
-  end
+  if all >= LEAST and bad >= FAILURE_RATE * all then open() end
 end
 return answer(1)
 """
@@ -257,17 +258,17 @@ class Alone:
     def admit(self, known: Known, now: int, owner: str, permit_us: int, *, is_retry: bool) -> tuple[int, float]:
         """The verdict, and the microseconds to wait."""
         if known.state == "held":
-            return 0, MAX_OPEN_SECONDS * MICROSECONDS
+            return IS_OPEN, MAX_OPEN_SECONDS * MICROSECONDS
         if known.state == "open":
             wait = max(min(known.ends, now + int(MAX_OPEN_SECONDS * MICROSECONDS)), self._permit_ends) - now
             if wait > 0 or is_retry:
-                return 0, max(wait, 0)
+                return IS_OPEN, max(wait, 0)
             self._permit, self._permit_ends = owner, now + permit_us
-            return 1, 0
+            return MAY_CALL, 0
         if is_retry and self._retries < 1:
-            return 2, 0
+            return IS_SPENT, 0
         self._retries = self._retries - 1 if is_retry else min(self._retries + RETRIES_PER_CALL, RETRIES)
-        return 1, 0
+        return MAY_CALL, 0
 
     def record(self, known: Known, now: int, outcome: Outcome, owner: str) -> Known:
         if known.state == "open" and self._permit == owner:
