@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import subprocess
 import time
 import urllib.request
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus, urlencode
 
@@ -23,6 +21,7 @@ from accounts import tokens
 from accounts.models import ApiClient
 from accounts.tests.issuer import AUDIENCE
 from accounts.tests.memory import clean_slate
+from farmlokal.tests.node import installed
 from farmlokal.tests.server import free_port
 
 if TYPE_CHECKING:
@@ -33,21 +32,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db
 
-FOLDER = "accounts/tests/oidc"
 SECRET = "{}: a secret & 100 %"
 
 
 @pytest.fixture(scope="module")
 def script() -> str:
-    node = shutil.which("node") and shutil.which("npm")
-    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout if node else "v0"
-    if int(version[1:].partition(".")[0]) < 20:
-        pytest.skip("oidc-provider needs Node 20 or newer, with npm")
-    try:
-        subprocess.run(["timeout", "240", "dev/node.sh", FOLDER], check=True)
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"oidc-provider cannot be installed: npm's registry is not to be reached ({error})")
-    return str(Path(".local/node", FOLDER, "provider.mjs"))
+    return installed("accounts/tests/oidc", "provider.mjs")
 
 
 def key(key_id: str) -> dict[str, Any]:

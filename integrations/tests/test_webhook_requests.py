@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +15,7 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from farmlokal import tally
+from farmlokal.tests.node import installed
 from integrations.models import WebhookEvent
 from integrations.partner.sender import PRICE, STOCK, WITHDRAWN
 from integrations.tests.deliveries import OTHER_SECRET, SECRET, Delivery, event, signature
@@ -313,20 +312,10 @@ def test_nothing_makes_it_fail(client: Client, sent: bytes, given_headers: dict[
 
 # With npm's reference library
 
-FOLDER = "integrations/tests/standardwebhooks"
-
 
 def test_the_reference_library_of_npm_signs_what_we_take(client: Client) -> None:
-    node = shutil.which("node") and shutil.which("npm")
-    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout if node else "v0"
-    if int(version[1:].partition(".")[0]) < 20:
-        pytest.skip("npm's standardwebhooks needs Node, with npm")
-    try:
-        subprocess.run(["timeout", "240", "dev/node.sh", FOLDER], check=True)
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"npm's standardwebhooks cannot be installed: the registry is not to be reached ({error})")
+    script = installed("integrations/tests/standardwebhooks", "sign.mjs")
     product = make_offer()
-    script = str(Path(".local/node", FOLDER, "sign.mjs"))
     sent = json.dumps(event(product.pk, note="आम, caf\xe9, 🥭"), ensure_ascii=False)
     run = subprocess.run(["node", script, SECRET, "msg_of_npm", sent], capture_output=True, text=True, check=True)
     answer = client.post("/webhooks/partner", sent.encode(), "application/json", headers=json.loads(run.stdout))
