@@ -28,7 +28,7 @@ def plain_http(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
 
 @register(Tags.security, deploy=True)
 def short_webhook_secrets(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
-    """Who finds one writes prices."""
+    """Whoever guesses one can write prices."""
     lengths = [len(key_of(secret)) for secret in settings.PARTNER_WEBHOOK_SECRETS]
     if all(length >= LEAST_KEY_BYTES for length in lengths):
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -99,8 +100,8 @@ class WebhookEventAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         if not term:
             return queryset, False
         by_id = queryset.filter(webhook_id=term)
-        if term.isascii() and term.isdigit() and not by_id.exists():
-            return queryset.filter(product_id=int(term[:18])), False
+        if re.fullmatch("[0-9]{1,18}", term) and not by_id.exists():
+            return queryset.filter(product_id=int(term)), False
         return by_id, False
 
     @admin.display(description="received")
@@ -144,16 +145,29 @@ class WebhookEventAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 def pretty(payload: bytes) -> str:
-    """With indents; as it came where they would become too many."""
+    """With indents; as it came where they would become too many, or a member or a digit would be lost."""
     as_it_came, text = payload.decode(errors="backslashreplace"), ""
     try:
-        for chunk in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(json.loads(payload)):
+        document = json.loads(payload, object_pairs_hook=_of_pairs, parse_float=_as_written)
+        for chunk in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(document):
             text += chunk
             if len(text) > MAX_PRETTY_LENGTH:
                 return as_it_came
     except (ValueError, RecursionError):
         return as_it_came
     return text.encode(errors="backslashreplace").decode()
+
+
+def _of_pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(members)) < len(members):
+        raise ValueError("a member twice")
+    return dict(members)
+
+
+def _as_written(text: str) -> float:
+    if repr(float(text)) != text:
+        raise ValueError("a number that would be written in another way")
+    return float(text)
 
 
 def _preformatted(text: str) -> str:

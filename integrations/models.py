@@ -12,6 +12,7 @@ BYTE_FOR_BYTE = "utf8mb4_bin"
 MAX_ID_LENGTH = 255
 MAX_TYPE_LENGTH = 100
 MAX_ERROR_LENGTH = 2000
+MAX_NAME_LENGTH = 150
 KEPT_DAYS = 30  # in the log, by prune_webhooks
 
 
@@ -36,7 +37,7 @@ class WebhookEvent(models.Model):
     product_id = models.BigIntegerField("product", null=True)
     payload = models.BinaryField()  # the body, byte for byte
     headers = models.JSONField(default=dict)
-    status = models.CharField(max_length=10, choices=Status, default=Status.FAILED)
+    status = models.CharField(max_length=10, choices=Status, default=Status.FAILED)  # until an attempt says otherwise
     attempts = models.PositiveIntegerField(default=0)
     error = models.TextField(default="")
     received_at = models.DateTimeField(default=timezone.now)
@@ -62,7 +63,7 @@ class WebhookReplay(models.Model):
     """That somebody had an event processed once more, and what came of it."""
 
     event = models.ForeignKey(WebhookEvent, models.CASCADE, related_name="replays")
-    by = models.CharField(max_length=150)
+    by = models.CharField(max_length=MAX_NAME_LENGTH)
     at = models.DateTimeField(default=timezone.now)
     outcome = models.CharField(max_length=10)
     error = models.TextField(default="")

@@ -136,7 +136,7 @@ class Daemon:
 def own_mysql(folder: Path, environment: Mapping[str, str], rows: int) -> Iterator[Daemon]:
     """A MariaDB with so many products."""
     ready, manage = folder / "ready", f"{sys.executable} manage.py"
-    work = f"{manage} migrate -v0 && {manage} seed_products {rows} && touch {ready} && sleep 300"
+    work = f"{manage} migrate -v0 && {manage} seed_products {rows} && touch {ready} && sleep 1200"
     keeper = subprocess.Popen(
         ["dev/services.sh", str(folder), "sh", "-c", work],
         env={**environment, "DATABASE_URL": ""},

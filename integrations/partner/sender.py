@@ -89,11 +89,10 @@ class Sender:
     def attempt(self, sent: Message) -> Attempt:
         try:
             answer = self.pool.request("POST", self.url, body=sent.body, headers=headers_of(sent, self.secret))
-            document = json.loads(answer.data)
-        except (urllib3.exceptions.HTTPError, OSError, ValueError):
+        except (urllib3.exceptions.HTTPError, OSError):
             return NO_ANSWER
-        said = document.get("code") or document.get("status")
-        return Attempt(answer.status, str(said), float(answer.headers.get("Retry-After", 0)))
+        retry_after = answer.headers.get("Retry-After", "")
+        return Attempt(answer.status, _said(answer.data), float(retry_after) if retry_after.isdecimal() else 0.0)
 
     def deliver(self, sent: Message) -> Iterator[Attempt]:
         """Its attempts, until one has arrived, or the endpoint is gone (410), or the schedule is at its end."""
@@ -105,3 +104,11 @@ class Sender:
             if attempt.has_arrived or attempt.status == HTTPStatus.GONE:
                 return
             wanted = attempt.retry_after
+
+
+def _said(body: bytes) -> str:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    return str(document.get("code") or document.get("status")) if isinstance(document, dict) else "something else"

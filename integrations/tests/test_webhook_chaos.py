@@ -8,12 +8,17 @@ import pytest
 
 from integrations.tests.chaos import run
 
-EVENTS, COPIES = 300, 10
+EVENTS, COPIES = 200, 10
 
 
 @pytest.mark.parametrize("is_disturbed", [False, True])
 def test_each_event_counts_once(is_disturbed: bool) -> None:
     report = run(os.environ, EVENTS, COPIES, is_disturbed=is_disturbed)
+    if (
+        not is_disturbed
+    ):  # on a machine that is busy with other tests, 503 may be right; `make chaos-webhooks` allows none
+        assert not {answer for answer in report.attempts if answer[0] in "05"} - {"503 database-unavailable"}
+        assert report.attempts["200 duplicate"] == EVENTS * (COPIES - 1)
     counted = {answer: count for answer, count in report.attempts.items() if answer.startswith("200")}
     assert sum(counted.values()) == EVENTS * COPIES
     disturbances = {"kill_worker", "empty", "restart_redis", "restart_mysql"} if is_disturbed else set()

@@ -143,6 +143,11 @@ def test_a_bomb_does_not_go_off_in_the_page(payload: bytes) -> None:
     assert len(pretty(payload)) <= max(MAX_PRETTY_LENGTH, 4 * len(payload))
 
 
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', "[1e400]", "[1.50]", "[12345678901234567890.123456789]"])
+def test_nothing_that_came_is_lost_in_the_page(text: str) -> None:
+    assert pretty(text.encode()) == text
+
+
 # Replay
 
 
@@ -176,6 +181,17 @@ def test_an_ignored_one_counts_once_its_product_is_there(client: Client, product
     ignored = delivered(client, product.pk + 1)
     Product.objects.filter(pk=product.pk).update(id=product.pk + 1)
     assert inbox.replay(ignored.pk, "asha") == "processed"
+
+
+def test_an_ignored_one_whose_replay_fails_is_tried_again_by_its_sender(
+    client: Client, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = Delivery(event(product.pk + 1))
+    assert delivery.send(client) == (200, "ignored")
+    Product.objects.filter(pk=product.pk).update(id=product.pk + 1)
+    break_prices(monkeypatch, 1)
+    assert inbox.replay(WebhookEvent.objects.get().pk, "asha") == "failed"
+    assert delivery.send(client) == (200, "processed")
 
 
 def test_one_that_fails_again_stays_and_says_why(
@@ -216,11 +232,11 @@ def test_an_operator_replays(
     with pytest.raises(CommandError, match="failed, RuntimeError"):
         call_command("replay_webhook", "msg_1")
     capsys.readouterr()
-    call_command("replay_webhook", "msg_1", by="asha")
+    call_command("replay_webhook", "msg_1", by="asha" * 100)
     call_command("replay_webhook", str(failed.pk))
     assert capsys.readouterr().out == f"msg_1: processed\n{failed.pk}: duplicate\n"
     assert [record.outcome for record in WebhookReplay.objects.all()] == ["failed", "processed", "duplicate"]
-    assert WebhookReplay.objects.all()[1].by == "asha"
+    assert WebhookReplay.objects.all()[1].by == ("asha" * 100)[:150]
     for unknown in ("msg_2", "0", "9" * 30, ""):
         with pytest.raises(CommandError, match="there is no webhook"):
             call_command("replay_webhook", unknown)

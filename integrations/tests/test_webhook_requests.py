@@ -288,7 +288,16 @@ envelopes = st.fixed_dictionaries(
         ),
     },
 )
-bodies = st.binary(max_size=200) | envelopes.map(lambda found: json.dumps(found).encode())
+# Whole ones, in which a member or two are something else.
+nearly = st.builds(
+    lambda event_type, envelope, data: body(**{"type": event_type, "data": data} | envelope),
+    st.sampled_from([PRICE, STOCK, WITHDRAWN, "order.created"]),
+    st.just({}) | st.dictionaries(st.sampled_from(["type", "timestamp", "data", "x"]), values, max_size=1),
+    st.dictionaries(st.sampled_from(["product_id", "version", "price", "stock", "x"]), values, max_size=2).map(
+        lambda changes: {"product_id": 1, "version": 1, "price": "47.50", "stock": 1} | changes
+    ),
+)
+bodies = st.binary(max_size=200) | (envelopes | nearly).map(lambda found: json.dumps(found).encode())
 header_texts = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF), max_size=60)
 headers = st.fixed_dictionaries(
     {},

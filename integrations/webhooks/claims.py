@@ -25,6 +25,7 @@ return {'ours'}
 """
 )
 FINISH = Script("return {redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])}")
+FORGET = Script("return {redis.call('DEL', KEYS[1])}")
 RELEASE = Script("if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return {1}")
 
 
@@ -37,6 +38,10 @@ def claim(webhook_id: str, owner: str) -> State:
 def finish(webhook_id: str) -> None:
     """Once the event's transaction is committed."""
     run(FINISH, [_key(webhook_id)], [DONE, DONE_SECONDS * 1000])
+
+
+def forget(webhook_id: str) -> None:
+    run(FORGET, [_key(webhook_id)])
 
 
 def release(webhook_id: str, owner: str) -> None:

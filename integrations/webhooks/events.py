@@ -20,7 +20,7 @@ MOMENT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([
 
 class Event(NamedTuple):
     type: str
-    data: dict[str, Any]  # as it came, until handlers.check() has looked at it
+    data: dict[str, Any]  # as it came, until handlers.checked() has looked at it
 
 
 def is_type(text: str) -> None:

@@ -34,7 +34,7 @@ class ExactPriceField(PriceField):
     }
 
 
-class Withdrawn(InputSerializer):
+class OfProduct(InputSerializer):
     place = "/data"
     is_open = True
 
@@ -42,11 +42,11 @@ class Withdrawn(InputSerializer):
     version = WholeNumberField(min_value=1, max_value=MAX_VERSION)
 
 
-class PriceChanged(Withdrawn):
+class PriceChanged(OfProduct):
     price = ExactPriceField()
 
 
-class StockChanged(Withdrawn):
+class StockChanged(OfProduct):
     stock = WholeNumberField(min_value=0, max_value=MAX_STOCK)
 
 
@@ -63,14 +63,14 @@ def change_stock(data: dict[str, Any]) -> None:
 
 
 class Handler(NamedTuple):
-    data: type[Withdrawn]
+    data: type[OfProduct]
     apply: Callable[[dict[str, Any]], None]
 
 
 HANDLERS = {
     "product.price_changed": Handler(PriceChanged, change_price),
     "product.stock_changed": Handler(StockChanged, change_stock),
-    "product.withdrawn": Handler(Withdrawn, withdraw),
+    "product.withdrawn": Handler(OfProduct, withdraw),
 }
 
 

@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from farmlokal.errors import Problem, is_passing
 from farmlokal.metrics import count_webhook
-from integrations.models import MAX_ERROR_LENGTH, PARTNER, WebhookEvent
+from integrations.models import MAX_ERROR_LENGTH, MAX_NAME_LENGTH, PARTNER, WebhookEvent
 from integrations.webhooks import claims, events, handlers
 from products.transactions import DEADLOCK, ROW_IS_LOCKED, transactional
 
@@ -49,8 +49,12 @@ def receive(delivery: Delivery) -> str:
     After any other error nothing has happened, or all of it: the next delivery finds out.
     """
     event = handlers.checked(events.read(delivery.body))
-    with _in_progress_where_locked(event):
-        outcome = _claimed(delivery, event)
+    try:
+        with _told_of_others():
+            outcome = _claimed(delivery, event)
+    except Problem:
+        _count(event, "in-progress")
+        raise
     _count(event, outcome)
     if outcome in {Status.FAILED, Status.DEAD}:
         raise Problem("internal-error", IS_DEAD if outcome == Status.DEAD else HAS_FAILED)
@@ -58,17 +62,17 @@ def receive(delivery: Delivery) -> str:
 
 
 def replay(pk: int, by: str) -> str:
-    """What has come of another attempt, "failed" and "dead" included: as by a delivery, and recorded with it.
+    """What has come of it, "failed" and "dead" included. Another attempt, by the way of a delivery, and recorded; what
+    is dead or was ignored is tried, too.
 
-    Raises Problems: webhook-in-progress, and what is wrong with a body that nobody had to read until now.
+    Raises Problems: not-found, webhook-in-progress, and what is wrong with a body that nobody had to read until now.
     """
-    row = WebhookEvent.objects.get(pk=pk)
-    event = handlers.checked(events.read(bytes(row.payload)))
-    with _in_progress_where_locked(event):
-        outcome = _settle_again(pk, event, by)
+    with _told_of_others():
+        webhook_id, outcome = _settle_again(pk, by)
     if outcome in WebhookEvent.DONE:
-        claims.finish(row.webhook_id)
-    _count(event, outcome)
+        claims.finish(webhook_id)
+    if outcome in {Status.FAILED, Status.DEAD}:
+        claims.forget(webhook_id)  # as long as it was ignored, it was done
     return outcome
 
 
@@ -78,7 +82,7 @@ def _claimed(delivery: Delivery, event: Event) -> str:
     if state == "done":
         return DUPLICATE
     if state == "taken":
-        raise _in_progress(event)
+        raise _TakenError
     try:
         outcome = _settle(delivery, event)
     finally:
@@ -93,35 +97,36 @@ def _claimed(delivery: Delivery, event: Event) -> str:
 def _settle(delivery: Delivery, event: Event) -> str:
     rows = WebhookEvent.objects.filter(source=PARTNER, webhook_id=delivery.webhook_id).defer("payload", "headers")
     row = rows.first()  # plainly: copies of what is done do not get into each other's way
-    if row is None:
-        row = _entered(delivery, event)
-    elif row.status not in WebhookEvent.DONE:
-        row = rows.select_for_update(nowait=True).get()
+    if row and row.status not in WebhookEvent.DONE:
+        row = rows.select_for_update(nowait=True).first()
+    row = row or WebhookEvent(webhook_id=delivery.webhook_id)
     if row.status in WebhookEvent.DONE:
         return DUPLICATE
-    return Status.DEAD if row.status == Status.DEAD else _attempt(row, event)
+    if row.status == Status.DEAD:
+        return Status.DEAD
+    _enter(row, delivery, event)
+    return _attempt(row, event)
 
 
-def _entered(delivery: Delivery, event: Event) -> WebhookEvent:
-    """Its row, which is locked until the transaction ends: others wait for it, and then find that it is there."""
+def _enter(row: WebhookEvent, delivery: Delivery, event: Event) -> None:
+    """The row says what is tried now. It is locked until the transaction ends: who inserts it too waits for that."""
+    row.type, row.payload, row.headers = event.type, delivery.body, delivery.headers
+    row.product_id = event.data["product_id"] if event.type in handlers.HANDLERS else None
     try:
-        return WebhookEvent.objects.create(
-            webhook_id=delivery.webhook_id,
-            type=event.type,
-            product_id=event.data.get("product_id") if event.type in handlers.HANDLERS else None,
-            payload=delivery.body,
-            headers=delivery.headers,
-        )
+        row.save()
     except IntegrityError as error:
-        raise _in_progress(event) from error
+        raise _TakenError from error
 
 
 @transactional
-def _settle_again(pk: int, event: Event, by: str) -> str:
-    row = WebhookEvent.objects.select_for_update(nowait=True).get(pk=pk)
+def _settle_again(pk: int, by: str) -> tuple[str, str]:
+    row = WebhookEvent.objects.select_for_update(nowait=True).filter(pk=pk).first()
+    if row is None:
+        raise Problem("not-found", "There is no such webhook in the log.")
+    event = handlers.checked(events.read(bytes(row.payload)))
     outcome = DUPLICATE if row.status in WebhookEvent.EFFECTIVE else _attempt(row, event)
-    row.replays.create(by=by, outcome=outcome, error=row.error)
-    return outcome
+    row.replays.create(by=by[:MAX_NAME_LENGTH], outcome=outcome, error=row.error)
+    return row.webhook_id, outcome
 
 
 def _attempt(row: WebhookEvent, event: Event) -> str:
@@ -144,17 +149,17 @@ def _count(event: Event, outcome: str) -> None:
     count_webhook(event.type if event.type in handlers.HANDLERS else "other", outcome)
 
 
-def _in_progress(event: Event) -> Problem:
-    _count(event, "in-progress")
-    text = "This event is being processed right now."
-    return Problem("webhook-in-progress", text, headers={"Retry-After": str(RETRY_SECONDS)})
+class _TakenError(Exception):
+    """Somebody else is at this event."""
 
 
 @contextmanager
-def _in_progress_where_locked(event: Event) -> Iterator[None]:
+def _told_of_others() -> Iterator[None]:
+    """The Problem webhook-in-progress where somebody else has locked the event, or its product."""
     try:
         yield
-    except OperationalError as error:
-        if error.args[0] not in {DEADLOCK, *ROW_IS_LOCKED}:
+    except (_TakenError, OperationalError) as error:
+        if isinstance(error, OperationalError) and error.args[0] not in {DEADLOCK, *ROW_IS_LOCKED}:
             raise
-        raise _in_progress(event) from error
+        text = "This event, or its product, is being processed right now."
+        raise Problem("webhook-in-progress", text, headers={"Retry-After": str(RETRY_SECONDS)}) from error

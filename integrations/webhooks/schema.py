@@ -98,7 +98,7 @@ receive_webhook = extend_schema(
             Refusal("signature-invalid", "The signature is not accepted: No matching signature found."),
             Refusal.of("invalid-parameter", "pointer", "/data/version", "must be 1 or more."),
             Refusal("unsupported-media-type", 'Unsupported media type "text/plain" in request.'),
-            Refusal("webhook-in-progress", "This event is being processed right now."),
+            Refusal("webhook-in-progress", "This event, or its product, is being processed right now."),
             Refusal("payload-too-large", f"The body may have {MAX_BODY_BYTES} bytes."),
             Refusal("internal-error", HAS_FAILED),
             *ANYWHERE,

@@ -40,7 +40,7 @@ class Delivery(NamedTuple):
 
 
 def verified(headers: Mapping[str, str], body: bytes) -> Delivery:
-    """Raises the Problem signature-invalid; for what is the partner's and malformed, another one."""
+    """Raises the Problem signature-invalid. A malformed id, or a body that is not UTF-8, is a 400, signed or not."""
     given = {name: headers.get(name, "") for name in NEEDED}
     if missing := [name for name, value in given.items() if not value]:
         raise refused(f"{missing[0]} is missing.")
@@ -53,9 +53,9 @@ def verified(headers: Mapping[str, str], body: bytes) -> Delivery:
     except UnicodeDecodeError as error:
         raise ParseError("The body is not UTF-8.") from error
     given[SIGNATURE] = " ".join(part for part in given[SIGNATURE].split(" ") if re.fullmatch(HMAC_SHA256, part))
-    reasons = [reason for key in _keys(*settings.PARTNER_WEBHOOK_SECRETS) if (reason := _objection(key, text, given))]
-    if len(reasons) == len(settings.PARTNER_WEBHOOK_SECRETS):
-        raise refused(f"{reasons[0]}." if reasons else "No secret is set up here.")
+    objections = [_objection(key, text, given) for key in _keys(*settings.PARTNER_WEBHOOK_SECRETS)]
+    if all(objections):
+        raise refused(f"{objections[0]}." if objections else "No secret is set up here.")
     kept = {name: headers[name][:MAX_HEADER_LENGTH] for name in KEPT_HEADERS if name in headers}
     return Delivery(given[ID], body, kept)
 

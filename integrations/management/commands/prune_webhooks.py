@@ -31,7 +31,7 @@ class Command(BaseCommand):
         deleted = 0
         with tqdm(total=old.count(), unit=" webhooks", disable=None) as bar:
             while pks := list(old.order_by("received_at").values_list("pk", flat=True)[:AT_ONCE]):
-                WebhookEvent.objects.filter(pk__in=pks).delete()
+                WebhookEvent.objects.filter(pk__in=pks).only("pk").delete()  # without the payloads
                 deleted += len(pks)
                 bar.update(len(pks))
         self.stdout.write(f"{deleted:,} webhooks were deleted.")

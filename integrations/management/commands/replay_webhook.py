@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -17,23 +18,23 @@ if TYPE_CHECKING:
 
 class Command(BaseCommand):
     help = (
-        "Has an event processed that has failed, is dead, or was ignored, as another delivery would; one that has had "
-        "its effect is a duplicate. Who did it, and when, is kept with the event."
+        "Has an event tried again that has failed, is dead, or was ignored, with all that holds for a delivery; one "
+        "that has had its effect is a duplicate. Who did it, and when, is kept with the event."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("id", help="its webhook-id, or its number in the log")
-        parser.add_argument("--by", default=getpass.getuser(), help="who replays it (%(default)s)")
+        parser.add_argument("--by", help="who replays it; by default, who runs this")
 
-    def handle(self, *, id: str, by: str, **_: Any) -> None:  # noqa: A002  # argparse names it
+    def handle(self, *, id: str, by: str | None, **_: Any) -> None:  # noqa: A002  # argparse names it
         events = WebhookEvent.objects.filter(source=PARTNER, webhook_id=id)
-        if id.isdecimal() and not events.exists():
-            events = WebhookEvent.objects.filter(pk=int(id[:18]))
+        if re.fullmatch("[0-9]{1,18}", id) and not events.exists():
+            events = WebhookEvent.objects.filter(pk=int(id))
         pk = events.values_list("pk", flat=True).first()
         if pk is None:
             raise CommandError(f"there is no webhook {id} in the log")
         try:
-            outcome = inbox.replay(pk, by)
+            outcome = inbox.replay(pk, by or getpass.getuser())
         except Problem as problem:
             raise CommandError(f"{id}: {problem.detail}") from problem
         event = WebhookEvent.objects.get(pk=pk)
