@@ -121,14 +121,15 @@ async def _read_body(path: str, receive: Receive) -> bytes:
     most = MAX_WEBHOOK_BYTES if path.startswith(WEBHOOKS) else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 
     async def read() -> bytes:
-        body, more = b"", True
+        body, more = bytearray(), True
         while more:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > most:
                 raise _Refused("payload-too-large", f"The body may have {most} bytes.")
-        return body
+            await asyncio.sleep(0)  # of a body in small pieces many are here at once, and receive() waits for none
+        return bytes(body)
 
     return await _wait_for(read(), BODY_WAIT_SECONDS, "bad-request", "The body did not arrive in time.")
 

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias
 
 from rest_framework import serializers
-from rest_framework.exceptions import ParseError, UnsupportedMediaType
+from rest_framework.exceptions import UnsupportedMediaType
 
 from farmlokal.errors import Problem
 
@@ -53,9 +53,9 @@ def parse_json(body: bytes) -> Any:
     try:
         return json.loads(body.decode(), object_pairs_hook=JSONObject, parse_constant=_refuse)
     except json.JSONDecodeError as error:
-        raise ParseError(f"The body is not JSON: line {error.lineno}, column {error.colno}.") from error
+        raise Problem("bad-request", f"The body is not JSON: line {error.lineno}, column {error.colno}.") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, endless digits, a tower of brackets
-        raise ParseError("The body is not JSON that this service reads.") from error
+        raise Problem("bad-request", "The body is not JSON that this service reads.") from error
 
 
 def _refuse(constant: str) -> NoReturn:

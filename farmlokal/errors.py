@@ -147,7 +147,12 @@ def is_database_away(error: BaseException | None) -> bool:
 
 def is_passing(error: BaseException | None) -> bool:
     """Whether it is the database's, and another attempt may fare better: it is away, or was too slow, or busy."""
-    return _number_of(error) in DATABASE_AWAY | STATEMENT_ENDED
+    return is_database_away(error) or was_ended(error)
+
+
+def was_ended(error: BaseException | None) -> bool:
+    """Whether a statement took too long, most often for somebody else's lock, or lost a deadlock."""
+    return _number_of(error) in STATEMENT_ENDED
 
 
 def _number_of(error: BaseException | None) -> Any:

@@ -132,7 +132,7 @@ class ProductAdmin(KeptAdmin):
 
     @admin.action(description="Withdraw selected products", permissions=["change"])
     def withdraw(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        if request.POST.get("select_across") == "1":
+        if request.POST.get("select_across") not in {None, "0"}:
             self.message_user(request, "Withdraw the products of one page at a time.", messages.ERROR)
             return
         with transaction.atomic():

@@ -36,8 +36,10 @@ def is_listed(product_id: int) -> bool:
     return Product.objects.listed().filter(pk=product_id).exists()
 
 
-def is_withdrawn(product_id: int) -> bool:
-    return Product.objects.filter(pk=product_id, is_active=False).exists()
+def lock(product_id: int) -> bool | None:
+    """Nobody else changes the product until the transaction ends. Whether it is listed; None where there is none."""
+    rows = Product.objects.select_for_update().filter(pk=product_id).values_list("is_active", flat=True)
+    return rows.first()
 
 
 def locked(product_id: int) -> Product:

@@ -60,13 +60,18 @@ class Server:
 
     def post(self, target: str, body: bytes, headers: Sequence[tuple[str, str]]) -> Answer:
         """JSON."""
-        lines = [f"POST {target} HTTP/1.1", "Host: localhost", "Connection: close", "Content-Type: application/json"]
-        lines += [f"{name}: {value}" for name, value in [*headers, ("Content-Length", str(len(body)))]]
-        return self.raw("\r\n".join([*lines, "", ""]).encode("latin1") + body)
+        return self.raw(posted(target, body, [*headers, ("Connection", "close")]))
 
     def log_lines(self, event: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in self.log.read_text().splitlines()]
         return [line for line in lines if line["event"] == event]
+
+
+def posted(target: str, body: bytes, headers: Sequence[tuple[str, str]]) -> bytes:
+    """A whole request, of JSON."""
+    lines = [f"POST {target} HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
+    lines += [f"{name}: {value}" for name, value in [*headers, ("Content-Length", str(len(body)))]]
+    return "\r\n".join([*lines, "", ""]).encode("latin1") + body
 
 
 def free_port() -> int:

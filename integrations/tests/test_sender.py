@@ -84,7 +84,10 @@ def test_an_id_that_is_chosen(server: Server, product: Product, capsys: pytest.C
 
 
 def test_what_cannot_be_sent_is_said(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    for options in (["--products", "x"], ["--data", "{"], ["--copies", "0"]):
+    for options in (
+        *(["--products", "x"], ["--data", "{"], ["--copies", "0"], ["--hurry", "0"], ["--hurry", "nan"]),
+        *(["--secret", "whsec_"], ["--url", "foo"], ["--url", "ftp://x/"], ["--id", "a\nb"], ["--id", "a.b"]),
+    ):
         with pytest.raises(CommandError):
             send(server, capsys, *options)
 

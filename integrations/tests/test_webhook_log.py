@@ -83,6 +83,31 @@ def test_it_is_filtered_by_status_and_day(client: Client, admin_client: Client, 
     assert listed(admin_client, f"?day={yesterday}&status__exact=processed") == []
 
 
+@pytest.mark.parametrize("query", ["status__regex=(", "payload__contains=x", "nothing=1", "status__exact=odd", "p=x"])
+def test_a_query_that_there_is_not(admin_client: Client, query: str) -> None:
+    assert admin_client.get(f"{LOG}?{query}", follow=True).status_code in {200, 400}
+
+
+@pytest.mark.parametrize("across", ["1", "2", "on", "true"])
+def test_nobody_replays_all_of_them_at_once(
+    client: Client, admin_client: Client, product: Product, across: str
+) -> None:
+    shown = delivered(client, product.pk)
+    form = {"action": "replay", "_selected_action": [shown.pk], "select_across": across}
+    assert "one page at a time" in admin_client.post(LOG, form, follow=True).content.decode()
+    assert not WebhookReplay.objects.exists()
+
+
+def test_one_that_cannot_be_read_does_not_keep_others_from_their_replay(
+    client: Client, admin_client: Client, product: Product
+) -> None:
+    broken, whole = delivered(client, product.pk + 1), delivered(client, product.pk + 1)
+    WebhookEvent.objects.filter(pk=broken.pk).update(payload=b"[" * 100_000)
+    page = replay(admin_client, broken, whole).content.decode()
+    assert "The body is not JSON" in page
+    assert "1 ignored" in page
+
+
 @pytest.mark.parametrize("day", ["today", "2026-02-30", "0001-01-01", "9999-12-31", "%00"])
 def test_a_day_that_there_is_not(admin_client: Client, day: str) -> None:
     assert admin_client.get(f"{LOG}?day={day}", follow=True).status_code == 200
@@ -237,7 +262,7 @@ def test_an_operator_replays(
     assert capsys.readouterr().out == f"msg_1: processed\n{failed.pk}: duplicate\n"
     assert [record.outcome for record in WebhookReplay.objects.all()] == ["failed", "processed", "duplicate"]
     assert WebhookReplay.objects.all()[1].by == ("asha" * 100)[:150]
-    for unknown in ("msg_2", "0", "9" * 30, ""):
+    for unknown in ("msg_2", "0", "9" * 30, "", "a.b", "a\udcff", "\u0663"):
         with pytest.raises(CommandError, match="there is no webhook"):
             call_command("replay_webhook", unknown)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from farmlokal.bodies import InputSerializer, WholeNumberField
 from integrations.models import AppliedVersion, WebhookEvent
 from products import services
-from products.models import MAX_STOCK, Product
+from products.models import MAX_STOCK
 from products.serializers import PriceField
 
 if TYPE_CHECKING:
@@ -86,11 +86,10 @@ def apply(event: Event) -> WebhookEvent.Status:
     if handler is None:
         return Status.IGNORED
     product_id = event.data["product_id"]
-    try:
-        services.locked(product_id)  # so that its events come one after the other
-    except Product.DoesNotExist:
-        return Status.SUPERSEDED if services.is_withdrawn(product_id) else Status.IGNORED
-    if not AppliedVersion.objects.advance(product_id, event.type, event.data["version"]):
+    is_listed = services.lock(product_id)  # so that its events come one after the other
+    if is_listed is None:
+        return Status.IGNORED
+    if not is_listed or not AppliedVersion.objects.advance(product_id, event.type, event.data["version"]):
         return Status.SUPERSEDED
     handler.apply(event.data)
     return Status.PROCESSED

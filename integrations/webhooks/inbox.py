@@ -19,11 +19,11 @@ import structlog
 from django.db import IntegrityError, OperationalError, transaction
 from django.utils import timezone
 
-from farmlokal.errors import Problem, is_passing
+from farmlokal.errors import Problem, is_passing, was_ended
 from farmlokal.metrics import count_webhook
 from integrations.models import MAX_ERROR_LENGTH, MAX_NAME_LENGTH, PARTNER, WebhookEvent
 from integrations.webhooks import claims, events, handlers
-from products.transactions import DEADLOCK, ROW_IS_LOCKED, transactional
+from products.transactions import ROW_IS_LOCKED, transactional
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,7 +159,7 @@ def _told_of_others() -> Iterator[None]:
     try:
         yield
     except (_TakenError, OperationalError) as error:
-        if isinstance(error, OperationalError) and error.args[0] not in {DEADLOCK, *ROW_IS_LOCKED}:
+        if isinstance(error, OperationalError) and not (was_ended(error) or error.args[0] in ROW_IS_LOCKED):
             raise
         text = "This event, or its product, is being processed right now."
         raise Problem("webhook-in-progress", text, headers={"Retry-After": str(RETRY_SECONDS)}) from error

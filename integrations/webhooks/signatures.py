@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.conf import settings
-from rest_framework.exceptions import ParseError
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from farmlokal.errors import InvalidHeader, Problem
@@ -51,8 +50,10 @@ def verified(headers: Mapping[str, str], body: bytes) -> Delivery:
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
-        raise ParseError("The body is not UTF-8.") from error
+        raise Problem("bad-request", "The body is not UTF-8.") from error
     given[SIGNATURE] = " ".join(part for part in given[SIGNATURE].split(" ") if re.fullmatch(HMAC_SHA256, part))
+    if not given[SIGNATURE]:
+        raise refused(f"{SIGNATURE} has none of the kind v1.")
     objections = [_objection(key, text, given) for key in _keys(*settings.PARTNER_WEBHOOK_SECRETS)]
     if all(objections):
         raise refused(f"{objections[0]}." if objections else "No secret is set up here.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -14,40 +15,69 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
+from farmlokal.signing import key_of
 from integrations.partner.sandbox import FAULTS_PATH, QUOTES_PATH, REGISTERED, TOKEN_PATH, Sandbox
 from integrations.partner.sender import PRICE, SECRET, STOCK, WITHDRAWN, Attempt, Message, Sender, changes, message
+from integrations.webhooks.signatures import WEBHOOK_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.core.management.base import CommandParser
 
 FEW = 20
+MAX_PORT = 65535
 
 
 def at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+    return int(matching("[1-9][0-9]{0,8}", "must be a number from 1")(text))
+
+
+def a_port(text: str) -> int:
+    port = int(matching("[0-9]{1,5}", "must be a port")(text))
+    if port > MAX_PORT:
+        raise argparse.ArgumentTypeError(f"must be at most {MAX_PORT}")
+    return port
+
+
+def a_secret(text: str) -> str:
+    try:
+        key_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("must be whsec_ and base64") from error
+    return text
+
+
+def matching(pattern: str, otherwise: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise argparse.ArgumentTypeError(otherwise)
+        return text
+
+    return read
 
 
 class Command(BaseCommand):
     help = "Serves a stand-in for what is outside, on loopback, until it is interrupted. Not for production."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--port", type=int, default=8001)
+        parser.add_argument("--port", type=a_port, default=8001)
         parser.add_argument("--token-lifetime", type=int, default=3600, help="seconds")
         send = parser.add_subparsers(dest="action").add_parser("send", help="signed events, and exit")
-        send.add_argument("--url", default=f"http://127.0.0.1:{settings.PORT}/webhooks/partner")
-        send.add_argument("--secret", default=[*settings.PARTNER_WEBHOOK_SECRETS, SECRET][0])
+        url, known = f"http://127.0.0.1:{settings.PORT}/webhooks/partner", [*settings.PARTNER_WEBHOOK_SECRETS, SECRET]
+        send.add_argument(
+            "--url", default=url, type=matching(r"https?://[^\s/?#]+/\S*", "must look like https://host/path")
+        )
+        send.add_argument("--secret", default=known[0], type=a_secret, help="whsec_…, by default the service's")
         send.add_argument("--type", action="append", help=f"by default {PRICE} and {STOCK}; there is {WITHDRAWN}, too")
         send.add_argument("--data", help="of a single event, as JSON; by default it is made up")
-        send.add_argument("--id", default="", help="webhook-id of the first")
+        send.add_argument("--id", type=matching(WEBHOOK_ID, "is none"), help="webhook-id of the first")
         send.add_argument("--products", default="1", help="ids with commas between them, in turn")
         send.add_argument("--events", type=at_least_one, default=1, help="different ones")
         send.add_argument("--copies", type=at_least_one, default=1, help="deliveries of each")
         send.add_argument("--shuffle", action="store_true", help="not in the order of their versions")
         send.add_argument("--at-once", type=at_least_one, default=1, help="deliveries")
-        send.add_argument("--hurry", type=float, default=1.0, help="divides the pauses between attempts: 5 s, 5 min, …")
+        send.add_argument("--hurry", type=at_least_one, default=1, help="divides the pauses: 5 s, 5 min, …")
 
     def handle(self, *, action: str | None, **given: Any) -> None:
         if action == "send":

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from farmlokal.errors import Problem
 from integrations.models import PARTNER, WebhookEvent
 from integrations.webhooks import inbox
+from integrations.webhooks.signatures import WEBHOOK_ID
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -27,6 +28,8 @@ class Command(BaseCommand):
         parser.add_argument("--by", help="who replays it; by default, who runs this")
 
     def handle(self, *, id: str, by: str | None, **_: Any) -> None:  # noqa: A002  # argparse names it
+        if not re.fullmatch(WEBHOOK_ID, id):
+            raise CommandError(f"there is no webhook {id!a} in the log")
         events = WebhookEvent.objects.filter(source=PARTNER, webhook_id=id)
         if re.fullmatch("[0-9]{1,18}", id) and not events.exists():
             events = WebhookEvent.objects.filter(pk=int(id))
