@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from farmlokal.tests.server import running
+from farmlokal.tests.waiting import wait_until
 from products import services
 from products.tests.offers import make_offer
 
@@ -137,9 +138,10 @@ def test_a_hit_costs_one_command_and_what_django_answers_three_at_most(server: S
 
     in_redis.flushdb()
     server.request("/products?limit=8")
-    # Other tests may use this Redis just now: what is counted is this, or more.
-    assert min(cost(*["/products?limit=8"] * 20) for _ in range(3)) == (["hit"] * 20, 20)
-    assert min(cost(f"/products?limit={limit}") for limit in (9, 11, 12)) == (["miss"], 3)
+    # Other tests may use this Redis just now, for half a minute even: what is counted is this, or more.
+    wait_until(lambda: cost(*["/products?limit=8"] * 20) == (["hit"] * 20, 20), 60)
+    limits = iter(range(9, 100))
+    wait_until(lambda: cost(f"/products?limit={next(limits)}") == (["miss"], 3))
 
 
 def test_scripts_that_redis_has_forgotten_are_sent_again(server: Server, in_redis: redis.Redis) -> None:
