@@ -79,7 +79,8 @@ async def _django(scope: Scope, receive: Receive, send: Send) -> None:
         await _door({**scope, REFUSAL: refused.args}, _receiving(b""), send)  # type: ignore[arg-type]
         return
     try:
-        await pool.run(_of_length(scope, body), _receiving(body), send)  # type: ignore[arg-type]
+        _say_length(scope, body)  # in place: the edge looks into it for what Django has left there
+        await pool.run(scope, _receiving(body), send)  # type: ignore[arg-type]
     finally:
         pool.free.release()
 
@@ -142,10 +143,11 @@ async def _wait_for(awaitable: Awaitable[T], seconds: float, code: str, detail: 
         raise _Refused(code, detail) from None
 
 
-def _of_length(scope: Scope, body: bytes) -> Scope:
+def _say_length(scope: Scope, body: bytes) -> None:
     """WSGI knows no other end of a body than its length, which one that came in chunks does not say."""
-    headers = [header for header in scope["headers"] if header[0] not in {b"content-length", b"transfer-encoding"}]
-    return {**scope, "headers": [*headers, (b"content-length", str(len(body)).encode())]}
+    if body:
+        headers = [header for header in scope["headers"] if header[0] not in {b"content-length", b"transfer-encoding"}]
+        scope["headers"] = [*headers, (b"content-length", str(len(body)).encode())]
 
 
 def _receiving(body: bytes) -> Receive:
