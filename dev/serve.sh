@@ -28,7 +28,7 @@ start_sandbox() {
     done
     [ -n "${SANDBOX:-}" ] || fail "step \"sandbox\" failed, see ${log#"$PROJECT"/}"
     local settings=(
-        "PARTNER_API_URL=$SANDBOX" "PARTNER_WEBHOOK_SECRETS=$SANDBOX_SECRET" "OAUTH_TOKEN_URL=$SANDBOX/oauth/token" OAUTH_CLIENT_ID=farmlokal OAUTH_CLIENT_SECRET=farmlokal-secret
+        "PARTNER_API_URL=$SANDBOX" "PARTNER_WEBHOOK_SECRETS=${PARTNER_WEBHOOK_SECRETS:-$SANDBOX_SECRET}" "OAUTH_TOKEN_URL=$SANDBOX/oauth/token" OAUTH_CLIENT_ID=farmlokal OAUTH_CLIENT_SECRET=farmlokal-secret
         "OAUTH_ISSUER=$SANDBOX" "OAUTH_JWKS_URL=$SANDBOX/.well-known/jwks.json" OAUTH_API_AUDIENCE=farmlokal
     )
     export "${settings[@]}"

@@ -172,6 +172,9 @@ def test_make_run_serves_a_seeded_catalogue_and_ends_whole(
             tour = "\n".join(line for line in text.splitlines() if "TOKEN" in line)
             written = subprocess.run(["bash", "-xc", tour], capture_output=True, text=True, check=True)
             assert '"stock":7,' in written.stdout, written
+            (webhooks,) = re.findall(r"make -s manage ARGS='partner_sandbox send.*", text)
+            sent = subprocess.run(["bash", "-c", webhooks], cwd=checkout, capture_output=True, text=True, check=True)
+            assert "3 x 200 duplicate" in sent.stdout, sent
             if attempt == "first":
                 os.killpg(process.pid, signal.SIGINT)  # as a terminal's Ctrl-C does
             else:
