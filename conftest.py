@@ -12,7 +12,8 @@ from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
 
 from farmlokal.redis import run
-from products.cache import FORGET, STATE
+from farmlokal.tests.waiting import wait_until
+from products.cache import FORGET, STATE, debt
 
 # Each worker of a parallel run has a Redis database of its own, as pytest-django gives it a MySQL one: for this
 # process, whose settings are read already, and for those that tests start.
@@ -55,8 +56,10 @@ def django_db_setup(
 
 @pytest.fixture(autouse=True)
 def _unknown_pages() -> None:
-    """No page that an earlier test has left is believed."""
+    """No page that an earlier test has left is believed, and the next ones are, also where it had lost Redis."""
     run(FORGET, [STATE], insists=True)
+    debt.check()
+    wait_until(lambda: not debt.is_owed)
 
 
 @pytest.fixture(scope="module")

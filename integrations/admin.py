@@ -17,7 +17,7 @@ from django.utils.text import Truncator
 
 from farmlokal.errors import Problem
 from farmlokal.paginator import WINDOW_ROWS, WindowPaginator
-from integrations.models import KEPT_DAYS, WebhookEvent, WebhookReplay
+from integrations.models import KEPT_DAYS, PARTNER, WebhookEvent, WebhookReplay
 from integrations.webhooks import inbox
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class WebhookEventAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         term = search_term.strip()
         if not term:
             return queryset, False
-        by_id = queryset.filter(webhook_id=term)
+        by_id = queryset.filter(source=PARTNER, webhook_id=term)  # the source too: the index begins with it
         if re.fullmatch("[0-9]{1,18}", term) and not by_id.exists():
             return queryset.filter(product_id=int(term)), False
         return by_id, False

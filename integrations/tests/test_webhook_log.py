@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -14,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
-from integrations.admin import MAX_PRETTY_LENGTH, pretty
+from integrations.admin import MAX_PRETTY_LENGTH, WebhookEventAdmin, pretty
 from integrations.models import KEPT_DAYS, WebhookEvent, WebhookReplay
 from integrations.partner.sender import PRICE, WITHDRAWN
 from integrations.tests.deliveries import SECRET, Delivery, event
@@ -25,7 +26,7 @@ from products.models import Product
 from products.tests.offers import make_offer
 
 if TYPE_CHECKING:
-    from django.test import Client
+    from django.test import Client, RequestFactory
     from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
@@ -121,6 +122,16 @@ def test_it_is_searched_by_its_id_and_by_the_products(client: Client, admin_clie
     assert listed(admin_client, "?q=123") == [second]
     assert listed(admin_client, f"?q={product.pk}") == [second, first]
     assert listed(admin_client, f"?q={'9' * 40}") == []
+
+
+@pytest.mark.parametrize(("term", "index"), [("msg_7", "webhook_id"), ("7", "webhook_product")])
+def test_a_search_reads_one_index(rf: RequestFactory, term: str, index: str) -> None:
+    rows = [WebhookEvent(webhook_id=f"msg_{n}", type=PRICE, product_id=n, payload=b"{}") for n in range(500)]
+    WebhookEvent.objects.bulk_create(rows)
+    log = WebhookEventAdmin(WebhookEvent, admin.site)
+    found, _ = log.get_search_results(rf.get("/"), WebhookEvent.objects.all(), term)
+    assert index in found.explain()
+    assert len(found) == 1
 
 
 def test_the_list_neither_counts_nor_reads_payloads(client: Client, admin_client: Client, product: Product) -> None:
