@@ -41,7 +41,7 @@ def server(live_database: None, database_environment: dict[str, str]) -> Iterato
 
 @pytest.fixture(autouse=True)
 def in_redis() -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+    with redis.Redis.from_url(os.environ["REDIS_URL"], socket_timeout=60) as client:
         yield client
 
 

@@ -33,7 +33,7 @@ PRODUCTS = 100
 CALLERS = 32
 PAUSE_SECONDS = 0.2  # before a delivery is sent again
 MOST_SECONDS = 600
-FLUSH_EVERY, REDIS_EVERY, MYSQL_EVERY = 2, 5, 7  # seconds, and a worker is killed in each
+FLUSH_EVERY, REDIS_EVERY, MYSQL_EVERY = 2, 5, 7  # seconds
 
 
 class Sent(NamedTuple):
@@ -60,8 +60,16 @@ def events(number: int) -> list[Sent]:
     return made
 
 
-def run(environment: Mapping[str, str], number: int, copies: int, *, is_disturbed: bool) -> Report:
-    """Raises AssertionError where an event has not counted, or not once."""
+def run(
+    environment: Mapping[str, str],
+    number: int,
+    copies: int,
+    *,
+    is_disturbed: bool,
+    callers: int = CALLERS,
+    kill_every: float = 1,
+) -> Report:
+    """kill_every: seconds between two kills of a worker. Raises AssertionError where an event has not counted once."""
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         mysql = stack.enter_context(own_mysql(Path(name, "mysql"), environment, PRODUCTS))
         Path(name, "redis").mkdir()
@@ -70,14 +78,14 @@ def run(environment: Mapping[str, str], number: int, copies: int, *, is_disturbe
         own |= {"PARTNER_WEBHOOK_SECRETS": SECRET, "ACCESS_LOG": "off", "ALLOWED_HOSTS": "127.0.0.1"}
         server = stack.enter_context(running({**environment, **own}))
         sent = events(number)
-        disturber = Disturber(server, mysql, cache) if is_disturbed else None
+        disturber = Disturber(server, mysql, cache, kill_every) if is_disturbed else None
         try:
             began = time.monotonic()
             url = f"http://127.0.0.1:{server.port}/webhooks/partner"
-            attempts = deliver(url, sent, copies)
+            attempts = deliver(url, sent, copies, callers)
             seconds = time.monotonic() - began
             while disturber and not disturber.has_done_all:
-                deliver(url, sent, 1)
+                deliver(url, sent, 1, callers)
         finally:
             if disturber:
                 disturber.end()
@@ -85,9 +93,9 @@ def run(environment: Mapping[str, str], number: int, copies: int, *, is_disturbe
         return Report(seconds, attempts, disturber.done if disturber else Counter())
 
 
-def deliver(url: str, sent: Sequence[Sent], copies: int) -> Counter[str]:
+def deliver(url: str, sent: Sequence[Sent], copies: int, callers: int) -> Counter[str]:
     """Each until it counts. What was answered, how often."""
-    sender = Sender(url, connections=CALLERS)
+    sender = Sender(url, connections=callers)
     deliveries = [one.message for one in sent for _ in range(copies)]
     random.shuffle(deliveries)
     ends = time.monotonic() + MOST_SECONDS
@@ -103,7 +111,7 @@ def deliver(url: str, sent: Sequence[Sent], copies: int) -> Counter[str]:
             time.sleep(max(PAUSE_SECONDS, attempt.retry_after))
         raise AssertionError(f"{delivery.id} did not count: {heard[-5:]}")
 
-    with ThreadPoolExecutor(CALLERS) as pool, tqdm(total=len(deliveries), unit=" deliveries", disable=None) as bar:
+    with ThreadPoolExecutor(callers) as pool, tqdm(total=len(deliveries), unit=" deliveries", disable=None) as bar:
         for heard in pool.map(until_it_counts, deliveries):
             answered.update(heard)
             bar.update()
@@ -111,9 +119,9 @@ def deliver(url: str, sent: Sequence[Sent], copies: int) -> Counter[str]:
 
 
 class Disturber:
-    """kill -9 of a worker each second; Redis emptied, Redis and MySQL killed and started again."""
+    """kill -9 of workers; Redis emptied, Redis and MySQL killed and started again."""
 
-    def __init__(self, server: Server, mysql: Daemon, cache: Daemon) -> None:
+    def __init__(self, server: Server, mysql: Daemon, cache: Daemon, kill_every: float) -> None:
         self.server, self.mysql, self.cache = server, mysql, cache
         self.done: Counter[str] = Counter()
         self._failures: list[Exception] = []
@@ -121,7 +129,7 @@ class Disturber:
         self._threads = [
             threading.Thread(target=self._every, args=each)
             for each in [
-                (1, self._kill_worker),
+                (kill_every, self._kill_worker),
                 (FLUSH_EVERY, self._empty),
                 (REDIS_EVERY, self._restart_redis),
                 (MYSQL_EVERY, self._restart_mysql),
