@@ -21,6 +21,7 @@ from farmlokal.tests.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+SMALL = "--innodb-log-file-size=16M --innodb-buffer-pool-size=128M"  # what it writes to begin with, others wait for
 GUNICORN = str(Path(sys.executable).with_name("gunicorn"))
 
 
@@ -144,7 +145,7 @@ def own_mysql(folder: Path, environment: Mapping[str, str], rows: int) -> Iterat
     work = f"{manage} migrate -v0 && {manage} seed_products {rows} && touch {ready} && sleep 1200"
     keeper = subprocess.Popen(
         ["dev/services.sh", str(folder), "sh", "-c", work],
-        env={**environment, "DATABASE_URL": ""},
+        env={**environment, "DATABASE_URL": "", "MARIADB_OPTIONS": SMALL},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
