@@ -12,6 +12,7 @@ from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
 
 from farmlokal.redis import run
+from farmlokal.tests.server import own_redis
 from farmlokal.tests.waiting import wait_until
 from products.cache import FORGET, STATE, debt
 
@@ -28,7 +29,7 @@ settings.RATE_LIMIT_ANONYMOUS = None
 
 # That a busy machine is slow shall not count as a Redis that is away; test_outages.py has the time limit of production.
 os.environ["REDIS_TIMEOUT_SECONDS"] = "1"
-settings.CACHES["default"]["OPTIONS"] |= {"SOCKET_TIMEOUT": 20, "SOCKET_CONNECT_TIMEOUT": 5}
+settings.CACHES["default"]["OPTIONS"] |= {"SOCKET_TIMEOUT": 5, "SOCKET_CONNECT_TIMEOUT": 5}
 
 LIVE_TABLES = [
     *("products_posting", "products_product", "products_farm"),
@@ -37,8 +38,12 @@ LIVE_TABLES = [
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pytest_django import DjangoDbBlocker
+    from pytest_django.fixtures import Settings
+
+    from farmlokal.tests.server import Daemon
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +65,17 @@ def _unknown_pages() -> None:
     run(FORGET, [STATE], insists=True)
     debt.check()
     wait_until(lambda: not debt.is_owed)
+
+
+@pytest.fixture
+def redis_alone(settings: Settings, tmp_path: Path) -> Iterator[Daemon]:
+    """A Redis that this process alone uses, to be frozen, filled or made forget: the usual one serves the tests that
+    run beside this one, too."""
+    there = settings.CACHES["default"]
+    with own_redis(tmp_path) as server:
+        short = there["OPTIONS"] | {"SOCKET_TIMEOUT": 1}
+        settings.CACHES = {"default": there | {"LOCATION": server.url, "OPTIONS": short}}
+        yield server
 
 
 @pytest.fixture(scope="module")

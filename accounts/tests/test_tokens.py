@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from pytest_django.fixtures import Settings
 
+    from farmlokal.tests.server import Daemon
+
 CALLERS = str(Path(__file__).with_name("callers.py"))
 START_SECONDS = 3.0  # until a process may be ready
 NOW = 1_795_000_000.0
@@ -374,12 +376,10 @@ def test_a_rejected_token_is_gone_even_where_redis_does_not_hear_of_it(
 # Redis
 
 
-def test_redis_full_it_is_as_if_it_was_away(given: Provider, in_redis: redis.Redis) -> None:
-    in_redis.config_set("maxmemory", 1)
-    try:
-        assert [get_access_token() for _ in range(3)] == ["token-1"] * 3
-    finally:
-        in_redis.config_set("maxmemory", 0)
+def test_redis_full_it_is_as_if_it_was_away(given: Provider, redis_alone: Daemon) -> None:
+    with redis.Redis.from_url(redis_alone.url) as client:
+        client.config_set("maxmemory", 1)
+    assert [get_access_token() for _ in range(3)] == ["token-1"] * 3
 
 
 def test_a_clock_of_redis_that_was_put_back_stops_nobody(given: Provider, in_redis: redis.Redis) -> None:

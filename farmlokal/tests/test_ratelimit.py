@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from django.test import Client
     from pytest_django.fixtures import Settings
 
+    from farmlokal.tests.server import Daemon
+
 TEN_A_SECOND = Policy("test", 10, 1)
 
 Decide = "Callable[[str, Policy, int], Decision]"
@@ -121,14 +123,11 @@ def test_clients_that_are_gone_are_forgotten(client_of_redis: redis.Redis) -> No
     assert 0 < client_of_redis.pttl(key) <= 1000
 
 
-def test_a_redis_that_takes_no_writes_is_one_that_is_away(client_of_redis: redis.Redis) -> None:
+def test_a_redis_that_takes_no_writes_is_one_that_is_away(redis_alone: Daemon) -> None:
     ratelimit.buckets._ends.clear()
-    client_of_redis.config_set("maxmemory", 1)
-    client_of_redis.config_set("maxmemory-policy", "noeviction")
-    try:
-        found = [ratelimit.decide(TEN_A_SECOND, "192.0.2.1").is_refused for _ in range(12)]
-    finally:
-        client_of_redis.config_set("maxmemory", 0)
+    with redis.Redis.from_url(redis_alone.url) as client:
+        client.config_set("maxmemory", 1)
+    found = [ratelimit.decide(TEN_A_SECOND, "192.0.2.1").is_refused for _ in range(12)]
     assert found == [False] * 10 + [True] * 2
 
 
