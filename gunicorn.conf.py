@@ -20,7 +20,6 @@ from gunicorn_h1c import H1CProtocol
 
 wsgi_app = "farmlokal.asgi:application"
 worker_class = "asgi"
-
 http_parser = "fast"  # gunicorn_h1c; without it a request costs 12-35 % more CPU
 asgi_loop = "uvloop"  # asyncio's own takes half as long again for a cached page
 bind = f"0.0.0.0:{settings.PORT}"

@@ -16,7 +16,7 @@ from django.utils.html import format_html
 from django.utils.text import Truncator
 
 from farmlokal.errors import Problem
-from farmlokal.paginator import WINDOW_ROWS, WindowPaginator
+from farmlokal.paginator import WINDOW_ROWS, WindowPaginator, is_across_pages
 from integrations.models import KEPT_DAYS, PARTNER, WebhookEvent, WebhookReplay
 from integrations.webhooks import inbox
 
@@ -132,7 +132,7 @@ class WebhookEventAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.action(description="Replay selected webhooks", permissions=["replay"])
     def replay(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        if request.POST.get("select_across") not in {None, "0"}:
+        if is_across_pages(request):
             self.message_user(request, "Replay the webhooks of one page at a time.", messages.ERROR)
             return
         outcomes = Counter[str]()

@@ -12,7 +12,7 @@ from django.contrib import admin, messages
 from django.db import transaction
 from django.utils.translation import ngettext
 
-from farmlokal.paginator import WINDOW_ROWS, WindowPaginator
+from farmlokal.paginator import WINDOW_ROWS, WindowPaginator, is_across_pages
 from products.models import Category, Commodity, District, Farm, Product, State
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class ProductAdmin(KeptAdmin):
 
     @admin.action(description="Withdraw selected products", permissions=["change"])
     def withdraw(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        if request.POST.get("select_across") not in {None, "0"}:
+        if is_across_pages(request):
             self.message_user(request, "Withdraw the products of one page at a time.", messages.ERROR)
             return
         with transaction.atomic():

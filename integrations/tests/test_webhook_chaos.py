@@ -15,9 +15,8 @@ EVENTS, COPIES = 200, 10
 def test_each_event_counts_once(is_disturbed: bool) -> None:
     # Others use this machine too, and each worker that begins anew takes a second of it.
     report = run(os.environ, EVENTS, COPIES, is_disturbed=is_disturbed, callers=8, kill_every=3)
-    if (
-        not is_disturbed
-    ):  # on a machine that is busy with other tests, 503 may be right; `make chaos-webhooks` allows none
+    # On a machine that is busy with other tests a 503 may be right; `make chaos-webhooks` allows none.
+    if not is_disturbed:
         assert not {answer for answer in report.attempts if answer[0] in "05"} - {"503 database-unavailable"}
         assert report.attempts["200 duplicate"] == EVENTS * (COPIES - 1)
     counted = {answer: count for answer, count in report.attempts.items() if answer.startswith("200")}

@@ -46,11 +46,6 @@ def send(client: Client, product_id: int, event_type: str = PRICE, **data: Any) 
     return Delivery(event(product_id, event_type, **data)).send(client)
 
 
-def forgotten() -> None:
-    """Redis has lost what it knew."""
-    clean_slate()
-
-
 # Effects
 
 
@@ -131,7 +126,7 @@ def test_a_copy_is_a_duplicate_for_one_redis_command(client: Client, product: Pr
 def test_where_redis_has_lost_it_mysql_knows(client: Client, product: Product, event_type: str) -> None:
     delivery = Delivery(event(product.pk, event_type))
     delivery.send(client)
-    forgotten()
+    clean_slate()
     assert delivery.send(client) == (200, "duplicate")
     assert tally.current.statements > 0
     assert delivery.send(client) == (200, "duplicate")

@@ -12,6 +12,7 @@ from farmlokal.bodies import InputSerializer, WholeNumberField
 from integrations.models import AppliedVersion, WebhookEvent
 from products import services
 from products.models import MAX_STOCK
+from products.schema import MAX_ID
 from products.serializers import PriceField
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 Status = WebhookEvent.Status
 
 EXACT_PRICE = r"[0-9]{1,8}\.[0-9]{2}"
-MAX_PRODUCT_ID = 10**18 - 1
 MAX_VERSION = 2**63 - 1
 
 
@@ -38,7 +38,7 @@ class OfProduct(InputSerializer):
     place = "/data"
     is_open = True
 
-    product_id = WholeNumberField(min_value=0, max_value=MAX_PRODUCT_ID)
+    product_id = WholeNumberField(min_value=0, max_value=MAX_ID)
     version = WholeNumberField(min_value=1, max_value=MAX_VERSION)
 
 

@@ -37,6 +37,7 @@ DUPLICATE = "duplicate"
 MAX_ATTEMPTS = 10
 RETRY_SECONDS = 1
 HAS_FAILED = "The handler of this event has failed; that is recorded, and the next delivery tries again."
+IS_TAKEN = "This event, or its product, is being processed right now."
 IS_DEAD = f"This event has failed {MAX_ATTEMPTS} times. It is kept, and tried again only if it is replayed."
 
 logger = structlog.get_logger(__name__)
@@ -161,5 +162,4 @@ def _told_of_others() -> Iterator[None]:
     except (_TakenError, OperationalError) as error:
         if isinstance(error, OperationalError) and not (was_ended(error) or error.args[0] in ROW_IS_LOCKED):
             raise
-        text = "This event, or its product, is being processed right now."
-        raise Problem("webhook-in-progress", text, headers={"Retry-After": str(RETRY_SECONDS)}) from error
+        raise Problem("webhook-in-progress", IS_TAKEN, headers={"Retry-After": str(RETRY_SECONDS)}) from error

@@ -11,7 +11,7 @@ from farmlokal.refusals import ANYWHERE, Refusal, refusals
 from integrations.models import WebhookEvent
 from integrations.webhooks.events import TYPE
 from integrations.webhooks.handlers import EXACT_PRICE, HANDLERS, MAX_VERSION
-from integrations.webhooks.inbox import DUPLICATE, HAS_FAILED
+from integrations.webhooks.inbox import DUPLICATE, HAS_FAILED, IS_TAKEN
 from integrations.webhooks.signatures import ID, MAX_BODY_BYTES, SIGNATURE, TIMESTAMP, WEBHOOK_ID, WHOLE_SECONDS
 from products.schema import ID as PRODUCT_ID
 from products.schema import STOCK
@@ -98,7 +98,7 @@ receive_webhook = extend_schema(
             Refusal("signature-invalid", "The signature is not accepted: No matching signature found."),
             Refusal.of("invalid-parameter", "pointer", "/data/version", "must be 1 or more."),
             Refusal("unsupported-media-type", 'Unsupported media type "text/plain" in request.'),
-            Refusal("webhook-in-progress", "This event, or its product, is being processed right now."),
+            Refusal("webhook-in-progress", IS_TAKEN),
             Refusal("payload-too-large", f"The body may have {MAX_BODY_BYTES} bytes."),
             Refusal("internal-error", HAS_FAILED),
             *ANYWHERE,
