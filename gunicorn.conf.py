@@ -53,9 +53,8 @@ ASGIProtocol._h1c_protocol_class = partial(Parser, limit_remaining=PUT_ASIDE_BYT
 
 
 class logger_class(Logger):  # type: ignore[misc]  # noqa: N801  # gunicorn names it
-    access_log_enabled = (
-        False  # farmlokal.logs writes the request line; with a logconfig_dict gunicorn would make its own
-    )
+    # farmlokal.logs writes the request line; with a logconfig_dict gunicorn would make its own, too.
+    access_log_enabled = False
 
 
 def post_worker_init(worker: Any) -> None:
