@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -23,6 +23,8 @@ from integrations.webhooks import inbox
 if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest
+
+T = TypeVar("T", int, float)
 
 SHORT = 40  # characters, in the list
 YEARS = range(2000, 3000)  # which neither this calendar nor that of UTC leaves
@@ -151,7 +153,7 @@ def pretty(payload: bytes) -> str:
     """With indents; as it came where they would become too many, or a member or a digit would be lost."""
     as_it_came, text = payload.decode(errors="backslashreplace"), ""
     try:
-        document = json.loads(payload, object_pairs_hook=_of_pairs, parse_float=_as_written)
+        document = json.loads(payload, object_pairs_hook=_of_pairs, parse_int=_whole, parse_float=_decimal)
         for chunk in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(document):
             text += chunk
             if len(text) > MAX_PRETTY_LENGTH:
@@ -167,10 +169,18 @@ def _of_pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(members)
 
 
-def _as_written(text: str) -> float:
-    if repr(float(text)) != text:
+def _whole(text: str) -> int:
+    return _as_written(int(text), text)
+
+
+def _decimal(text: str) -> float:
+    return _as_written(float(text), text)
+
+
+def _as_written(number: T, text: str) -> T:
+    if repr(number) != text:
         raise ValueError("a number that would be written in another way")
-    return float(text)
+    return number
 
 
 def _preformatted(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import re
 import time
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FEW = 20
 MAX_PORT = 65535
+INTERRUPTED = 130  # by Ctrl-C, as shells say
 
 
 def at_least_one(text: str) -> int:
@@ -107,12 +109,15 @@ class Command(BaseCommand):
             random.shuffle(deliveries)
         began, ends, attempts = time.monotonic(), Counter[str](), 0
         with ThreadPoolExecutor(given["at_once"]) as pool, tqdm(total=len(deliveries), disable=None) as bar:
-            for event, made in pool.map(lambda event: (event, list(sender.deliver(event))), deliveries):
-                ends[_told(made[-1])] += 1
-                attempts += len(made)
-                bar.update()
-                if len(deliveries) <= FEW:
-                    self.stdout.write(f"{event.id}: {', then '.join(map(_told, made))}")
+            try:
+                for event, made in pool.map(lambda event: (event, list(sender.deliver(event))), deliveries):
+                    ends[_told(made[-1])] += 1
+                    attempts += len(made)
+                    bar.update()
+                    if len(deliveries) <= FEW:
+                        self.stdout.write(f"{event.id}: {', then '.join(map(_told, made))}")
+            except KeyboardInterrupt:
+                os._exit(INTERRUPTED)  # Python would wait for threads that may pause for hours
         outcomes = ", ".join(f"{count} x {end}" for end, count in ends.most_common())
         seconds = time.monotonic() - began
         self.stdout.write(f"{len(deliveries)} deliveries in {attempts} attempts and {seconds:.1f} s: {outcomes}")
