@@ -12,8 +12,11 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from integrations.partner.sender import PRICE
+from integrations.webhooks import handlers
+from products import services
 
 if TYPE_CHECKING:
+    import pytest
     from django.test import Client
 
 SECRET = "whsec_" + base64.b64encode(b"the partner's secret, 32 bytes..").decode()
@@ -67,3 +70,21 @@ class Delivery:
         answer = client.post("/webhooks/partner", self.body, headers=self.headers, **media_type)
         document = answer.json()
         return answer.status_code, document["code"] if answer.status_code >= 400 else document["status"]
+
+
+class Broken:
+    """A handler that fails after its effect, as often as it is told to."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def __call__(self, data: dict[str, Any]) -> None:
+        services.change(data["product_id"], price=data["price"])
+        if self.times:
+            self.times -= 1
+            raise RuntimeError("the handler's own trouble")
+
+
+def break_prices(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    broken = handlers.HANDLERS[PRICE]._replace(apply=Broken(times))
+    monkeypatch.setitem(handlers.HANDLERS, PRICE, broken)

@@ -16,11 +16,10 @@ from farmlokal import tally
 from farmlokal.metrics import exposition
 from integrations.models import AppliedVersion, WebhookEvent
 from integrations.partner.sender import PAUSES, PRICE, STOCK, WITHDRAWN
-from integrations.tests.deliveries import SECRET, Delivery, event
+from integrations.tests.deliveries import SECRET, Delivery, break_prices, event
 from integrations.tests.memory import clean_slate, redis_let_be
-from integrations.webhooks import handlers, inbox
+from integrations.webhooks import claims, inbox
 from integrations.webhooks.claims import DONE_SECONDS
-from products import services
 from products.models import Product
 from products.tests.offers import make_offer
 
@@ -122,6 +121,13 @@ def test_a_copy_is_a_duplicate_for_one_redis_command(client: Client, product: Pr
     assert Product.objects.get().version == 2
 
 
+def test_while_it_is_claimed_a_copy_costs_no_sql(client: Client, product: Product) -> None:
+    delivery = Delivery(event(product.pk))
+    claims.claim(delivery.webhook_id, "another")
+    assert delivery.send(client) == (409, "webhook-in-progress")
+    assert (tally.current.statements, tally.current.commands) == (0, 1)
+
+
 @pytest.mark.parametrize("event_type", [PRICE, "product.painted"])
 def test_where_redis_has_lost_it_mysql_knows(client: Client, product: Product, event_type: str) -> None:
     delivery = Delivery(event(product.pk, event_type))
@@ -158,24 +164,6 @@ def test_redis_remembers_longer_than_a_sender_tries() -> None:
 
 
 # Failures
-
-
-class Broken:
-    """A handler that fails after its effect, as often as it is told to."""
-
-    def __init__(self, times: int) -> None:
-        self.times = times
-
-    def __call__(self, data: dict[str, Any]) -> None:
-        services.change(data["product_id"], price=data["price"])
-        if self.times:
-            self.times -= 1
-            raise RuntimeError("the handler's own trouble")
-
-
-def break_prices(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    broken = handlers.HANDLERS[PRICE]._replace(apply=Broken(times))
-    monkeypatch.setitem(handlers.HANDLERS, PRICE, broken)
 
 
 def test_a_failure_leaves_its_event_and_no_effect_and_the_retry_counts(

@@ -20,7 +20,7 @@ from django.contrib.sessions.models import Session
 from django.db import connection, transaction
 
 from farmlokal.tests.server import Answer, Server, running
-from farmlokal.tests.waiting import wait_until
+from farmlokal.tests.waiting import is_running, wait_until
 from products import services
 from products.models import Farm, IdempotencyKey, Posting, Product
 from products.tests.offers import make_farm, make_offer
@@ -91,12 +91,7 @@ def locking(farm: Farm) -> Iterator[None]:
 
 
 def is_waiting_for_a_farm() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW PROCESSLIST")
-        columns = [column[0] for column in cursor.description]
-        running = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
-    ours = [row["Info"] or "" for row in running if row["db"] == connection.settings_dict["NAME"]]
-    return any(text.startswith("SELECT `products_farm`.`name`") for text in ours)
+    return is_running("SELECT `products_farm`.`name`")
 
 
 def test_patches_at_once_are_one_after_the_other(caller: Caller) -> None:

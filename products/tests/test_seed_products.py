@@ -16,7 +16,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import Count
 
-from farmlokal.tests.waiting import wait_until
+from farmlokal.tests.waiting import is_running, wait_until
 from products import bulkload, sample
 from products.models import Farm, Product
 
@@ -158,12 +158,6 @@ KILL_WHEN = {
     "loading": lambda: "products_product__new" in leftovers(),
     "adding keys": lambda: is_running("ALTER TABLE `products_product__new` ADD"),
 }
-
-
-def is_running(statement: str) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW FULL PROCESSLIST")
-        return any(statement in str(row) for row in cursor.fetchall())
 
 
 @pytest.mark.parametrize("moment", KILL_WHEN)
