@@ -115,7 +115,7 @@ class _Refused(Exception):
 def _check_request_line(scope: Scope) -> None:
     length = len(scope["method"]) + len(scope["raw_path"]) + len(scope["query_string"]) + len(" ? HTTP/1.1")
     if length > MAX_REQUEST_LINE_BYTES:
-        raise _Refused("uri-too-long", f"The request line may have {MAX_REQUEST_LINE_BYTES} bytes.")
+        raise _Refused("uri-too-long", f"The request line may have at most {MAX_REQUEST_LINE_BYTES} bytes.")
 
 
 async def _read_body(path: str, receive: Receive) -> bytes:
@@ -128,7 +128,7 @@ async def _read_body(path: str, receive: Receive) -> bytes:
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > most:
-                raise _Refused("payload-too-large", f"The body may have {most} bytes.")
+                raise _Refused("payload-too-large", f"The body may have at most {most} bytes.")
             await asyncio.sleep(0)  # of a body in small pieces many are here at once, and receive() waits for none
         return bytes(body)
 

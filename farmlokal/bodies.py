@@ -49,7 +49,7 @@ def check_media_type(request: Request) -> None:
 
 
 def parse_json(body: bytes) -> Any:
-    """As read_json()."""
+    """The body's value, objects as JSONObject; raises the Problem bad-request for what is not JSON."""
     try:
         return json.loads(body.decode(), object_pairs_hook=JSONObject, parse_constant=_refuse)
     except json.JSONDecodeError as error:
@@ -66,7 +66,7 @@ class InputSerializer(serializers.Serializer[Any]):
     """Reads a JSON object from read_json(): members that are repeated are errors too, and so are unknown ones, unless
     the class is open to what a later version may add."""
 
-    place = ""  # of the object in the body, as a JSON pointer
+    pointer = ""  # to the object in the body
     is_open = False
 
     def checked(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class InputSerializer(serializers.Serializer[Any]):
     def _errors(self) -> Iterator[dict[str, Any]]:
         data = self.initial_data
         if not isinstance(data, JSONObject):
-            yield {"pointer": self.place, "detail": "must be a JSON object."}
+            yield {"pointer": self.pointer, "detail": "must be a JSON object."}
             return
         unknown = (name for name in data if name not in self.fields and not self.is_open)
         for name in islice(unknown, MAX_UNKNOWN_NAMED):
@@ -94,17 +94,17 @@ class InputSerializer(serializers.Serializer[Any]):
 
     def _error(self, name: str, detail: str, allowed: Collection[str] = ()) -> dict[str, Any]:
         name = name.replace("~", "~0").replace("/", "~1").encode("utf-8", "replace").decode()
-        error = {"pointer": f"{self.place}/{name}"[:MAX_POINTER_LENGTH], "detail": detail}
+        error = {"pointer": f"{self.pointer}/{name}"[:MAX_POINTER_LENGTH], "detail": detail}
         return error | {"allowed": list(allowed)} if allowed else error
 
 
-class Strict:
-    """Messages that go with a pointer, for the fields below and of the apps."""
+class PointerMessages:
+    """Texts that go with a pointer, for the fields below and of the apps."""
 
     default_error_messages: ClassVar[Messages] = {"required": "is required.", "null": "must not be null."}
 
 
-class StringField(Strict, serializers.CharField):
+class StringField(PointerMessages, serializers.CharField):
     default_error_messages: ClassVar[Messages] = {
         "invalid": "must be a string.",
         "blank": "must not be blank.",
@@ -117,7 +117,7 @@ class StringField(Strict, serializers.CharField):
         return super().to_internal_value(data)
 
 
-class WholeNumberField(Strict, serializers.IntegerField):
+class WholeNumberField(PointerMessages, serializers.IntegerField):
     default_error_messages: ClassVar[Messages] = {
         "invalid": "must be a whole number.",
         "min_value": "must be {min_value} or more.",
@@ -130,7 +130,7 @@ class WholeNumberField(Strict, serializers.IntegerField):
         return data
 
 
-class FlagField(Strict, serializers.BooleanField):
+class FlagField(PointerMessages, serializers.BooleanField):
     default_error_messages: ClassVar[Messages] = {"invalid": "must be true or false."}
 
     def to_internal_value(self, data: Any) -> bool:
@@ -139,10 +139,19 @@ class FlagField(Strict, serializers.BooleanField):
         return data
 
 
-class OneOfField(Strict, serializers.ChoiceField):
+class OneOfField(PointerMessages, serializers.ChoiceField):
     default_error_messages: ClassVar[Messages] = {"invalid_choice": "must be one of those allowed."}
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             self.fail("invalid_choice")
         return str(super().to_internal_value(data))
+
+
+class ObjectField(PointerMessages, serializers.Field[Any, Any, Any, Any]):
+    default_error_messages: ClassVar[Messages] = {"invalid": "must be an object."}
+
+    def to_internal_value(self, data: Any) -> JSONObject:
+        if not isinstance(data, JSONObject):
+            self.fail("invalid")
+        return data

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.checks import Tags, Warning, register  # noqa: A004  # Django's name
 
-from farmlokal.signing import key_of
+from farmlokal.webhook_secrets import decode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ def plain_http(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
 @register(Tags.security, deploy=True)
 def short_webhook_secrets(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
     """Whoever guesses one can write prices."""
-    lengths = [len(key_of(secret)) for secret in settings.PARTNER_WEBHOOK_SECRETS]
+    lengths = [len(decode(secret)) for secret in settings.PARTNER_WEBHOOK_SECRETS]
     if all(length >= LEAST_KEY_BYTES for length in lengths):
         return []
     text = f"PARTNER_WEBHOOK_SECRETS has a secret of less than {LEAST_KEY_BYTES} bytes, which can be guessed."

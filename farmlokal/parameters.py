@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check_parameters(given: QueryDict, known: Sequence[str], repeatable: Sequence[str] = ()) -> None:
-    """Raises InvalidParameter for one that is not known, or given twice: nothing is silently ignored."""
+    """Raises InvalidParameter for one that is not known, or given twice."""
     for name, values in given.lists():
         if name not in known:
             others = f"; known: {', '.join(known)}" if known else ""

@@ -97,8 +97,8 @@ RATE_LIMITED = Refusal("rate-limited", "At most 120 calls in 60 s; try again in 
 DATABASE_AWAY = Refusal("database-unavailable", "The database did not answer; try again shortly.")
 ANYWHERE = (
     BAD_HOST,
-    Refusal("payload-too-large", f"The body may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes."),
-    Refusal("uri-too-long", f"The request line may have {MAX_REQUEST_LINE_BYTES} bytes."),
+    Refusal("payload-too-large", f"The body may have at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes."),
+    Refusal("uri-too-long", f"The request line may have at most {MAX_REQUEST_LINE_BYTES} bytes."),
     BROKEN,
     DATABASE_AWAY,
 )

@@ -17,7 +17,7 @@ from redis import ConnectionPool
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from farmlokal import rates, signing
+from farmlokal import rates, webhook_secrets
 from farmlokal.logs import LOG_LEVELS, logging_config
 
 HOST = r"\*|\.?[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]"  # a name, .example.com for all below it, an address, or *
@@ -105,7 +105,7 @@ def parse_webhook_secrets(value: str) -> list[str]:
     secrets: list[str] = parse_names(value)
     for secret in secrets:
         try:
-            signing.key_of(secret)
+            webhook_secrets.decode(secret)
         except ValueError as error:
             raise ValidationError("must be whsec_ and base64, with commas between several") from error
     return secrets

@@ -27,9 +27,9 @@ class WebhookEvent(models.Model):
         FAILED = "failed"
         DEAD = "dead"
 
-    # An ignored one may be replayed: its product, or its handler, may be there by now.
-    EFFECTIVE = (Status.PROCESSED, Status.SUPERSEDED)
-    DONE = (*EFFECTIVE, Status.IGNORED)
+    FINAL = (Status.PROCESSED, Status.SUPERSEDED)  # a replay is a duplicate
+    # A delivery is a duplicate; a replay tries again, for its product, or its handler, may be there by now.
+    DONE = (*FINAL, Status.IGNORED)
 
     source = models.CharField(max_length=50, default=PARTNER, db_collation=BYTE_FOR_BYTE)
     webhook_id = models.CharField("id", max_length=MAX_ID_LENGTH, db_collation=BYTE_FOR_BYTE)
@@ -60,7 +60,7 @@ class WebhookEvent(models.Model):
 
 
 class WebhookReplay(models.Model):
-    """That somebody had an event processed once more, and what came of it."""
+    """One replay of an event: who asked for it, when, and what came of it."""
 
     event = models.ForeignKey(WebhookEvent, models.CASCADE, related_name="replays")
     by = models.CharField(max_length=MAX_NAME_LENGTH)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rest_framework import serializers
 
-from farmlokal.bodies import FlagField, InputSerializer, OneOfField, Strict, StringField, WholeNumberField
+from farmlokal.bodies import FlagField, InputSerializer, OneOfField, PointerMessages, StringField, WholeNumberField
 from products import vocabulary
 from products.filters import PRICE
 from products.models import MAX_STOCK, Commodity, Farm, Product
@@ -82,7 +82,7 @@ class FarmField(WholeNumberField):
             self.fail("unknown")
 
 
-class PriceField(Strict, serializers.Field[Any, Any, Any, Any]):
+class PriceField(PointerMessages, serializers.Field[Any, Any, Any, Any]):
     """A string, as in the documents: a JSON number is a float to many who write or read one."""
 
     pattern = PRICE

@@ -36,15 +36,15 @@ def is_listed(product_id: int) -> bool:
     return Product.objects.listed().filter(pk=product_id).exists()
 
 
-def lock(product_id: int) -> bool | None:
-    """Nobody else changes the product until the transaction ends. Whether it is listed; None where there is none."""
-    rows = Product.objects.select_for_update().filter(pk=product_id).values_list("is_active", flat=True)
-    return rows.first()
+def lock(product_id: int) -> Product | None:
+    """The product, withdrawn or not, which nobody else changes until the transaction ends; None where there is none."""
+    return Product.objects.select_for_update().filter(pk=product_id).first()
 
 
-def locked(product_id: int) -> Product:
-    """The product, which nobody else changes until the transaction ends."""
-    product: Product = Product.objects.listed().select_for_update().get(pk=product_id)
+def lock_listed(product_id: int) -> Product:
+    product = lock(product_id)
+    if product is None or not product.is_active:
+        raise Product.DoesNotExist
     return product
 
 
@@ -59,7 +59,7 @@ def create(**fields: Unpack[Fields]) -> Product:
 @transactional
 def change(product_id: int, **fields: Unpack[Fields]) -> Product:
     """Writes nothing where nothing differs."""
-    product = locked(product_id)
+    product = lock_listed(product_id)
     before = _values(product)
     for name, value in fields.items():
         setattr(product, name, value)
@@ -71,7 +71,7 @@ def change(product_id: int, **fields: Unpack[Fields]) -> Product:
 
 @transactional
 def withdraw(product_id: int) -> Product:
-    product = locked(product_id)
+    product = lock_listed(product_id)
     product.is_active = False
     product.save()
     return product

@@ -87,7 +87,7 @@ def written(document: bytes, status: int = 200) -> HttpResponse:
 def lock_as_expected(request: Request, product_id: int) -> None:
     """Locks the product that a request is about to change, and holds it to the request's If-Match."""
     try:
-        services.locked(product_id)
+        services.lock_listed(product_id)
     except Product.DoesNotExist as error:
         raise Http404 from error
     if "If-Match" in request.headers:

@@ -101,7 +101,7 @@ def assert_counted_once(product: Product, delivery: Delivery, price: str = "47.5
 def locked(product: Product) -> Iterator[None]:
     """Whoever wants to change the product waits."""
     with transaction.atomic():
-        services.locked(product.pk)
+        services.lock_listed(product.pk)
         yield
 
 

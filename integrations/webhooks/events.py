@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from rest_framework import serializers
 
-from farmlokal.bodies import InputSerializer, JSONObject, Strict, StringField, parse_json
+from farmlokal.bodies import InputSerializer, ObjectField, StringField, parse_json
 from integrations.models import MAX_TYPE_LENGTH
-
-if TYPE_CHECKING:
-    from farmlokal.bodies import Messages
 
 TYPE = rf"[!-~]{{1,{MAX_TYPE_LENGTH}}}"
 MOMENT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"  # RFC 3339
@@ -23,12 +20,12 @@ class Event(NamedTuple):
     data: dict[str, Any]  # as it came, until handlers.checked() has looked at it
 
 
-def is_type(text: str) -> None:
+def validate_type(text: str) -> None:
     if not re.fullmatch(TYPE, text):
         raise serializers.ValidationError(f"must be 1 to {MAX_TYPE_LENGTH} printable ASCII characters without a space.")
 
 
-def is_moment(text: str) -> None:
+def validate_timestamp(text: str) -> None:
     try:
         known = re.fullmatch(MOMENT, text) and dt.datetime.fromisoformat(text.upper())
     except ValueError:
@@ -37,20 +34,11 @@ def is_moment(text: str) -> None:
         raise serializers.ValidationError("must be a date and time of RFC 3339, such as 2026-11-23T06:30:00Z.")
 
 
-class ObjectField(Strict, serializers.Field[Any, Any, Any, Any]):
-    default_error_messages: ClassVar[Messages] = {"invalid": "must be an object."}
-
-    def to_internal_value(self, data: Any) -> JSONObject:
-        if not isinstance(data, JSONObject):
-            self.fail("invalid")
-        return data
-
-
 class Envelope(InputSerializer):
     is_open = True
 
-    type = StringField(validators=[is_type], trim_whitespace=False)
-    timestamp = StringField(validators=[is_moment], trim_whitespace=False)
+    type = StringField(validators=[validate_type], trim_whitespace=False)
+    timestamp = StringField(validators=[validate_timestamp], trim_whitespace=False)
     data = ObjectField()  # type: ignore[assignment]  # a field of this name is none of the class's own
 
 

@@ -35,7 +35,7 @@ class ExactPriceField(PriceField):
 
 
 class OfProduct(InputSerializer):
-    place = "/data"
+    pointer = "/data"
     is_open = True
 
     product_id = WholeNumberField(min_value=0, max_value=MAX_ID)
@@ -86,10 +86,10 @@ def apply(event: Event) -> WebhookEvent.Status:
     if handler is None:
         return Status.IGNORED
     product_id = event.data["product_id"]
-    is_listed = services.lock(product_id)  # so that its events come one after the other
-    if is_listed is None:
+    product = services.lock(product_id)  # so that its events come one after the other
+    if product is None:
         return Status.IGNORED
-    if not is_listed or not AppliedVersion.objects.advance(product_id, event.type, event.data["version"]):
+    if not product.is_active or not AppliedVersion.objects.advance(product_id, event.type, event.data["version"]):
         return Status.SUPERSEDED
     handler.apply(event.data)
     return Status.PROCESSED

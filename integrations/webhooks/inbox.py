@@ -51,7 +51,7 @@ def receive(delivery: Delivery) -> str:
     """
     event = handlers.checked(events.read(delivery.body))
     try:
-        with _told_of_others():
+        with _locks_as_problems():
             outcome = _claimed(delivery, event)
     except Problem:
         _count(event, "in-progress")
@@ -63,17 +63,14 @@ def receive(delivery: Delivery) -> str:
 
 
 def replay(pk: int, by: str) -> str:
-    """What has come of it, "failed" and "dead" included. Another attempt, by the way of a delivery, and recorded; what
-    is dead or was ignored is tried, too.
+    """What has come of it, "failed" and "dead" included. One more attempt, through the same code as a delivery, and
+    recorded; dead and ignored events are tried, too.
 
     Raises Problems: not-found, webhook-in-progress, and what is wrong with a body that nobody had to read until now.
     """
-    with _told_of_others():
+    with _locks_as_problems():
         webhook_id, outcome = _settle_again(pk, by)
-    if outcome in WebhookEvent.DONE:
-        claims.finish(webhook_id)
-    if outcome in {Status.FAILED, Status.DEAD}:
-        claims.forget(webhook_id)  # as long as it was ignored, it was done
+    claims.forget(webhook_id)  # done, for Redis, from when it was ignored; it may have failed now
     return outcome
 
 
@@ -83,7 +80,7 @@ def _claimed(delivery: Delivery, event: Event) -> str:
     if state == "done":
         return DUPLICATE
     if state == "taken":
-        raise _TakenError
+        raise _in_progress()
     try:
         outcome = _settle(delivery, event)
     finally:
@@ -116,7 +113,7 @@ def _enter(row: WebhookEvent, delivery: Delivery, event: Event) -> None:
     try:
         row.save()
     except IntegrityError as error:
-        raise _TakenError from error
+        raise _in_progress() from error
 
 
 @transactional
@@ -125,7 +122,7 @@ def _settle_again(pk: int, by: str) -> tuple[str, str]:
     if row is None:
         raise Problem("not-found", "There is no such webhook in the log.")
     event = handlers.checked(events.read(bytes(row.payload)))
-    outcome = DUPLICATE if row.status in WebhookEvent.EFFECTIVE else _attempt(row, event)
+    outcome = DUPLICATE if row.status in WebhookEvent.FINAL else _attempt(row, event)
     row.replays.create(by=by[:MAX_NAME_LENGTH], outcome=outcome, error=row.error)
     return row.webhook_id, outcome
 
@@ -150,16 +147,16 @@ def _count(event: Event, outcome: str) -> None:
     count_webhook(event.type if event.type in handlers.HANDLERS else "other", outcome)
 
 
-class _TakenError(Exception):
-    """Somebody else is at this event."""
+def _in_progress() -> Problem:
+    return Problem("webhook-in-progress", IS_TAKEN, headers={"Retry-After": str(RETRY_SECONDS)})
 
 
 @contextmanager
-def _told_of_others() -> Iterator[None]:
+def _locks_as_problems() -> Iterator[None]:
     """The Problem webhook-in-progress where somebody else has locked the event, or its product."""
     try:
         yield
-    except (_TakenError, OperationalError) as error:
-        if isinstance(error, OperationalError) and not (was_ended(error) or error.args[0] in ROW_IS_LOCKED):
-            raise
-        raise Problem("webhook-in-progress", IS_TAKEN, headers={"Retry-After": str(RETRY_SECONDS)}) from error
+    except OperationalError as error:
+        if was_ended(error) or error.args[0] in ROW_IS_LOCKED:
+            raise _in_progress() from error
+        raise

@@ -99,7 +99,7 @@ receive_webhook = extend_schema(
             Refusal.of("invalid-parameter", "pointer", "/data/version", "must be 1 or more."),
             Refusal("unsupported-media-type", 'Unsupported media type "text/plain" in request.'),
             Refusal("webhook-in-progress", IS_TAKEN),
-            Refusal("payload-too-large", f"The body may have {MAX_BODY_BYTES} bytes."),
+            Refusal("payload-too-large", f"The body may have at most {MAX_BODY_BYTES} bytes."),
             Refusal("internal-error", HAS_FAILED),
             *ANYWHERE,
         ),

@@ -14,7 +14,8 @@ from django.conf import settings
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from farmlokal.errors import InvalidHeader, Problem
-from farmlokal.signing import key_of
+from farmlokal.webhook_secrets import decode
+from integrations.models import MAX_ID_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +24,7 @@ ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature
 NEEDED = (ID, TIMESTAMP, SIGNATURE)
 MAX_BODY_BYTES = 256 * 1024
 # A dot would shift what is signed, id.timestamp.body, between its parts; and MySQL does not see a space at the end.
-WEBHOOK_ID = r"[!-\-/-~]{1,255}"
+WEBHOOK_ID = rf"[!-\-/-~]{{1,{MAX_ID_LENGTH}}}"
 WHOLE_SECONDS = r"[1-9][0-9]{0,11}"
 HMAC_SHA256 = r"v1,[A-Za-z0-9+/]{43}="
 KEPT_HEADERS = (ID, TIMESTAMP, "content-type", "user-agent", "x-request-id")  # nothing that could be a secret
@@ -44,7 +45,9 @@ def verified(headers: Mapping[str, str], body: bytes) -> Delivery:
     if missing := [name for name, value in given.items() if not value]:
         raise refused(f"{missing[0]} is missing.")
     if not re.fullmatch(WEBHOOK_ID, given[ID]):
-        raise InvalidHeader(ID, "must be 1 to 255 printable ASCII characters, none of them a dot or a space.")
+        raise InvalidHeader(
+            ID, f"must be 1 to {MAX_ID_LENGTH} printable ASCII characters, none of them a dot or a space."
+        )
     if not re.fullmatch(WHOLE_SECONDS, given[TIMESTAMP]):
         raise refused(f"{TIMESTAMP} must be whole seconds since 1970.")
     try:
@@ -54,7 +57,7 @@ def verified(headers: Mapping[str, str], body: bytes) -> Delivery:
     given[SIGNATURE] = " ".join(part for part in given[SIGNATURE].split(" ") if re.fullmatch(HMAC_SHA256, part))
     if not given[SIGNATURE]:
         raise refused(f"{SIGNATURE} has none of the kind v1.")
-    objections = [_objection(key, text, given) for key in _keys(*settings.PARTNER_WEBHOOK_SECRETS)]
+    objections = [_objection(verifier, text, given) for verifier in _verifiers(*settings.PARTNER_WEBHOOK_SECRETS)]
     if all(objections):
         raise refused(f"{objections[0]}." if objections else "No secret is set up here.")
     kept = {name: headers[name][:MAX_HEADER_LENGTH] for name in KEPT_HEADERS if name in headers}
@@ -67,13 +70,13 @@ def refused(detail: str) -> Problem:
 
 
 @lru_cache(maxsize=8)
-def _keys(*secrets: str) -> list[Webhook]:
-    return [Webhook(key_of(secret)) for secret in secrets]
+def _verifiers(*secrets: str) -> list[Webhook]:
+    return [Webhook(decode(secret)) for secret in secrets]
 
 
-def _objection(key: Webhook, body: str, headers: dict[str, str]) -> str:
+def _objection(verifier: Webhook, body: str, headers: dict[str, str]) -> str:
     try:
-        key.verify(body, headers, json_parse=False)
+        verifier.verify(body, headers, json_parse=False)
     except WebhookVerificationError as error:
         return str(error)
     return ""

@@ -23,7 +23,7 @@ class PartnerWebhookView(APIView):
     def post(self, request: Request) -> Response:
         # farmlokal.asgi has refused what is larger; this is for plain WSGI, before it is read.
         if int(request.META.get("CONTENT_LENGTH") or 0) > signatures.MAX_BODY_BYTES:
-            raise Problem("payload-too-large", f"The body may have {signatures.MAX_BODY_BYTES} bytes.")
+            raise Problem("payload-too-large", f"The body may have at most {signatures.MAX_BODY_BYTES} bytes.")
         delivery = signatures.verified(request.headers, request.body)
         check_media_type(request)
         check_parameters(request.query_params, ())

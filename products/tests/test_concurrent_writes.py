@@ -146,7 +146,7 @@ def test_who_lost_a_deadlock_starts_anew() -> None:
     def write(order: list[int]) -> None:
         attempts.append(order)
         for pk in order:
-            product = services.locked(pk)
+            product = services.lock_listed(pk)
             services.change(pk, stock=product.stock + 1)
             if len(attempts) <= 2:
                 with contextlib.suppress(threading.BrokenBarrierError):

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from farmlokal.signing import key_of
+from farmlokal.webhook_secrets import decode
 from integrations.partner.sandbox import FAULTS_PATH, QUOTES_PATH, REGISTERED, TOKEN_PATH, Sandbox
 from integrations.partner.sender import PRICE, SECRET, STOCK, WITHDRAWN, Attempt, Message, Sender, changes, message
 from integrations.webhooks.signatures import WEBHOOK_ID
@@ -44,7 +44,7 @@ def a_port(text: str) -> int:
 
 def a_secret(text: str) -> str:
     try:
-        key_of(text)
+        decode(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError("must be whsec_ and base64") from error
     return text

@@ -19,14 +19,14 @@ AT_ONCE = 1000
 
 
 class Command(BaseCommand):
-    help = "Deletes from the log what came more than 30 days ago. It may be interrupted and run again."
+    help = f"Deletes from the log what came more than {KEPT_DAYS} days ago. It may be interrupted and run again."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--days", type=int, default=KEPT_DAYS, help="how long they are kept (%(default)s)")
 
     def handle(self, *, days: int, **_: Any) -> None:
         if not LEAST_DAYS <= days <= MOST_DAYS:
-            raise CommandError(f"--days must be from {LEAST_DAYS}, for a sender may still try again, to {MOST_DAYS}")
+            raise CommandError(f"--days must be from {LEAST_DAYS} to {MOST_DAYS}: senders try again for three days")
         old = WebhookEvent.objects.filter(received_at__lt=timezone.now() - dt.timedelta(days=days))
         deleted = 0
         with tqdm(total=old.count(), unit=" webhooks", disable=None) as bar:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 
 
-def key_of(secret: str) -> bytes:
-    """The bytes that are signed with; raises ValueError."""
+def decode(secret: str) -> bytes:
+    """The HMAC key that it stands for; raises ValueError."""
     encoded = secret.removeprefix("whsec_")
     key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     if not key:
