@@ -16,7 +16,7 @@ from rest_framework.exceptions import UnsupportedMediaType
 from farmlokal.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from rest_framework.request import Request
 
@@ -25,6 +25,9 @@ Messages: TypeAlias = dict[str, Any]
 MEDIA_TYPE = "application/json"
 MAX_UNKNOWN_NAMED = 20
 MAX_POINTER_LENGTH = 100
+MAX_DIGITS = 1000
+MAX_DEPTH = 200
+TOO_DEEP = f"The body is nested more than {MAX_DEPTH} levels deep."
 
 
 class JSONObject(dict[str, Any]):
@@ -43,23 +46,59 @@ def read_json(request: Request) -> Any:
 
 
 def check_media_type(request: Request) -> None:
+    check_coding(request)
     media_type = request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if media_type != MEDIA_TYPE:
         raise UnsupportedMediaType(media_type[:100])
 
 
+def check_coding(request: Request) -> None:
+    coding = request.META.get("HTTP_CONTENT_ENCODING", "identity").strip().lower()
+    if coding != "identity":
+        raise Problem("unsupported-media-type", f'The content coding "{coding[:100]}" is not supported; send it plain.')
+
+
 def parse_json(body: bytes) -> Any:
-    """The body's value, objects as JSONObject; raises the Problem bad-request for what is not JSON."""
+    """The body's value, objects as JSONObject; raises the Problem bad-request for what is not JSON, or beyond what is
+    read of it."""
     try:
-        return json.loads(body.decode(), object_pairs_hook=JSONObject, parse_constant=_refuse)
+        value = json.loads(body.decode(), object_pairs_hook=JSONObject, parse_constant=_refuse, parse_int=_whole)
+        _check_depth(value)
     except json.JSONDecodeError as error:
-        raise Problem("bad-request", f"The body is not JSON: line {error.lineno}, column {error.colno}.") from error
-    except (ValueError, RecursionError) as error:  # not UTF-8, endless digits, a tower of brackets
-        raise Problem("bad-request", "The body is not JSON that this service reads.") from error
+        place = f"line {error.lineno}, column {error.colno}"
+        raise Problem("bad-request", f"The body is not JSON: {error.msg}, {place}.") from error
+    except UnicodeDecodeError as error:
+        raise Problem("bad-request", "The body is not UTF-8.") from error
+    except RecursionError as error:
+        raise Problem("bad-request", TOO_DEEP) from error
+    except ValueError as error:
+        raise Problem("bad-request", str(error)) from error
+    return value
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
+    raise ValueError(f"The body is not JSON: {constant} is no number of it.")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"The body has a number of more than {MAX_DIGITS} digits.")
+    return int(digits)
+
+
+def _check_depth(value: Any) -> None:
+    """By count: how deep Python itself can go depends on who has called it."""
+    level, depth = [value], 0
+    while level := [child for parent in level for child in _children(parent)]:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise ValueError(TOO_DEEP)
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 class InputSerializer(serializers.Serializer[Any]):

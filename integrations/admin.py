@@ -142,7 +142,7 @@ class WebhookEventAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
             try:
                 outcomes[inbox.replay(event.pk, request.user.get_username())] += 1
             except Problem as problem:
-                self.message_user(request, f"{event.webhook_id}: {problem.detail}", messages.ERROR)
+                self.message_user(request, f"Webhook {event.webhook_id}: {problem.detail}", messages.ERROR)
         if outcomes:
             level = messages.WARNING if {"failed", "dead"} & outcomes.keys() else messages.SUCCESS
             said = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())

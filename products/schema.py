@@ -318,7 +318,7 @@ BAD_PRICE = Refusal.of(
     "/price",
     'must be a string from "0.01" to "99999999.99", with at most two decimals.',
 )
-NOT_JSON = Refusal("bad-request", "The body is not JSON: line 1, column 1.")
+NOT_JSON = Refusal("bad-request", "The body is not JSON: Expecting value, line 1, column 1.")
 NOT_SIGNED_IN = Refusal("not-authenticated", "Authentication credentials were not provided.")
 NOT_ALLOWED = Refusal("permission-denied", "You do not have permission to perform this action.")
 KEYS_AWAY = Refusal("auth-unavailable", "The keys of the tokens' provider are not to be had.")

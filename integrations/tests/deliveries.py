@@ -46,6 +46,7 @@ class Delivery:
     signature: str | None = None  # None: the right one
     secret: str = SECRET
     content_type: str = "application/json"
+    coding: str = ""
     without: str = ""  # a header
 
     def __post_init__(self) -> None:
@@ -61,6 +62,8 @@ class Delivery:
             "webhook-timestamp": self.timestamp,
             "webhook-signature": right if self.signature is None else self.signature.format(right=right, mac=right[3:]),
         }
+        if self.coding:
+            found["content-encoding"] = self.coding
         return {name: value for name, value in found.items() if name != self.without}
 
     def send(self, client: Client) -> tuple[int, str]:

@@ -109,7 +109,7 @@ def test_one_that_cannot_be_read_does_not_keep_others_from_their_replay(
     broken, whole = delivered(client, product.pk + 1), delivered(client, product.pk + 1)
     WebhookEvent.objects.filter(pk=broken.pk).update(payload=b"[" * 100_000)
     page = replay(admin_client, broken, whole).content.decode()
-    assert "The body is not JSON" in page
+    assert "nested more than" in page
     assert "1 ignored" in page
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import time
@@ -15,6 +16,7 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from farmlokal import tally
+from farmlokal.bodies import MAX_DEPTH, MAX_DIGITS
 from farmlokal.tests.node import installed
 from integrations.models import WebhookEvent
 from integrations.partner.sender import PRICE, STOCK, WITHDRAWN
@@ -59,7 +61,11 @@ def at(seconds: int) -> str:
     return str(int(time.time()) + seconds)
 
 
-TOWER = f"""{{"product_id": 1, "version": 1, "price": "1.00", "x": {"[" * 99 + "]" * 99}}}"""
+def tower(height: int) -> bytes:
+    """Three levels more than this."""
+    return raw(f"""{{"product_id": 1, "version": 1, "price": "1.00", "x": {"[" * height + "]" * height}}}""")
+
+
 TABLE: dict[str, tuple[Any, tuple[int, str]]] = {
     # Headers
     "no id": ({"without": "webhook-id"}, UNSIGNED),
@@ -124,6 +130,8 @@ TABLE: dict[str, tuple[Any, tuple[int, str]]] = {
     "JSON with a charset": ({"content_type": "Application/JSON; charset=utf-8"}, IGNORED),
     "text that is unsigned": ({"content_type": "text/plain", "signature": "v1,x"}, UNSIGNED),
     # Encodings and JSON
+    "compressed": ({"body": gzip.compress(b"{}"), "coding": "gzip"}, (415, "unsupported-media-type")),
+    "not compressed, as it says": ({"coding": "Identity"}, IGNORED),
     "nothing": ({"body": b""}, MALFORMED),
     "blanks": ({"body": b"  \n"}, MALFORMED),
     "a byte order mark": ({"body": b"\xef\xbb\xbf" + json.dumps(body()).encode()}, MALFORMED),
@@ -138,7 +146,9 @@ TABLE: dict[str, tuple[Any, tuple[int, str]]] = {
     "a tower of brackets": ({"body": b"[" * 200_000}, MALFORMED),
     "a tower of objects": ({"body": b'{"a":' * 40_000}, MALFORMED),
     "a number without end": ({"body": raw('{"product_id": ' + "9" * 200_000 + "}")}, MALFORMED),
-    "a tower in its data": ({"body": raw(TOWER)}, IGNORED),
+    "a tower in its data": ({"body": tower(MAX_DEPTH - 2)}, IGNORED),
+    "a tower too high": ({"body": tower(MAX_DEPTH - 1)}, MALFORMED),
+    "a number of many digits": ({"body": raw('{"x": ' + "9" * (MAX_DIGITS + 1) + "}")}, MALFORMED),
     "as large as may be": ({"body": json.dumps(body()).encode().ljust(MAX_BODY_BYTES)}, IGNORED),
     "larger than may be": ({"body": json.dumps(body()).encode().ljust(MAX_BODY_BYTES + 1)}, (413, "payload-too-large")),
     "a list": ({"body": b"[]"}, NOT_AS_AGREED),

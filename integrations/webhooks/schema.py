@@ -6,13 +6,13 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 
-from farmlokal.openapi import HEADERS, JSON, answer, cache_control, closed, component, parameter, whole
+from farmlokal.openapi import HEADERS, JSON, answer, cache_control, closed, component, header, parameter, whole
 from farmlokal.refusals import ANYWHERE, Refusal, refusals
 from integrations.models import WebhookEvent
 from integrations.webhooks.events import TYPE
 from integrations.webhooks.handlers import EXACT_PRICE, HANDLERS, MAX_VERSION
 from integrations.webhooks.inbox import DUPLICATE, HAS_FAILED, IS_TAKEN
-from integrations.webhooks.signatures import ID, MAX_BODY_BYTES, SIGNATURE, TIMESTAMP, WEBHOOK_ID, WHOLE_SECONDS
+from integrations.webhooks.signatures import ID, MAX_BODY_BYTES, SCHEME, SIGNATURE, TIMESTAMP, WEBHOOK_ID, WHOLE_SECONDS
 from products.schema import ID as PRODUCT_ID
 from products.schema import STOCK
 
@@ -43,7 +43,7 @@ EVENT = component(
         },
         "required": ["type", "timestamp", "data"],
         "anyOf": [
-            of_type("product.price_changed", price={"type": "string", "pattern": whole(EXACT_PRICE)}),
+            of_type("product.price_changed", price={"type": "string", "pattern": whole(rf"(?=.*[1-9]){EXACT_PRICE}")}),
             of_type("product.stock_changed", stock=STOCK),
             of_type("product.withdrawn"),
             {"properties": {"type": {"not": {"enum": list(HANDLERS)}}}},
@@ -84,6 +84,7 @@ receive_webhook = extend_schema(
         ),
         *HEADERS,
         cache_control(CACHE_CONTROL, 200),
+        header("WWW-Authenticate", "What is asked for.", {"const": SCHEME}, SCHEME, 401),
     ],
     responses={
         200: answer(

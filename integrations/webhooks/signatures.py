@@ -25,10 +25,11 @@ NEEDED = (ID, TIMESTAMP, SIGNATURE)
 MAX_BODY_BYTES = 256 * 1024
 # A dot would shift what is signed, id.timestamp.body, between its parts; and MySQL does not see a space at the end.
 WEBHOOK_ID = rf"[!-\-/-~]{{1,{MAX_ID_LENGTH}}}"
-WHOLE_SECONDS = r"[1-9][0-9]{0,11}"
+WHOLE_SECONDS = r"[1-9][0-9]{0,10}"
 HMAC_SHA256 = r"v1,[A-Za-z0-9+/]{43}="
 KEPT_HEADERS = (ID, TIMESTAMP, "content-type", "user-agent", "x-request-id")  # nothing that could be a secret
 MAX_HEADER_LENGTH = 500
+SCHEME = "StandardWebhooks"
 
 
 class Delivery(NamedTuple):
@@ -65,7 +66,7 @@ def verified(headers: Mapping[str, str], body: bytes) -> Delivery:
 
 
 def refused(detail: str) -> Problem:
-    challenge = {"WWW-Authenticate": "StandardWebhooks"}
+    challenge = {"WWW-Authenticate": SCHEME}
     return Problem("signature-invalid", f"The signature is not accepted: {detail}", headers=challenge)
 
 

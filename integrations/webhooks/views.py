@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from farmlokal.bodies import check_media_type
+from farmlokal.bodies import check_coding, check_media_type
 from farmlokal.errors import Problem
 from farmlokal.parameters import check_parameters
 from integrations.webhooks import inbox, schema, signatures
@@ -24,6 +24,7 @@ class PartnerWebhookView(APIView):
         # farmlokal.asgi has refused what is larger; this is for plain WSGI, before it is read.
         if int(request.META.get("CONTENT_LENGTH") or 0) > signatures.MAX_BODY_BYTES:
             raise Problem("payload-too-large", f"The body may have at most {signatures.MAX_BODY_BYTES} bytes.")
+        check_coding(request)  # before the body is read as text
         delivery = signatures.verified(request.headers, request.body)
         check_media_type(request)
         check_parameters(request.query_params, ())
