@@ -27,10 +27,11 @@ MAX_REQUEST_LINE_BYTES = 16 * 1024
 REFUSAL = "farmlokal.refusal"
 RETRY_AFTER_SECONDS = 5
 
-# MySQL and MariaDB, by number: no connection (or a broken, refused or full one), shutting down, not ready; and out of
-# time, or of luck. What else the driver calls operational, such as a missing column, is ours to mend.
-DATABASE_AWAY = {0, 1040, 1042, 1044, 1045, 1047, 1053, 1129, 1130, 1203, 1226, 1290, 1836, 1927}
-DATABASE_AWAY |= {2002, 2003, 2005, 2006, 2012, 2013, 2026, 2055, 3032, 4031}
+# MySQL and MariaDB, by number: no connection (or a broken, refused or full one), shutting down, not ready, out of
+# space, interrupted; and out of time, or of luck. What else the driver calls operational, such as a missing column, is
+# ours to mend.
+DATABASE_AWAY = {0, 1021, 1030, 1040, 1042, 1044, 1045, 1047, 1053, 1114, 1129, 1130, 1203, 1206, 1226, 1290, 1317}
+DATABASE_AWAY |= {1836, 1927, 2002, 2003, 2005, 2006, 2012, 2013, 2026, 2055, 3032, 4031}
 STATEMENT_ENDED = {1205, 1213, 1969, 3024}
 
 logger = structlog.get_logger(__name__)

@@ -13,6 +13,7 @@ outlived its time, or wait.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import random
@@ -22,6 +23,7 @@ import uuid
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import orjson
+import structlog
 from django.conf import settings
 from django.db import connection
 
@@ -45,8 +47,11 @@ LOCK_SECONDS = 3
 POLL_SECONDS = 0.005  # at first, twice as long each time
 MAX_POLL_SECONDS = 0.1
 RETRY_SECONDS = 0.05
+EXIT_SECONDS = 3
 MAX_PAGE_BYTES = 256 * 1024
 JITTER = 0.1
+
+logger = structlog.get_logger(__name__)
 
 # Where farmlokal.edge finds, in the ASGI scope, what Django answered with.
 SERVED = "farmlokal.served"
@@ -175,10 +180,12 @@ def _announced() -> Iterator[None]:
     """A commit that fails leaves its announcement: nobody knows what became of it."""
     writer = uuid.uuid4().hex
     told = run(ANNOUNCE, [STATE, WRITERS], [coalesce_ms(), writer, ANNOUNCED_SECONDS], insists=True)
-    yield
-    told = run(WRITTEN, [STATE, WRITERS], [coalesce_ms(), writer], insists=True) and told
-    if not told:
-        debt.owe()
+    try:
+        yield
+        told = run(WRITTEN, [STATE, WRITERS], [coalesce_ms(), writer], insists=True) and told
+    finally:
+        if not told:
+            debt.owe()
 
 
 class Debt:
@@ -187,6 +194,7 @@ class Debt:
 
     def __init__(self) -> None:
         self._is_owed = False
+        self._is_for_a_write = False
         self._lock = threading.Lock()
         self._settled_losses = 0
 
@@ -195,26 +203,41 @@ class Debt:
         return self._is_owed
 
     def owe(self) -> None:
-        with self._lock:
-            if not self._is_owed:
-                self._is_owed = True
-                threading.Thread(target=self._pay, name="forget-state", daemon=True).start()
+        """For a write of this process's own."""
+        self._is_for_a_write = True
+        self._begin_to_pay()
 
     def check(self) -> None:
         """Redis lost is a debt too."""
         losses = redis.Outages.losses
         if losses != self._settled_losses:
-            self.owe()
+            self._begin_to_pay()
             self._settled_losses = losses
+
+    def settle(self) -> None:
+        """Before the process ends, which alone knows of its write."""
+        ends = time.monotonic() + EXIT_SECONDS
+        while self._is_owed and self._is_for_a_write:
+            if time.monotonic() > ends:
+                logger.error("redis_missed_a_write", error="kept pages may be older than it until their time ends")
+                return
+            time.sleep(RETRY_SECONDS)
+
+    def _begin_to_pay(self) -> None:
+        with self._lock:
+            if not self._is_owed:
+                self._is_owed = True
+                threading.Thread(target=self._pay, name="forget-state", daemon=True).start()
 
     def _pay(self) -> None:
         while not run(FORGET, [STATE], insists=True):
             time.sleep(RETRY_SECONDS)
         with self._lock:
-            self._is_owed = False
+            self._is_owed = self._is_for_a_write = False
 
 
 debt = Debt()
+atexit.register(debt.settle)
 
 
 # Readers

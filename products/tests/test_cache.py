@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.utils import IntegrityError
 
 from farmlokal.answers import Representation
 from farmlokal.redis import key, run
+from farmlokal.tests.waiting import wait_until
 from products import cache, services
 from products.cache import LASTING, STATE, WRITERS, Page, look, served, unpacked
 from products.models import Category, Product
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from django.test import Client
     from pytest_django.fixtures import Settings
+
+    from farmlokal.tests.server import Daemon
 
 pytestmark = pytest.mark.usefixtures("live_database")
 
@@ -232,6 +235,17 @@ def test_a_writer_that_died_under_coalescing_is_seen_too(settings: Settings, in_
 
 
 # Several processes
+
+
+def test_a_commit_that_fails_while_redis_is_silent_is_a_debt(redis_alone: Daemon) -> None:
+    """Announced to nobody, and its answer lost: it may be there."""
+    redis_alone.freeze()
+    with pytest.raises(OperationalError), cache._announced():
+        raise OperationalError(2013, "Lost connection")
+    assert cache.debt.is_owed
+    redis_alone.thaw()
+    wait_until(lambda: not cache.debt.is_owed)
+
 
 STAMPEDE = """
 import sys, threading, django
