@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.db import transaction
 from django.utils.translation import ngettext
@@ -85,8 +86,30 @@ class FarmAdmin(KeptAdmin):
     ordering = ("name", "id")
 
 
+SHOWN = "shown_version"
+
+
+class ProductForm(forms.ModelForm):  # type: ignore[type-arg]
+    """It knows which version of the product it shows: another writer may have been faster."""
+
+    shown_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields[SHOWN].initial = self.instance.version
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.instance.pk and values.get(SHOWN) not in {None, self.instance.version}:
+            raise forms.ValidationError(
+                "The product has been changed since this page was opened. Nothing is saved; open the page anew."
+            )
+        return values
+
+
 @admin.register(Product)
 class ProductAdmin(KeptAdmin):
+    form = ProductForm
     autocomplete_fields = ("commodity", "farm")
     readonly_fields = ("slug", "version", "created_at", "updated_at")
     list_display = ("name", "commodity_name", "farm_name", "price", "unit", "stock", "organic", "is_active")
@@ -97,6 +120,10 @@ class ProductAdmin(KeptAdmin):
     ordering = ("-id",)
     paginator = WindowPaginator
     actions = ("withdraw",)
+
+    def get_fields(self, request: HttpRequest, obj: Product | None = None) -> Any:
+        fields = super().get_fields(request, obj)
+        return fields if self.has_change_permission(request, obj) else [name for name in fields if name != SHOWN]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).prefetch_related("commodity", "farm")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,8 +11,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from products import services
 from products.models import Commodity, Product
 from products.tests.offers import make_farm, make_offer, make_offers
+from products.tests.staff import make_staff
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -73,6 +77,28 @@ def test_a_change_is_the_next_version_and_moves_what_follows(admin_client: Clien
     assert (changed.category.slug, changed.slug, changed.version) == ("vegetables", "onion", 2)
     assert changed.updated_at > product.updated_at
     assert changed.created_at == product.created_at
+
+
+def test_who_opened_the_page_before_another_change_does_not_undo_it(admin_client: Client) -> None:
+    product = make_offer()
+    page = admin_client.get(f"{LIST}{product.pk}/change/").content.decode()
+    (shown,) = re.findall(r'name="shown_version" value="(\d+)"', page)
+    services.change(product.pk, price=Decimal("47.50"))
+    form = {"name": "Onion", "commodity": product.commodity_id, "farm": product.farm_id, "grade": "B", "price": "9"}
+    form |= {"unit": "kg", "stock": 0, "is_active": "on"}
+    refused = admin_client.post(f"{LIST}{product.pk}/change/", form | {"shown_version": shown})
+    assert "has been changed since this page was opened" in refused.content.decode()
+    assert Product.objects.get().price == Decimal("47.50")
+    assert admin_client.post(f"{LIST}{product.pk}/change/", form | {"shown_version": 2}).status_code == 302
+    assert Product.objects.get().price == 9
+
+
+def test_who_may_only_look_sees_the_product(client: Client) -> None:
+    product = make_offer(name="Mango of Ratnagiri")
+    client.force_login(make_staff("view_product"))
+    page = client.get(f"{LIST}{product.pk}/change/").content.decode()
+    assert "Mango of Ratnagiri" in page
+    assert "shown" not in page.lower()
 
 
 @pytest.mark.parametrize("pk", ["abc", "0", "9" * 30])
