@@ -27,9 +27,9 @@ class WebhookEvent(models.Model):
         FAILED = "failed"
         DEAD = "dead"
 
-    FINAL = (Status.PROCESSED, Status.SUPERSEDED)  # a replay is a duplicate
-    # A delivery is a duplicate; a replay tries again, for its product, or its handler, may be there by now.
-    DONE = (*FINAL, Status.IGNORED)
+    # Told so, a sender sends it no more. What had no effect may be replayed: its handler may be there by now, or its
+    # product may be, or be listed again.
+    DONE = (Status.PROCESSED, Status.SUPERSEDED, Status.IGNORED)
 
     source = models.CharField(max_length=50, default=PARTNER, db_collation=BYTE_FOR_BYTE)
     webhook_id = models.CharField("id", max_length=MAX_ID_LENGTH, db_collation=BYTE_FOR_BYTE)

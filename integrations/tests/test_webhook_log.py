@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +22,7 @@ from integrations.partner.sender import PRICE, WITHDRAWN
 from integrations.tests.deliveries import SECRET, Delivery, break_prices, event
 from integrations.tests.memory import clean_slate
 from integrations.webhooks import inbox
+from products import services
 from products.models import Product
 from products.tests.offers import make_offer
 
@@ -211,7 +213,7 @@ def test_a_failed_one_is_replayed_by_staff_and_that_is_kept(
 
 def test_one_that_has_had_its_effect_has_it_once(client: Client, admin_client: Client, product: Product) -> None:
     processed, superseded = delivered(client, product.pk, version=2), delivered(client, product.pk, version=1)
-    assert "2 duplicate" in replay(admin_client, processed, superseded).content.decode()
+    assert "1 duplicate, 1 superseded" in replay(admin_client, processed, superseded).content.decode()
     assert Product.objects.get().version == 2
     assert {one.attempts for one in WebhookEvent.objects.all()} == {1}
     assert WebhookReplay.objects.count() == 2
@@ -232,6 +234,28 @@ def test_an_ignored_one_whose_replay_fails_is_tried_again_by_its_sender(
     break_prices(monkeypatch, 1)
     assert inbox.replay(WebhookEvent.objects.get().pk, "asha") == "failed"
     assert delivery.send(client) == (200, "processed")
+
+
+def test_what_came_for_a_withdrawn_product_counts_once_it_is_listed_again(client: Client, product: Product) -> None:
+    services.withdraw(product.pk)
+    newer = delivered(client, product.pk, version=5, price="5.00")
+    assert newer.status == "superseded"
+    Product.objects.filter(pk=product.pk).update(is_active=True)
+    older = delivered(client, product.pk, version=4, price="4.00")
+    assert older.status == "processed"
+    assert [inbox.replay(one.pk, "asha") for one in (newer, older)] == ["processed", "duplicate"]
+    assert Product.objects.get().price == Decimal("5.00")
+
+
+def test_attempts_before_an_event_was_ignored_do_not_make_it_dead(
+    client: Client, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ignored = delivered(client, product.pk + 1)
+    assert {inbox.replay(ignored.pk, "asha") for _ in range(inbox.MAX_ATTEMPTS)} == {"ignored"}
+    Product.objects.filter(pk=product.pk).update(id=product.pk + 1)
+    break_prices(monkeypatch, inbox.MAX_ATTEMPTS + 1)
+    outcomes = [inbox.replay(ignored.pk, "asha") for _ in range(inbox.MAX_ATTEMPTS + 1)]
+    assert outcomes == ["failed"] * (inbox.MAX_ATTEMPTS - 1) + ["dead"] * 2
 
 
 def test_one_that_fails_again_stays_and_says_why(
@@ -280,6 +304,12 @@ def test_an_operator_replays(
     for unknown in ("msg_2", "0", "9" * 30, "", "a.b", "a\udcff", "\u0663"):
         with pytest.raises(CommandError, match="there is no webhook"):
             call_command("replay_webhook", unknown)
+
+
+def test_whoever_replays_has_a_name_that_can_be_kept(client: Client, product: Product) -> None:
+    shown = delivered(client, product.pk)
+    call_command("replay_webhook", shown.webhook_id, by="\udcff")
+    assert WebhookReplay.objects.get().by == "?"
 
 
 def test_what_nobody_can_read_yet_is_said(client: Client, product: Product) -> None:

@@ -7,9 +7,12 @@ of them is real: a lock that the test holds, or a Redis that is frozen.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -21,7 +24,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from django.db import OperationalError, transaction
+from django.core.management import call_command
+from django.db import OperationalError, connection, transaction
+from django.utils import timezone
 from redis import Redis
 
 from farmlokal.errors import Problem
@@ -206,6 +211,54 @@ def test_a_claim_that_is_lost_while_its_owner_works(server: Server, product: Pro
 def assert_answered(answer: Answer) -> None:
     """As it may be, by two seconds for a lock on a busy machine."""
     assert said(answer) in {"processed", "duplicate", "webhook-in-progress"}
+
+
+def test_what_was_committed_late_is_in_the_listing_with_its_copy(server: Server, product: Product) -> None:
+    """announced, the commit's answer lost - the announcement ends, a page is kept - committed - a copy comes."""
+    delivery, page = Delivery(event(product.pk)), f"/products?ids={product.pk}"
+    assert [server.request(page).headers["x-cache"] for _ in range(2)] == ["miss", "hit"]
+    WebhookEvent.objects.create(webhook_id=delivery.webhook_id, type=PRICE, payload=b"", status="processed")
+    Product.objects.filter(pk=product.pk).update(price=Decimal("47.50"))
+    assert server.request(page).json["results"][0]["price"] == "120.00"
+    assert said(post(server, delivery)) == "duplicate"
+    assert server.request(page).json["results"][0]["price"] == "47.50"
+
+
+def test_a_replay_by_the_command_while_redis_is_silent_is_in_the_listing(
+    database_environment: dict[str, str], product: Product, tmp_path: Path
+) -> None:
+    delivery, page = failed(product), f"/products?ids={product.pk}"
+    with own_redis(tmp_path) as redis:
+        environment = {**database_environment, "REDIS_URL": redis.url, "PYTHONUNBUFFERED": "1"}
+        with running(environment, **settings(1)) as server:
+            assert [server.request(page).headers["x-cache"] for _ in range(2)] == ["miss", "hit"]
+            redis.freeze()
+            command = [sys.executable, "manage.py", "replay_webhook", delivery.webhook_id]
+            with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as replay:
+                assert replay.stdout
+                assert any(line.endswith(": processed\n") for line in replay.stdout)  # behind what it logs
+                redis.thaw()
+                assert replay.wait(timeout=20) == 0
+            wait_until(lambda: server.request(page).headers["x-cache"] == "hit")
+            assert server.request(page).json["results"][0]["price"] == "47.50"
+
+
+def test_what_is_being_replayed_is_not_pruned() -> None:
+    long_ago = timezone.now() - dt.timedelta(days=31)
+    rows = [WebhookEvent(webhook_id=f"old_{n}", type=PRICE, payload=b"", received_at=long_ago) for n in range(3)]
+    WebhookEvent.objects.bulk_create(rows)
+
+    def prune() -> None:
+        with contextlib.closing(connection):
+            call_command("prune_webhooks")
+
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        replayed = WebhookEvent.objects.select_for_update().get(webhook_id="old_1")
+        pool.submit(prune).result()
+        replayed.replays.create(by="asha", outcome="failed")
+    assert list(WebhookEvent.objects.filter(webhook_id__startswith="old_")) == [replayed]
+    call_command("prune_webhooks")
+    assert not WebhookEvent.objects.filter(webhook_id__startswith="old_").exists()
 
 
 def failed(product: Product) -> Delivery:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from farmlokal import tally
@@ -18,7 +18,7 @@ from integrations.models import AppliedVersion, WebhookEvent
 from integrations.partner.sender import PAUSES, PRICE, STOCK, WITHDRAWN
 from integrations.tests.deliveries import SECRET, Delivery, break_prices, event
 from integrations.tests.memory import clean_slate, redis_let_be
-from integrations.webhooks import claims, inbox
+from integrations.webhooks import claims, handlers, inbox
 from integrations.webhooks.claims import DONE_SECONDS
 from products.models import Product
 from products.tests.offers import make_offer
@@ -164,6 +164,32 @@ def test_redis_remembers_longer_than_a_sender_tries() -> None:
 
 
 # Failures
+
+
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "kept"),
+    [
+        (UnprintableError(), "internal-error", ["failed"]),
+        (OperationalError(1054, "Unknown column"), "internal-error", ["failed"]),
+        *((OperationalError(number, "No space"), "database-unavailable", []) for number in (1021, 1030, 1114, 1317)),
+        (OperationalError(1213, "Deadlock"), "webhook-in-progress", []),
+    ],
+)
+def test_what_is_not_the_handlers_fault_is_not_held_against_the_event(
+    client: Client, product: Product, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str, kept: list[str]
+) -> None:
+    def fail(_: dict[str, Any]) -> None:
+        raise error
+
+    monkeypatch.setitem(handlers.HANDLERS, PRICE, handlers.HANDLERS[PRICE]._replace(apply=fail))
+    client.raise_request_exception = False
+    assert Delivery(event(product.pk)).send(client)[1] == code
+    assert [row.status for row in WebhookEvent.objects.all()] == kept
 
 
 def test_a_failure_leaves_its_event_and_no_effect_and_the_retry_counts(

@@ -11,6 +11,7 @@ with the error, and the next delivery tries again.
 
 from __future__ import annotations
 
+import traceback
 import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from farmlokal.errors import Problem, is_passing, was_ended
 from farmlokal.metrics import count_webhook
 from integrations.models import MAX_ERROR_LENGTH, MAX_NAME_LENGTH, PARTNER, WebhookEvent
 from integrations.webhooks import claims, events, handlers
+from products.cache import announce_write
 from products.transactions import ROW_IS_LOCKED, transactional
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def receive(delivery: Delivery) -> str:
 
 def replay(pk: int, by: str) -> str:
     """What has come of it, "failed" and "dead" included. One more attempt, through the same code as a delivery, and
-    recorded; dead and ignored events are tried, too.
+    recorded; what is dead, superseded or ignored is tried, too.
 
     Raises Problems: not-found, webhook-in-progress, and what is wrong with a body that nobody had to read until now.
     """
@@ -99,6 +101,7 @@ def _settle(delivery: Delivery, event: Event) -> str:
         row = rows.select_for_update(nowait=True).first()
     row = row or WebhookEvent(webhook_id=delivery.webhook_id)
     if row.status in WebhookEvent.DONE:
+        announce_write()  # where the commit's answer was lost, it may have come after its announcement had ended
         return DUPLICATE
     if row.status == Status.DEAD:
         return Status.DEAD
@@ -122,13 +125,13 @@ def _settle_again(pk: int, by: str) -> tuple[str, str]:
     if row is None:
         raise Problem("not-found", "There is no such webhook in the log.")
     event = handlers.checked(events.read(bytes(row.payload)))
-    outcome = DUPLICATE if row.status in WebhookEvent.FINAL else _attempt(row, event)
+    outcome = DUPLICATE if row.status == Status.PROCESSED else _attempt(row, event)
     row.replays.create(by=by[:MAX_NAME_LENGTH], outcome=outcome, error=row.error)
     return row.webhook_id, outcome
 
 
 def _attempt(row: WebhookEvent, event: Event) -> str:
-    row.attempts += 1
+    row.attempts = 1 if row.status in WebhookEvent.DONE else row.attempts + 1  # they count until it is done
     row.attempted_at = timezone.now()
     try:
         with transaction.atomic():
@@ -138,9 +141,15 @@ def _attempt(row: WebhookEvent, event: Event) -> str:
             raise
         logger.exception("webhook_failed", webhook_id=row.webhook_id, type=event.type)
         row.status = Status.DEAD if row.attempts >= MAX_ATTEMPTS else Status.FAILED
-        row.error = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()[:MAX_ERROR_LENGTH]
+        row.error = _text_of(error)[:MAX_ERROR_LENGTH]
     row.save(update_fields=["attempts", "attempted_at", "status", "error"])
     return row.status
+
+
+def _text_of(error: Exception) -> str:
+    """Also of one that cannot say what it is."""
+    text = "".join(traceback.format_exception_only(error)).strip()
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _count(event: Event, outcome: str) -> None:
@@ -158,5 +167,6 @@ def _locks_as_problems() -> Iterator[None]:
         yield
     except OperationalError as error:
         if was_ended(error) or error.args[0] in ROW_IS_LOCKED:
+            logger.info("webhook_locked", error=str(error))
             raise _in_progress() from error
         raise

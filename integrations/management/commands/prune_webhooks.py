@@ -6,6 +6,7 @@ import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 from django.utils import timezone
 from tqdm import tqdm
 
@@ -13,6 +14,7 @@ from integrations.models import KEPT_DAYS, WebhookEvent
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
+    from django.db.models import QuerySet
 
 LEAST_DAYS, MOST_DAYS = 7, 3650  # senders try for three days; what comes again after that shall still be known
 AT_ONCE = 1000
@@ -30,8 +32,16 @@ class Command(BaseCommand):
         old = WebhookEvent.objects.filter(received_at__lt=timezone.now() - dt.timedelta(days=days))
         deleted = 0
         with tqdm(total=old.count(), unit=" webhooks", disable=None) as bar:
-            while pks := list(old.order_by("received_at").values_list("pk", flat=True)[:AT_ONCE]):
-                WebhookEvent.objects.filter(pk__in=pks).only("pk").delete()  # without the payloads
-                deleted += len(pks)
-                bar.update(len(pks))
+            while number := _delete(old):
+                deleted += number
+                bar.update(number)
         self.stdout.write(f"{deleted:,} webhooks were deleted.")
+
+
+@transaction.atomic
+def _delete(old: QuerySet[WebhookEvent]) -> int:
+    """The oldest of them, but for those that are being replayed. Their number."""
+    oldest = old.order_by("received_at").select_for_update(skip_locked=True)
+    pks = list(oldest.values_list("pk", flat=True)[:AT_ONCE])
+    WebhookEvent.objects.filter(pk__in=pks).only("pk").delete()  # without the payloads
+    return len(pks)

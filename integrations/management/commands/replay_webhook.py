@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
 
 from farmlokal.errors import Problem
 from integrations.models import PARTNER, WebhookEvent
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
 
 class Command(BaseCommand):
     help = (
-        "Has an event tried again that has failed, is dead, or was ignored, with all that holds for a delivery; one "
-        "that has had its effect is a duplicate. Who did it, and when, is kept with the event."
+        "Has an event tried again that has failed, is dead, or was superseded or ignored, with all that holds for a "
+        "delivery; one that was processed is a duplicate. Who did it, and when, is kept with the event."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("id", help="its webhook-id, or its number in the log")
-        parser.add_argument("--by", help="who replays it; by default, who runs this")
+        parser.add_argument("--by", default=getpass.getuser(), help="who replays it (%(default)s)")
 
-    def handle(self, *, id: str, by: str | None, **_: Any) -> None:  # noqa: A002  # argparse names it
+    def handle(self, *, id: str, by: str, **_: Any) -> None:  # noqa: A002  # argparse names it
         if not re.fullmatch(WEBHOOK_ID, id):
             raise CommandError(f"there is no webhook {id!a} in the log")
         events = WebhookEvent.objects.filter(source=PARTNER, webhook_id=id)
@@ -37,9 +38,11 @@ class Command(BaseCommand):
         if pk is None:
             raise CommandError(f"there is no webhook {id} in the log")
         try:
-            outcome = inbox.replay(pk, by or getpass.getuser())
+            outcome = inbox.replay(pk, by.encode(errors="replace").decode())
         except Problem as problem:
             raise CommandError(f"{id}: {problem.detail}") from problem
+        except OperationalError as error:
+            raise CommandError(f"{id}: nothing was done: {error}") from error
         event = WebhookEvent.objects.get(pk=pk)
         if event.error:
             raise CommandError(f"{id}: {outcome}, {event.error}")
