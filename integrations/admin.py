@@ -17,7 +17,7 @@ from django.utils.text import Truncator
 
 from farmlokal.errors import Problem
 from farmlokal.paginator import WINDOW_ROWS, WindowPaginator, is_across_pages
-from integrations.models import KEPT_DAYS, PARTNER, WebhookEvent, WebhookReplay
+from integrations.models import KEPT_DAYS, PARTNER, SHORT, WebhookEvent, WebhookReplay
 from integrations.webhooks import inbox
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", int, float)
 
-SHORT = 40  # characters, in the list
 YEARS = range(2000, 3000)  # which neither this calendar nor that of UTC leaves
 MAX_PRETTY_LENGTH = 100_000  # a tower of brackets grows with the square of its height
 
@@ -119,7 +118,7 @@ class WebhookEventAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description="error")
     def shortened_error(self, event: WebhookEvent) -> str:
-        return Truncator(event.error).chars(SHORT)
+        return Truncator(event.error).chars(2 * SHORT)
 
     @admin.display(description="headers")
     def pretty_headers(self, event: WebhookEvent) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import models
 from django.utils import timezone
+from django.utils.text import Truncator
 
 PARTNER = "partner"
 BYTE_FOR_BYTE = "utf8mb4_bin"
@@ -13,6 +14,7 @@ MAX_ID_LENGTH = 255
 MAX_TYPE_LENGTH = 100
 MAX_ERROR_LENGTH = 2000
 MAX_NAME_LENGTH = 150
+SHORT = 36  # characters of an id, where an event is named
 KEPT_DAYS = 30  # in the log, by prune_webhooks
 
 
@@ -56,7 +58,7 @@ class WebhookEvent(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.type} {self.webhook_id}"
+        return " ".join(Truncator(text).chars(SHORT) for text in (self.type, self.webhook_id))
 
 
 class WebhookReplay(models.Model):

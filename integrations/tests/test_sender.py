@@ -14,7 +14,6 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from farmlokal.tests.server import Server, free_port, running
-from farmlokal.tests.waiting import wait_until
 from integrations.management.commands.partner_sandbox import INTERRUPTED
 from integrations.models import AppliedVersion, WebhookEvent
 from integrations.partner import sender
@@ -126,11 +125,12 @@ def test_it_gives_up_at_the_end_of_its_schedule() -> None:
     assert [attempt.said for attempt in silent.deliver(message(PRICE, {}))] == ["no answer"] * len(sender.PAUSES)
 
 
-def test_it_can_be_interrupted_while_it_pauses(httpserver: HTTPServer) -> None:
+def test_each_attempt_is_told_and_a_pause_can_be_interrupted(httpserver: HTTPServer) -> None:
     httpserver.expect_request(PLACE).respond_with_json({}, 503, {"Retry-After": "60"})
     command = [sys.executable, "manage.py", "partner_sandbox", "send", "--url", httpserver.url_for(PLACE)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        wait_until(lambda: httpserver.log)
+        assert process.stdout
+        assert process.stdout.readline().endswith(b": 503 None\n")
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) == INTERRUPTED
 

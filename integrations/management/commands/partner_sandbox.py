@@ -109,13 +109,21 @@ class Command(BaseCommand):
             random.shuffle(deliveries)
         began, ends, attempts = time.monotonic(), Counter[str](), 0
         with ThreadPoolExecutor(given["at_once"]) as pool, tqdm(total=len(deliveries), disable=None) as bar:
+
+            def deliver(event: Message) -> list[Attempt]:
+                made = []
+                for attempt in sender.deliver(event):
+                    made.append(attempt)
+                    if len(deliveries) <= FEW:
+                        self.stdout.write(f"{event.id}: {_told(attempt)}")
+                        self.stdout.flush()
+                return made
+
             try:
-                for event, made in pool.map(lambda event: (event, list(sender.deliver(event))), deliveries):
+                for made in pool.map(deliver, deliveries):
                     ends[_told(made[-1])] += 1
                     attempts += len(made)
                     bar.update()
-                    if len(deliveries) <= FEW:
-                        self.stdout.write(f"{event.id}: {', then '.join(map(_told, made))}")
             except KeyboardInterrupt:
                 os._exit(INTERRUPTED)  # Python would wait for threads that may pause for hours
         outcomes = ", ".join(f"{count} x {end}" for end, count in ends.most_common())
