@@ -88,17 +88,17 @@ def _whole(digits: str) -> int:
 
 def _check_depth(value: Any) -> None:
     """By count: how deep Python itself can go depends on who has called it."""
-    level, depth = [value], 0
-    while level := [child for parent in level for child in _children(parent)]:
+    level, depth = _nesting([value]), 0
+    while level:
         depth += 1
         if depth > MAX_DEPTH:
             raise ValueError(TOO_DEEP)
+        level = _nesting(child for parent in level for child in parent)
 
 
-def _children(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+def _nesting(values: Iterable[Any]) -> list[Collection[Any]]:
+    """Those that hold others, each as what it holds."""
+    return [value.values() if isinstance(value, dict) else value for value in values if isinstance(value, dict | list)]
 
 
 class InputSerializer(serializers.Serializer[Any]):
