@@ -16,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
+from farmlokal.tests.mysql import rows_read
 from integrations.admin import MAX_PRETTY_LENGTH, WebhookEventAdmin, pretty
 from integrations.models import KEPT_DAYS, WebhookEvent, WebhookReplay
 from integrations.partner.sender import PRICE, WITHDRAWN
@@ -130,13 +131,13 @@ def test_it_is_searched_by_its_id_and_by_the_products(client: Client, admin_clie
     assert listed(admin_client, f"?q={'9' * 40}") == []
 
 
-@pytest.mark.parametrize(("term", "index"), [("msg_7", "webhook_id"), ("7", "webhook_product")])
-def test_a_search_reads_one_index(rf: RequestFactory, term: str, index: str) -> None:
+@pytest.mark.parametrize("term", ["msg_7", "7"])
+def test_a_search_reads_what_it_finds(rf: RequestFactory, term: str) -> None:
     rows = [WebhookEvent(webhook_id=f"msg_{n}", type=PRICE, product_id=n, payload=b"{}") for n in range(500)]
     WebhookEvent.objects.bulk_create(rows)
     log = WebhookEventAdmin(WebhookEvent, admin.site)
     found, _ = log.get_search_results(rf.get("/"), WebhookEvent.objects.all(), term)
-    assert index in found.explain()
+    assert rows_read(lambda: list(found)) <= 3
     assert len(found) == 1
 
 

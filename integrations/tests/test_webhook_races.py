@@ -31,8 +31,9 @@ from redis import Redis
 
 from farmlokal.errors import Problem
 from farmlokal.redis import key
+from farmlokal.tests.mysql import is_running
 from farmlokal.tests.server import Answer, Server, own_redis, posted, running
-from farmlokal.tests.waiting import is_running, wait_until
+from farmlokal.tests.waiting import wait_until
 from integrations.models import AppliedVersion, WebhookEvent
 from integrations.partner.sender import PRICE
 from integrations.tests.deliveries import SECRET, Delivery, event

@@ -19,8 +19,9 @@ from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
 from django.db import connection, transaction
 
+from farmlokal.tests.mysql import is_running
 from farmlokal.tests.server import Answer, Server, running
-from farmlokal.tests.waiting import is_running, wait_until
+from farmlokal.tests.waiting import wait_until
 from products import services
 from products.models import Farm, IdempotencyKey, Posting, Product
 from products.tests.offers import make_farm, make_offer

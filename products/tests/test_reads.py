@@ -10,6 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from farmlokal.redis import run
+from farmlokal.tests.mysql import rows_read
 from products import sample, statistics
 from products.cache import FORGET, STATE
 from products.cursors import Cursor, seal
@@ -31,27 +32,21 @@ def catalogue(live_database: None) -> None:
     statistics.forget()  # this process may hold a sample of what was there before
 
 
-def handler_reads() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%'")
-        return sum(int(value) for _, value in cursor.fetchall())
-
-
 def forget_pages() -> None:
     """What is measured here is making them."""
     run(FORGET, [STATE], insists=True)
 
 
 def reads_of(client: Client, url: str) -> int:
-    """Rows that the server read for the page's own statement; what asking costs is taken off."""
+    """For the page's own statement."""
     forget_pages()
-    before = handler_reads()
-    asking = handler_reads() - before
-    start = handler_reads()
-    with CaptureQueriesContext(connection) as queries:
-        get_page(client, url)
-    assert len(queries) == 1
-    return handler_reads() - start - asking
+
+    def ask() -> None:
+        with CaptureQueriesContext(connection) as queries:
+            get_page(client, url)
+        assert len(queries) == 1
+
+    return rows_read(ask)
 
 
 def pages_of(client: Client, sort: str) -> dict[str, str]:

@@ -16,7 +16,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import Count
 
-from farmlokal.tests.waiting import is_running, wait_until
+from farmlokal.tests.mysql import is_running
+from farmlokal.tests.waiting import wait_until
 from products import bulkload, sample
 from products.models import Farm, Product
 
