@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
@@ -158,13 +157,11 @@ def test_make_run_serves_a_seeded_catalogue_and_ends_whole(
     port, log = free_port(), tmp_path / "log"
     environment["PORT"] = str(port)
     for attempt in ("first", "second"):
-        begin = time.monotonic()
         with started(["make", "run"], environment, log, checkout) as process:
             wait_until(lambda: "Ctrl-C ends it" in log.read_text() or process.poll() is not None, 120)
             text = log.read_text()
             assert process.poll() is None, text
             assert ("20,000 products in" in text) == (attempt == "first")
-            assert attempt == "first" or time.monotonic() - begin < 10
             (url,) = re.findall(r"curl -s '(\S+sort=price&limit=2)'", text)
             with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310  # our own URL
                 assert response.status == 200

@@ -123,9 +123,10 @@ class Story(NamedTuple):
         return p95(self.during) - p95(self.before)
 
     @property
-    def x_cache(self) -> set[str]:
-        """Of the answers that came during the outage, after its first second."""
-        return {call.x_cache for call in self.during if call.end < self.ended}
+    def x_cache(self) -> list[str]:
+        """Of the answers that came before the outage, and during it, after its first second."""
+        during = [call for call in self.during if call.end < self.ended]
+        return [" and ".join(sorted({call.x_cache for call in calls})) for calls in (self.before, during)]
 
     @property
     def recovery(self) -> float:
@@ -155,7 +156,7 @@ def tell(server: Server, begin: Callable[[], object], end: Callable[[], object])
         finally:
             end()
         back = time.monotonic()
-        wait_until(lambda: is_hit(server), MAX_RECOVERY_SECONDS)
+        wait_until(lambda: is_hit(server), 10)
         time.sleep(0.5)
     calls = load.calls
     story = Story(
@@ -179,43 +180,40 @@ def tell(server: Server, begin: Callable[[], object], end: Callable[[], object])
         story.x_cache,
     )
     assert {call.status for call in calls} == {200}
-    assert {call.x_cache for call in story.before} == {"hit"}
-    recovery = story.recovery
-    assert recovery < MAX_RECOVERY_SECONDS
     return story
 
 
-def tell_at_a_quiet_time(server: Server, begin: Callable[[], object], end: Callable[[], object]) -> Story:
+def check_story(server: Server, begin: Callable[[], object], end: Callable[[], object], x_cache: str) -> float:
+    """The story is as promised, with this X-Cache during the outage; when the server was back. What else this machine
+    does may be in the way of one telling, but not of all of them."""
     for _ in range(TELLINGS):
         story = tell(server, begin, end)
-        if story.added < MAX_ADDED_SECONDS:
+        added, recovery, seen = story.added, story.recovery, story.x_cache
+        if added < MAX_ADDED_SECONDS and recovery < MAX_RECOVERY_SECONDS and seen == ["hit", x_cache]:
             break
-    added = story.added
     assert added < MAX_ADDED_SECONDS
-    return story
+    assert recovery < MAX_RECOVERY_SECONDS
+    assert seen == ["hit", x_cache]
+    return story.back
 
 
 def test_hot_pages_outlive_a_redis_that_is_killed(world: World) -> None:
-    story = tell_at_a_quiet_time(world.direct, world.redis.kill, world.redis.start)
-    assert story.x_cache == {"bypass"}
+    check_story(world.direct, world.redis.kill, world.redis.start, "bypass")
 
 
 def test_hot_pages_outlive_a_redis_behind_a_blackhole(world: World) -> None:
     change = world.redis_proxy.behave
-    story = tell_at_a_quiet_time(world.proxied, lambda: change("blackhole"), lambda: change("pass"))
-    assert story.x_cache == {"bypass"}
+    check_story(world.proxied, lambda: change("blackhole"), lambda: change("pass"), "bypass")
 
 
 def test_hot_pages_outlive_a_redis_that_is_slow(world: World) -> None:
     change = world.redis_proxy.behave
-    story = tell_at_a_quiet_time(world.proxied, lambda: change("slow", 0.3), lambda: change("pass"))
-    assert story.x_cache == {"bypass"}
+    check_story(world.proxied, lambda: change("slow", 0.3), lambda: change("pass"), "bypass")
 
 
 def test_hot_pages_outlive_a_mysql_that_is_killed(world: World) -> None:
-    story = tell_at_a_quiet_time(world.direct, world.mysql.kill, world.mysql.start)
-    assert story.x_cache == {"hit"}
-    assert_recovers(world.direct, story.back)
+    back = check_story(world.direct, world.mysql.kill, world.mysql.start, "hit")
+    assert_recovers(world.direct, back)
 
 
 def test_hot_pages_outlive_a_mysql_that_is_frozen(world: World) -> None:
@@ -223,9 +221,8 @@ def test_hot_pages_outlive_a_mysql_that_is_frozen(world: World) -> None:
         world.mysql.freeze()
         all_at_once(world.direct, new_pages(20))  # these wait, which is nothing to those who ask for hot ones
 
-    story = tell_at_a_quiet_time(world.direct, freeze, world.mysql.thaw)
-    assert story.x_cache == {"hit"}
-    assert_recovers(world.direct, story.back)
+    back = check_story(world.direct, freeze, world.mysql.thaw, "hit")
+    assert_recovers(world.direct, back)
 
 
 def assert_recovers(server: Server, back: float) -> None:
@@ -241,7 +238,7 @@ def test_redis_is_emptied(world: World) -> None:
             world.ask_redis("FLUSHALL")
             time.sleep(0.2)
 
-    tell(world.direct, empty, lambda: None)
+    assert tell(world.direct, empty, lambda: None).recovery < MAX_RECOVERY_SECONDS
 
 
 def test_redis_is_full(world: World) -> None:
@@ -265,17 +262,16 @@ def test_redis_is_full(world: World) -> None:
         finally:
             world.ask_redis("CONFIG", "SET", "maxmemory", 0)
 
-    story = tell(world.direct, fill, end)
-    assert {call.x_cache for call in story.first_second} | story.x_cache == {"hit"}
+    check_story(world.direct, fill, end, "hit")
 
 
 def test_redis_takes_no_writes(world: World) -> None:
-    story = tell_at_a_quiet_time(
+    check_story(
         world.direct,
         lambda: world.ask_redis("REPLICAOF", "127.0.0.1", 1),
         lambda: world.ask_redis("REPLICAOF", "NO", "ONE"),
+        "bypass",
     )
-    assert story.x_cache == {"bypass"}
 
 
 # Other pages, while MySQL is away

@@ -184,7 +184,7 @@ def test_those_that_wait_for_a_lock_do_not_delay_the_catalogue(
             time.sleep(0.3)  # until the others have a thread, or queue for one
             began = time.monotonic()
             assert server.request("/products/999999").status == 404  # by Django: nothing keeps this answer
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 1.8  # those wait for two seconds
         for one in waiting:
             one.result()
 
@@ -279,7 +279,7 @@ def test_a_retry_whose_claim_is_lost_while_it_works(server: Server, product: Pro
             clean_slate()
             began = time.monotonic()
             assert said(post(server, delivery)) == "webhook-in-progress"
-            assert time.monotonic() - began < 1.5  # a statement may wait for two
+            assert time.monotonic() - began < 1.8  # a statement may wait for two
         assert_answered(first.result())
     until_it_counts(server, delivery)
     assert_counted_once(product, delivery, attempts=2)
