@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts.models import User
 from farmlokal.tests.mysql import rows_read
 from integrations.admin import MAX_PRETTY_LENGTH, WebhookEventAdmin, pretty
 from integrations.models import KEPT_DAYS, WebhookEvent, WebhookReplay
@@ -26,6 +24,7 @@ from integrations.webhooks import inbox
 from products import services
 from products.models import Product
 from products.tests.offers import make_offer
+from products.tests.staff import make_staff
 
 if TYPE_CHECKING:
     from django.test import Client, RequestFactory
@@ -60,9 +59,7 @@ def listed(client: Client, query: str = "") -> list[WebhookEvent]:
 
 
 def staff(client: Client, *permissions: str) -> Client:
-    user = User.objects.create(username="asha", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client.force_login(user)
+    client.force_login(make_staff(*permissions))
     return client
 
 

@@ -234,9 +234,6 @@ def test_a_writer_that_died_under_coalescing_is_seen_too(settings: Settings, in_
     assert 0 < in_redis.pttl(STATE) <= 200
 
 
-# Several processes
-
-
 def test_a_commit_that_fails_while_redis_is_silent_is_a_debt(redis_alone: Daemon) -> None:
     """Announced to nobody, and its answer lost: it may be there."""
     redis_alone.freeze()
@@ -246,6 +243,8 @@ def test_a_commit_that_fails_while_redis_is_silent_is_a_debt(redis_alone: Daemon
     redis_alone.thaw()
     wait_until(lambda: not cache.debt.is_owed)
 
+
+# Several processes
 
 STAMPEDE = """
 import sys, threading, django
