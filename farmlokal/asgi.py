@@ -24,7 +24,7 @@ from farmlokal.wsgi import application as wsgi_application  # first: it sets up 
 # isort: split
 from farmlokal.arrival import ARRIVED, note_arrival
 from farmlokal.edge import Edge
-from farmlokal.errors import MAX_REQUEST_LINE_BYTES, REFUSAL
+from farmlokal.errors import MAX_REQUEST_LINE_BYTES, REFUSAL, URI_TOO_LONG, body_too_large
 from integrations.partner.client import end_of
 from integrations.webhooks.signatures import MAX_BODY_BYTES as MAX_WEBHOOK_BYTES
 
@@ -115,7 +115,7 @@ class _Refused(Exception):
 def _check_request_line(scope: Scope) -> None:
     length = len(scope["method"]) + len(scope["raw_path"]) + len(scope["query_string"]) + len(" ? HTTP/1.1")
     if length > MAX_REQUEST_LINE_BYTES:
-        raise _Refused("uri-too-long", f"The request line may have at most {MAX_REQUEST_LINE_BYTES} bytes.")
+        raise _Refused("uri-too-long", URI_TOO_LONG)
 
 
 async def _read_body(path: str, receive: Receive) -> bytes:
@@ -128,7 +128,7 @@ async def _read_body(path: str, receive: Receive) -> bytes:
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > most:
-                raise _Refused("payload-too-large", f"The body may have at most {most} bytes.")
+                raise _Refused("payload-too-large", body_too_large(most))
             await asyncio.sleep(0)  # of a body in small pieces many are here at once, and receive() waits for none
         return bytes(body)
 

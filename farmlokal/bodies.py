@@ -41,12 +41,12 @@ class JSONObject(dict[str, Any]):
 
 def read_json(request: Request) -> Any:
     """The body's value, objects as JSONObject. Raises for another media type and for what is not JSON."""
+    check_coding(request)
     check_media_type(request)
     return parse_json(request.body)
 
 
 def check_media_type(request: Request) -> None:
-    check_coding(request)
     media_type = request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if media_type != MEDIA_TYPE:
         raise UnsupportedMediaType(media_type[:100])
@@ -58,31 +58,35 @@ def check_coding(request: Request) -> None:
         raise Problem("unsupported-media-type", f'The content coding "{coding[:100]}" is not supported; send it plain.')
 
 
+def text_of(body: bytes) -> str:
+    """Raises the Problem bad-request."""
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise Problem("bad-request", "The body is not UTF-8.") from error
+
+
 def parse_json(body: bytes) -> Any:
     """The body's value, objects as JSONObject; raises the Problem bad-request for what is not JSON, or beyond what is
     read of it."""
     try:
-        value = json.loads(body.decode(), object_pairs_hook=JSONObject, parse_constant=_refuse, parse_int=_whole)
-        _check_depth(value)
+        value = json.loads(text_of(body), object_pairs_hook=JSONObject, parse_constant=_refuse, parse_int=_whole)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise Problem("bad-request", f"The body is not JSON: {error.msg}, {place}.") from error
-    except UnicodeDecodeError as error:
-        raise Problem("bad-request", "The body is not UTF-8.") from error
     except RecursionError as error:
         raise Problem("bad-request", TOO_DEEP) from error
-    except ValueError as error:
-        raise Problem("bad-request", str(error)) from error
+    _check_depth(value)
     return value
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"The body is not JSON: {constant} is no number of it.")
+    raise Problem("bad-request", f"The body is not JSON: {constant} is no number of it.")
 
 
 def _whole(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
-        raise ValueError(f"The body has a number of more than {MAX_DIGITS} digits.")
+        raise Problem("bad-request", f"The body has a number of more than {MAX_DIGITS} digits.")
     return int(digits)
 
 
@@ -92,7 +96,7 @@ def _check_depth(value: Any) -> None:
     while level:
         depth += 1
         if depth > MAX_DEPTH:
-            raise ValueError(TOO_DEEP)
+            raise Problem("bad-request", TOO_DEEP)
         level = _nesting(child for parent in level for child in parent)
 
 

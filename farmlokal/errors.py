@@ -37,6 +37,13 @@ STATEMENT_ENDED = {1205, 1213, 1969, 3024}
 logger = structlog.get_logger(__name__)
 
 
+URI_TOO_LONG = f"The request line may have at most {MAX_REQUEST_LINE_BYTES} bytes."
+
+
+def body_too_large(most: int) -> str:
+    return f"The body may have at most {most} bytes."
+
+
 class Kind(NamedTuple):
     status: int
     title: str

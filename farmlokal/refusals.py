@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from django.conf import settings
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 
-from farmlokal.errors import CONTENT_TYPE, KINDS, MAX_REQUEST_LINE_BYTES, problem_document
+from farmlokal.errors import CONTENT_TYPE, KINDS, URI_TOO_LONG, body_too_large, problem_document
 from farmlokal.logs import REQUEST_ID
 from farmlokal.openapi import REQUEST_ID_EXAMPLE, closed, component, whole
 
@@ -97,8 +97,8 @@ RATE_LIMITED = Refusal("rate-limited", "At most 120 calls in 60 s; try again in 
 DATABASE_AWAY = Refusal("database-unavailable", "The database did not answer; try again shortly.")
 ANYWHERE = (
     BAD_HOST,
-    Refusal("payload-too-large", f"The body may have at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes."),
-    Refusal("uri-too-long", f"The request line may have at most {MAX_REQUEST_LINE_BYTES} bytes."),
+    Refusal("payload-too-large", body_too_large(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)),
+    Refusal("uri-too-long", URI_TOO_LONG),
     BROKEN,
     DATABASE_AWAY,
 )

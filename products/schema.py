@@ -121,6 +121,11 @@ def vocabulary(name: str, children: str) -> JSON:
 CATEGORIES = vocabulary("Category", "commodities")
 STATES = vocabulary("State", "districts")
 
+
+def above_zero(price: str) -> JSON:
+    return {"type": "string", "pattern": whole(rf"(?=.*[1-9])(?:{price})")}
+
+
 WRITABLE: JSON = {
     "name": {
         "type": "string",
@@ -134,8 +139,7 @@ WRITABLE: JSON = {
     "grade": GRADE,
     "farm": {**ID, "minimum": 1, "description": "Its id; district and state follow from it."},
     "price": {
-        "type": "string",
-        "pattern": rf"^(?=.*[1-9])(?:{PRICE})$",
+        **above_zero(PRICE),
         "description": "Rupees for one unit, 0.01 or more. A string: a JSON number would be a float to many.",
     },
     "unit": UNIT,

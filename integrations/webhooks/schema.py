@@ -6,6 +6,7 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 
+from farmlokal.errors import body_too_large
 from farmlokal.openapi import HEADERS, JSON, answer, cache_control, closed, component, header, parameter, whole
 from farmlokal.refusals import ANYWHERE, Refusal, refusals
 from integrations.models import WebhookEvent
@@ -14,7 +15,7 @@ from integrations.webhooks.handlers import EXACT_PRICE, HANDLERS, MAX_VERSION
 from integrations.webhooks.inbox import DUPLICATE, HAS_FAILED, IS_TAKEN
 from integrations.webhooks.signatures import ID, MAX_BODY_BYTES, SCHEME, SIGNATURE, TIMESTAMP, WEBHOOK_ID, WHOLE_SECONDS
 from products.schema import ID as PRODUCT_ID
-from products.schema import STOCK
+from products.schema import STOCK, above_zero
 
 CACHE_CONTROL = "no-store"
 
@@ -43,7 +44,7 @@ EVENT = component(
         },
         "required": ["type", "timestamp", "data"],
         "anyOf": [
-            of_type("product.price_changed", price={"type": "string", "pattern": whole(rf"(?=.*[1-9]){EXACT_PRICE}")}),
+            of_type("product.price_changed", price=above_zero(EXACT_PRICE)),
             of_type("product.stock_changed", stock=STOCK),
             of_type("product.withdrawn"),
             {"properties": {"type": {"not": {"enum": list(HANDLERS)}}}},
@@ -100,7 +101,7 @@ receive_webhook = extend_schema(
             Refusal.of("invalid-parameter", "pointer", "/data/version", "must be 1 or more."),
             Refusal("unsupported-media-type", 'Unsupported media type "text/plain" in request.'),
             Refusal("webhook-in-progress", IS_TAKEN),
-            Refusal("payload-too-large", f"The body may have at most {MAX_BODY_BYTES} bytes."),
+            Refusal("payload-too-large", body_too_large(MAX_BODY_BYTES)),
             Refusal("internal-error", HAS_FAILED),
             *ANYWHERE,
         ),

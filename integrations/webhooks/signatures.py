@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.conf import settings
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from farmlokal.bodies import text_of
 from farmlokal.errors import InvalidHeader, Problem
 from farmlokal.webhook_secrets import decode
 from integrations.models import MAX_ID_LENGTH
@@ -51,10 +52,7 @@ def verified(headers: Mapping[str, str], body: bytes) -> Delivery:
         )
     if not re.fullmatch(WHOLE_SECONDS, given[TIMESTAMP]):
         raise refused(f"{TIMESTAMP} must be whole seconds since 1970.")
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        raise Problem("bad-request", "The body is not UTF-8.") from error
+    text = text_of(body)
     given[SIGNATURE] = " ".join(part for part in given[SIGNATURE].split(" ") if re.fullmatch(HMAC_SHA256, part))
     if not given[SIGNATURE]:
         raise refused(f"{SIGNATURE} has none of the kind v1.")

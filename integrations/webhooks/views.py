@@ -8,7 +8,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from farmlokal.bodies import check_coding, check_media_type
-from farmlokal.errors import Problem
+from farmlokal.errors import Problem, body_too_large
 from farmlokal.parameters import check_parameters
 from integrations.webhooks import inbox, schema, signatures
 
@@ -23,7 +23,7 @@ class PartnerWebhookView(APIView):
     def post(self, request: Request) -> Response:
         # farmlokal.asgi has refused what is larger; this is for plain WSGI, before it is read.
         if int(request.META.get("CONTENT_LENGTH") or 0) > signatures.MAX_BODY_BYTES:
-            raise Problem("payload-too-large", f"The body may have at most {signatures.MAX_BODY_BYTES} bytes.")
+            raise Problem("payload-too-large", body_too_large(signatures.MAX_BODY_BYTES))
         check_coding(request)  # before the body is read as text
         delivery = signatures.verified(request.headers, request.body)
         check_media_type(request)

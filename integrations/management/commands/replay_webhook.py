@@ -26,9 +26,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("id", help="its webhook-id, or its number in the log")
-        parser.add_argument("--by", default=getpass.getuser(), help="who replays it (%(default)s)")
+        parser.add_argument("--by", help="who replays it; by default, who runs this")
 
-    def handle(self, *, id: str, by: str, **_: Any) -> None:  # noqa: A002  # argparse names it
+    def handle(self, *, id: str, by: str | None, **_: Any) -> None:  # noqa: A002  # argparse names it
         if not re.fullmatch(WEBHOOK_ID, id):
             raise CommandError(f"there is no webhook {id!a} in the log")
         events = WebhookEvent.objects.filter(source=PARTNER, webhook_id=id)
@@ -38,11 +38,11 @@ class Command(BaseCommand):
         if pk is None:
             raise CommandError(f"there is no webhook {id} in the log")
         try:
-            outcome = inbox.replay(pk, by.encode(errors="replace").decode())
+            outcome = inbox.replay(pk, (by or getpass.getuser()).encode(errors="replace").decode())
         except Problem as problem:
             raise CommandError(f"{id}: {problem.detail}") from problem
         except OperationalError as error:
-            raise CommandError(f"{id}: nothing was done: {error}") from error
+            raise CommandError(f"{id}: {error}; nobody knows what became of it, replay it again to find out") from error
         event = WebhookEvent.objects.get(pk=pk)
         if event.error:
             raise CommandError(f"{id}: {outcome}, {event.error}")
