@@ -34,6 +34,7 @@ password() {
 start() {
     local log="$DIRECTORY/$1.log" ready=$2 pid _
     shift 2
+    : >"$log"  # it is read below before the server may have opened it, and an earlier server's must not be
     setsid setpriv --pdeathsig TERM "$@" >"$log" 2>&1 </dev/null &
     pid=$!
     SERVERS+=("$pid")

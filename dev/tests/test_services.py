@@ -117,6 +117,7 @@ def test_two_run_side_by_side_and_one_folder_takes_one(tmp_path: Path, environme
 
 
 def test_a_server_that_cannot_start_is_one_line_that_names_its_log(tmp_path: Path, environment: dict[str, str]) -> None:
+    (tmp_path / "mariadb.log").write_text("an earlier one was ready for connections\n")
     bad = environment | {"MARIADB_OPTIONS": "--no-such-option"}
     done = subprocess.run([SERVICES, str(tmp_path), "true"], env=bad, check=False, capture_output=True, text=True)
     assert done.returncode == 1
