@@ -207,6 +207,8 @@ class Edge:
             await send(message)
 
         visit.scope[ratelimit.COUNTED] = True
+        _, held = self.recall(visit) if visit.is_read else (None, None)
+        visit.scope[cache.HELD] = held and held.as_of_now()
         headers = [header for header in visit.scope["headers"] if header[0] != b"x-request-id"]
         visit.scope["headers"] = [*headers, (b"x-request-id", visit.request_id.encode())]
         metrics.count_cost(route_of(visit.path), 0, admission.commands)

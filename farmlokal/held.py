@@ -26,6 +26,9 @@ class Held:
         self.size = len(representation.identity) + len(representation.gzipped or b"") + AROUND_A_PAGE_BYTES
         self._headers: dict[tuple[bool, bool], Headers] = {}
 
+    def as_of_now(self) -> Page:
+        return self.page._replace(left=self.fresh_until - time.monotonic())
+
     def headers(self, body: bytes, common: Headers, *, is_whole: bool) -> Headers:
         """Those that go with one of its bodies, in a 200 (is_whole) or a 304; made once."""
         representation = self.page.representation

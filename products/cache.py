@@ -53,7 +53,8 @@ JITTER = 0.1
 
 logger = structlog.get_logger(__name__)
 
-# Where farmlokal.edge finds, in the ASGI scope, what Django answered with.
+# In the ASGI scope: the page that farmlokal.edge holds, and the one that Django answers with.
+HELD = "farmlokal.held"
 SERVED = "farmlokal.served"
 
 
@@ -289,8 +290,9 @@ def look(page_key: str, owner: str) -> Look:
     return Look(state.decode(), freshness, unpacked(page, left) if page else None, bool(is_locked))
 
 
-def served(page_key: str, make: Callable[[], Representation], lifetime: Lifetime) -> Served:
-    """The page with this key: kept in Redis, or made with one statement by one process of all."""
+def served(page_key: str, make: Callable[[], Representation], lifetime: Lifetime, held: Page | None = None) -> Served:
+    """The page with this key: kept in Redis, or made with one statement by one process of all. Where MySQL is away,
+    the one that was kept last, by Redis or else by this process (held), serves for as long as pages are kept."""
     if connection.in_atomic_block:  # what a transaction reads is its own
         return Served(page_key, Page(make(), "", 0), "bypass")
     owner = uuid.uuid4().hex
@@ -309,8 +311,9 @@ def served(page_key: str, make: Callable[[], Representation], lifetime: Lifetime
     try:
         made = Page(make(), found.state, fresh)
     except Exception as error:
-        if found.page and is_database_away(error):
-            return Served(page_key, found.page._replace(state=""), "stale")
+        last = found.page or (held if held and held.left > -lifetime.kept else None)
+        if last and is_database_away(error):
+            return Served(page_key, last._replace(state=""), "stale")
         raise
     finally:
         if found.is_locked:
@@ -351,8 +354,8 @@ def answer(
         body, link = make()
         return Representation.of(body, link, gzips=gzips)
 
-    found = served(page_key, representation, lifetime)
-    request.META.get("asgi.scope", {})[SERVED] = found
+    scope = request.META.get("asgi.scope", {})
+    found = scope[SERVED] = served(page_key, representation, lifetime, scope.get(HELD))
     response = respond(request, found.page.representation, headers)
     response["X-Cache"] = found.result
     count_page(found.result)

@@ -344,11 +344,30 @@ def test_without_mysql_a_page_is_old_or_refused_at_once(world: World, how: str, 
     )
     assert_refused(at_first)
     assert_refused(later.result())
-    assert {(found.answer.status, found.answer.headers["x-cache"]) for found in hot} == {(200, "stale")}
+    assert {(found.answer.status, found.answer.headers.get("x-cache")) for found in hot} == {(200, "stale")}
     assert longest(hot) < MAX_REFUSAL_SECONDS
     assert {found.answer.status for found in alive} == {200}
     assert longest(alive) < 0.3
     assert ready.answer.status == 503
+    assert_recovers(server, back)
+
+
+def test_without_mysql_and_redis_each_process_serves_what_it_holds(world: World) -> None:
+    server = world.proxied
+    wait_until(lambda: is_hit(server), 10)
+    all_at_once(server, HOT * 16)  # so that each of its processes holds them
+    world.redis_proxy.behave("blackhole")
+    world.mysql_proxy.behave("refuse")
+    try:
+        hot = all_at_once(server, HOT * 10)
+        new = all_at_once(server, new_pages(20))
+    finally:
+        world.mysql_proxy.behave("pass")
+        world.redis_proxy.behave("pass")
+    back = time.monotonic()
+    assert {(found.answer.status, found.answer.headers.get("x-cache")) for found in hot} == {(200, "stale")}
+    assert longest(hot) < MAX_REFUSAL_SECONDS
+    assert_refused(new)
     assert_recovers(server, back)
 
 
@@ -365,7 +384,7 @@ def test_a_service_that_has_no_connection_yet_refuses_at_once_too(world: World, 
         back = time.monotonic()
         logger.info("%d: %.3f s; old pages: %.3f s", first, longest(found), longest(old))
         assert_refused(found)
-        assert {(call.answer.status, call.answer.headers["x-cache"]) for call in old} == {(200, "stale")}
+        assert {(call.answer.status, call.answer.headers.get("x-cache")) for call in old} == {(200, "stale")}
         assert longest(old) < MAX_REFUSAL_SECONDS
         assert_recovers(server, back)
 

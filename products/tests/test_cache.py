@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +20,7 @@ from farmlokal.answers import Representation
 from farmlokal.redis import key, run
 from farmlokal.tests.waiting import wait_until
 from products import cache, services
-from products.cache import LASTING, STATE, WRITERS, Page, look, served, unpacked
+from products.cache import LASTING, SHORT, STATE, WRITERS, Page, look, served, unpacked
 from products.models import Category, Product
 from products.tests.offers import make_offer
 
@@ -155,6 +155,17 @@ def test_a_page_that_fails_frees_its_lock() -> None:
     with pytest.raises(LookupError):
         served(KEY, fail, LASTING)
     assert results() == ["miss"]
+
+
+@pytest.mark.parametrize(("left", "is_served"), [(60, True), (-59, True), (-61, False)])
+def test_without_mysql_what_this_process_holds_is_served_while_pages_are_kept(left: int, is_served: bool) -> None:
+    def fail() -> Representation:
+        raise OperationalError(2003, "Can't connect to MySQL server")
+
+    held = Page(BODY, "of a state that has ended", left)
+    with nullcontext() if is_served else pytest.raises(OperationalError):
+        found = served(KEY, fail, SHORT, held)
+        assert found == (KEY, Page(BODY, "", left), "stale")
 
 
 def test_who_finds_a_dead_process_s_lock_takes_over_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
