@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import urlsplit
 
@@ -35,7 +36,8 @@ HOT = ["/products", "/products?category=fruits"]
 ROWS = 2000
 BEFORE_SECONDS = 1.2
 OUTAGE_SECONDS = 2.0
-MAX_ADDED_SECONDS = 0.06
+MAX_ADDED_SECONDS = 0.03  # to the median: less than one time limit of Redis
+MAX_P95_SECONDS = 0.5  # less than one of MySQL
 TELLINGS = 4
 MAX_RECOVERY_SECONDS = 5
 MAX_REFUSAL_SECONDS = 2.0  # meant is 1 s, on a machine that does nothing else; a driver's own limits take 3 and more
@@ -119,10 +121,6 @@ class Story(NamedTuple):
     back: float
 
     @property
-    def added(self) -> float:
-        return p95(self.during) - p95(self.before)
-
-    @property
     def x_cache(self) -> list[str]:
         """Of the answers that came before the outage, in its first second, and after that."""
         during = [call for call in self.during if call.end < self.ended]
@@ -133,6 +131,18 @@ class Story(NamedTuple):
     def recovery(self) -> float:
         """Seconds until the last answer that was no hit."""
         return max((call.end - self.back for call in self.after if call.x_cache != "hit"), default=0)
+
+    def faults(self, x_cache: str) -> list[str]:
+        """What is not as promised, where this is the X-Cache during the outage."""
+        before, during = (median(call.seconds for call in calls) for calls in (self.before, self.during))
+        added, slow, at_first = during - before, p95(self.during), self.x_cache[1]
+        promises = {
+            f"the median grows by {added:.3f} s": added < MAX_ADDED_SECONDS,
+            f"p95 is {slow:.3f} s": slow < MAX_P95_SECONDS,
+            f"it recovers after {self.recovery:.1f} s": self.recovery < MAX_RECOVERY_SECONDS,
+            f"X-Cache is {self.x_cache}": self.x_cache == ["hit", "hit" if x_cache == "hit" else at_first, x_cache],
+        }
+        return [promise for promise, is_kept in promises.items() if not is_kept]
 
 
 def p95(calls: list[Call]) -> float:
@@ -189,13 +199,10 @@ def check_story(server: Server, begin: Callable[[], object], end: Callable[[], o
     was back. What else this machine does may be in the way of one telling, but not of all of them."""
     for _ in range(TELLINGS):
         story = tell(server, begin, end)
-        added, recovery, (before, at_first, during) = story.added, story.recovery, story.x_cache
-        is_seen = before == "hit" and during == x_cache and (at_first == "hit" or x_cache != "hit")
-        if added < MAX_ADDED_SECONDS and recovery < MAX_RECOVERY_SECONDS and is_seen:
+        faults = story.faults(x_cache)
+        if not faults:
             break
-    assert added < MAX_ADDED_SECONDS
-    assert recovery < MAX_RECOVERY_SECONDS
-    assert is_seen, (before, at_first, during)
+    assert not faults
     return story.back
 
 
@@ -347,7 +354,7 @@ def test_without_mysql_a_page_is_old_or_refused_at_once(world: World, how: str, 
     assert {(found.answer.status, found.answer.headers.get("x-cache")) for found in hot} == {(200, "stale")}
     assert longest(hot) < MAX_REFUSAL_SECONDS
     assert {found.answer.status for found in alive} == {200}
-    assert longest(alive) < 0.3
+    assert longest(alive) < MAX_REFUSAL_SECONDS / 2
     assert ready.answer.status == 503
     assert_recovers(server, back)
 

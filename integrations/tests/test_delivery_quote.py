@@ -280,7 +280,7 @@ def test_a_token_provider_that_is_too_slow(client: Client, product: Product, set
         settings.OAUTH_TOKEN_URL = f"http://127.0.0.1:{port}/token"
         began = time.monotonic()
         assert refused(ask(client, product)) == (504, "partner-timeout")
-        assert time.monotonic() - began < DEADLINE + 0.05
+        assert time.monotonic() - began < DEADLINE + 1
 
 
 def test_a_revoked_token_is_replaced(client: Client, product: Product, sandbox: Sandbox) -> None:

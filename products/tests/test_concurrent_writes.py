@@ -182,7 +182,7 @@ def test_a_key_whose_first_request_still_runs_is_409_at_once(caller: Caller) -> 
                 answer = caller.post(again, "slow")
                 assert (answer.status, answer.json["code"]) == (409, "idempotency-conflict")
                 assert answer.headers["retry-after"] == "1"
-            assert time.monotonic() - start < 1
+            assert time.monotonic() - start < 1.8  # who waits for a lock waits for two seconds
         assert first.result().status == 201
     assert caller.post(body, "slow").headers["idempotent-replayed"] == "true"
     assert Product.objects.filter(name="Slow Mango").count() == 1
