@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import socket
 import tempfile
 from functools import partial
 from typing import Any
@@ -28,6 +29,7 @@ workers = settings.WEB_CONCURRENCY
 keepalive = 75  # longer than the proxies in front keep an idle connection, so that they close it first
 graceful_timeout = 25
 timeout = 30
+READ_WAIT_SECONDS = 30  # for a client that reads nothing of its answer, or is gone without a word
 limit_request_line = 32 * 1024  # above our own limit, which answers 414 as problem+json
 forwarded_allow_ips = ""  # X-Forwarded-* is Django's to judge, by TRUSTED_PROXY_HOPS
 control_socket_disable = True
@@ -58,7 +60,9 @@ class logger_class(Logger):  # type: ignore[misc]  # noqa: N801  # gunicorn name
 
 
 def post_worker_init(worker: Any) -> None:
-    """What is there now stays as long as the process: no later collection looks through it again."""
+    for listener in worker.sockets:  # whose connections inherit it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, READ_WAIT_SECONDS * 1000)
+    # What is there now stays as long as the process: no later collection looks through it again.
     gc.collect()
     gc.freeze()
     gc.set_threshold(4_000)  # few objects outlive a request; at 20,000 one collection would stop all requests for 15 ms

@@ -3,10 +3,10 @@
 The threads live as long as the worker, and so do their database connections; Django's own ASGI
 handler would make a thread, and with it a connection, for every request.
 
-A thread is taken only for a request that is here whole, so that slow senders hold none, and for a
-limited time of waiting. Probes and refusals have threads of their own: they answer however busy or
-stuck the others are. So have calls that wait for a partner and webhooks that come from one: neither keeps the
-catalogue waiting.
+A thread is taken only for a request that is here whole, after a limited time of waiting, and its answer is sent when
+it is whole, too: neither who sends slowly nor who reads slowly, or leaves, holds one. Probes and refusals have
+threads of their own: they answer however busy or stuck the others are. So have calls that wait for a partner and
+webhooks that come from one: neither keeps the catalogue waiting.
 """
 
 from __future__ import annotations
@@ -51,8 +51,21 @@ OF_PARTNER = re.compile(r"/products/[0-9]+/delivery-quote")
 
 class Pool:
     def __init__(self, threads: int) -> None:
-        self.run = WSGIMiddleware(wsgi_application, workers=threads)  # type: ignore[arg-type]
         self.free = asyncio.Semaphore(threads)
+        self._run = WSGIMiddleware(wsgi_application, workers=threads)  # type: ignore[arg-type]
+
+    async def answer(self, scope: Scope, body: bytes) -> list[Message]:
+        """By a thread that the caller has taken from `free`; it is given back when the thread has come to its end,
+        which it does without its client, too."""
+        messages: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            messages.append(message)
+
+        task = asyncio.create_task(self._run(scope, _receiving(body), keep))  # type: ignore[arg-type]
+        task.add_done_callback(lambda _: self.free.release())
+        await asyncio.shield(task)
+        return messages
 
 
 _requests = Pool(THREADS_PER_WORKER)
@@ -78,11 +91,9 @@ async def _django(scope: Scope, receive: Receive, send: Send) -> None:
     except _Refused as refused:
         await _door({**scope, REFUSAL: refused.args}, _receiving(b""), send)  # type: ignore[arg-type]
         return
-    try:
-        _say_length(scope, body)  # in place: the edge looks into it for what Django has left there
-        await pool.run(scope, _receiving(body), send)  # type: ignore[arg-type]
-    finally:
-        pool.free.release()
+    _say_length(scope, body)  # in place: the edge looks into it for what Django has left there
+    for message in await pool.answer(scope, body):
+        await send(message)
 
 
 _edge = Edge(_django)
@@ -94,7 +105,7 @@ def _in_origin_form(scope: Scope) -> Scope:
         return scope
     host, _, path = scope["path"].partition("://")[2].partition("/")
     headers = [header for header in scope["headers"] if header[0] != b"host"]
-    return {**scope, "path": f"/{path}", "headers": [*headers, (b"host", host.encode("latin1"))]}
+    return {**scope, "path": f"/{path}", "headers": [*headers, (b"host", host.encode())]}
 
 
 async def _free_pool(scope: Scope) -> Pool:
@@ -125,6 +136,8 @@ async def _read_body(path: str, receive: Receive) -> bytes:
         body, more = bytearray(), True
         while more:
             message = await receive()
+            if message["type"] == "http.disconnect":  # what has come may look whole
+                raise _Refused("bad-request", "The body did not arrive.")
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > most:

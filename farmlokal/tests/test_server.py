@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import pytest
 
 from farmlokal.logs import _to_json
 from farmlokal.tests.server import Server, running
+from farmlokal.tests.waiting import wait_until
 from products.tests.offers import make_offers
 
 if TYPE_CHECKING:
@@ -122,6 +125,41 @@ def test_slow_senders_hold_no_thread(server: Server) -> None:
         assert b'"code":"bad-request"' in senders[0].recv(65536), "a body that never comes is waited for in vain"
 
 
+def test_slow_readers_hold_no_thread_and_neither_do_those_that_leave(database_environment: dict[str, str]) -> None:
+    def assert_free(server: Server, price: int) -> None:
+        start = time.monotonic()
+        assert server.request(f"/products?price_min={price}").status == 200
+        assert time.monotonic() - start < 2
+
+    with running(database_environment, WEB_CONCURRENCY="1") as server, contextlib.ExitStack() as stack:
+        (large,) = re.findall(r'/static/[^"]*swagger-ui-bundle[^"]*', server.request("/docs").body.decode())
+        for _ in range(16):  # as many as it has threads
+            reader = stack.enter_context(socket.socket())
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader.connect(("127.0.0.1", server.port))
+            # In all more than the kernel puts aside for a socket.
+            reader.sendall(f"GET {large} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 8)
+            assert reader.recv(15) == b"HTTP/1.1 200 OK"
+        time.sleep(3)  # until each of them waits
+        assert_free(server, 1)
+        stack.close()
+        time.sleep(4)  # gunicorn cancels what goes on for 3 s
+        assert_free(server, 2)
+
+
+def test_a_body_that_breaks_off_is_none(server: Server) -> None:
+    """However whole it looks."""
+    path = "/admin/login/?breaks-off"
+    with server.connect() as sender:
+        sender.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nusername=a".encode())
+
+    def found() -> list[int]:
+        return [line["status"] for line in server.log_lines("request") if "breaks-off" in line["query"]]
+
+    wait_until(found)
+    assert found() == [400]
+
+
 def test_a_body_beyond_the_limit_is_413(server: Server) -> None:
     head = b"POST /products HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 3000000\r\n\r\n"
     answer = server.raw(head + b"x" * 3_000_000)
@@ -133,7 +171,9 @@ def test_a_target_in_absolute_form_is_for_its_own_host(server: Server) -> None:
     answer = server.request("http://localhost/products?limit=1", host="evil.example")
     assert answer.status == 200
     assert answer.json["next"].startswith("http://localhost/products?limit=1&cursor=")
-    assert server.request("http://evil.example/products").status == 400
+    for host in ("evil.example", "%FF", "%E0%A4%86", "%00"):
+        answer = server.request(f"http://{host}/products")
+        assert (answer.status, answer.json["code"]) == (400, "bad-request"), host
     assert server.request("*", "OPTIONS").status == 404
 
 
