@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from farmlokal.tests.mysql import rows_read
 from integrations.admin import MAX_PRETTY_LENGTH, WebhookEventAdmin, pretty
-from integrations.models import KEPT_DAYS, WebhookEvent, WebhookReplay
+from integrations.models import KEPT_DAYS, AppliedVersion, WebhookEvent, WebhookReplay
 from integrations.partner.sender import PRICE, WITHDRAWN
 from integrations.tests.deliveries import SECRET, Delivery, break_prices, event
 from integrations.tests.memory import clean_slate
@@ -221,6 +221,14 @@ def test_an_ignored_one_counts_once_its_product_is_there(client: Client, product
     ignored = delivered(client, product.pk + 1)
     Product.objects.filter(pk=product.pk).update(id=product.pk + 1)
     assert inbox.replay(ignored.pk, "asha") == "processed"
+
+
+def test_one_of_a_type_that_is_known_by_now_is_its_products(client: Client, product: Product) -> None:
+    known = delivered(client, product.pk)
+    WebhookEvent.objects.filter(pk=known.pk).update(status="ignored", product_id=None)
+    AppliedVersion.objects.all().delete()
+    assert inbox.replay(known.pk, "asha") == "processed"
+    assert WebhookEvent.objects.get().product_id == product.pk
 
 
 def test_an_ignored_one_whose_replay_fails_is_tried_again_by_its_sender(

@@ -112,7 +112,6 @@ def _settle(delivery: Delivery, event: Event) -> str:
 def _enter(row: WebhookEvent, delivery: Delivery, event: Event) -> None:
     """The row says what is tried now. It is locked until the transaction ends: who inserts it too waits for that."""
     row.type, row.payload, row.headers = event.type, delivery.body, delivery.headers
-    row.product_id = event.data["product_id"] if event.type in handlers.HANDLERS else None
     try:
         row.save()
     except IntegrityError as error:
@@ -133,6 +132,7 @@ def _settle_again(pk: int, by: str) -> tuple[str, str]:
 def _attempt(row: WebhookEvent, event: Event) -> str:
     row.attempts = 1 if row.status in WebhookEvent.DONE else row.attempts + 1  # they count until it is done
     row.attempted_at = timezone.now()
+    row.product_id = event.data["product_id"] if event.type in handlers.HANDLERS else None
     try:
         with transaction.atomic():
             row.status, row.error = handlers.apply(event), ""
@@ -142,7 +142,7 @@ def _attempt(row: WebhookEvent, event: Event) -> str:
         logger.exception("webhook_failed", webhook_id=row.webhook_id, type=event.type)
         row.status = Status.DEAD if row.attempts >= MAX_ATTEMPTS else Status.FAILED
         row.error = _text_of(error)[:MAX_ERROR_LENGTH]
-    row.save(update_fields=["attempts", "attempted_at", "status", "error"])
+    row.save(update_fields=["attempts", "attempted_at", "product_id", "status", "error"])
     return row.status
 
 
