@@ -11,10 +11,10 @@ from django.conf import settings
 from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
 
-from farmlokal.redis import run
+from farmlokal.redis import FORGET, run
 from farmlokal.tests.server import own_redis
 from farmlokal.tests.waiting import wait_until
-from products.cache import FORGET, STATE, debt
+from products.cache import STATE, debt
 
 # Each worker of a parallel run has a Redis database of its own, as pytest-django gives it a MySQL one: for this
 # process, whose settings are read already, and for those that tests start.

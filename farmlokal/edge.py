@@ -31,6 +31,7 @@ from farmlokal.errors import CONTENT_TYPE as PROBLEM_CONTENT_TYPE
 from farmlokal.errors import problem_document
 from farmlokal.held import Held, Pages
 from farmlokal.pipeline import Pipeline
+from farmlokal.redis import FORGET
 from products import cache
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class Visit:
 class Edge:
     def __init__(self, django: Application) -> None:
         self.django = django
-        self.redis = Pipeline(settings.REDIS_URL, [ADMIT], (cache.FORGET, [cache.STATE]))
+        self.redis = Pipeline(settings.REDIS_URL, [ADMIT], (FORGET, [cache.STATE]))
         self.admissions = Admissions(self.redis)
         self.anonymous = ratelimit.anonymous()
         self.has_proxies = settings.TRUSTED_PROXY_HOPS > 0

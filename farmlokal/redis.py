@@ -51,6 +51,9 @@ class Script:
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
+FORGET = Script("return {redis.call('DEL', KEYS[1])}")
+
+
 class Outages:
     """What this process has noticed: how often it lost Redis, which may have come back with what it once held, and
     until when it lets it be."""

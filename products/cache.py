@@ -31,7 +31,7 @@ from farmlokal import redis
 from farmlokal.answers import Representation, respond
 from farmlokal.errors import is_database_away
 from farmlokal.metrics import count_page
-from farmlokal.redis import CLOCK_LUA, Script, key, run
+from farmlokal.redis import CLOCK_LUA, FORGET, Script, key, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -157,7 +157,6 @@ end_state(KEYS[1], tonumber(ARGV[1]))
 return {1}
 """
 )
-FORGET = Script("return {redis.call('DEL', KEYS[1])}")
 
 
 def coalesce_ms() -> int:
@@ -196,6 +195,7 @@ class Debt:
     def __init__(self) -> None:
         self._is_owed = False
         self._is_for_a_write = False
+        self._times = 0
         self._lock = threading.Lock()
         self._settled_losses = 0
 
@@ -205,14 +205,13 @@ class Debt:
 
     def owe(self) -> None:
         """For a write of this process's own."""
-        self._is_for_a_write = True
-        self._begin_to_pay()
+        self._begin_to_pay(is_for_a_write=True)
 
     def check(self) -> None:
         """Redis lost is a debt too."""
         losses = redis.Outages.losses
         if losses != self._settled_losses:
-            self._begin_to_pay()
+            self._begin_to_pay(is_for_a_write=False)
             self._settled_losses = losses
 
     def settle(self) -> None:
@@ -224,17 +223,23 @@ class Debt:
                 return
             time.sleep(RETRY_SECONDS)
 
-    def _begin_to_pay(self) -> None:
+    def _begin_to_pay(self, *, is_for_a_write: bool) -> None:
         with self._lock:
+            self._times += 1
+            self._is_for_a_write |= is_for_a_write
             if not self._is_owed:
                 self._is_owed = True
                 threading.Thread(target=self._pay, name="forget-state", daemon=True).start()
 
     def _pay(self) -> None:
-        while not run(FORGET, [STATE], insists=True):
-            time.sleep(RETRY_SECONDS)
-        with self._lock:
-            self._is_owed = self._is_for_a_write = False
+        while self._is_owed:
+            times = self._times
+            if not run(FORGET, [STATE], insists=True):
+                time.sleep(RETRY_SECONDS)
+                continue
+            with self._lock:
+                if self._times == times:  # what was owed since is not paid with it
+                    self._is_owed = self._is_for_a_write = False
 
 
 debt = Debt()
@@ -292,7 +297,7 @@ def look(page_key: str, owner: str) -> Look:
 
 def served(page_key: str, make: Callable[[], Representation], lifetime: Lifetime, held: Page | None = None) -> Served:
     """The page with this key: kept in Redis, or made with one statement by one process of all. Where MySQL is away,
-    the one that was kept last, by Redis or else by this process (held), serves for as long as pages are kept."""
+    an older one that Redis has, or else this process (held), serves for as long as pages are kept."""
     if connection.in_atomic_block:  # what a transaction reads is its own
         return Served(page_key, Page(make(), "", 0), "bypass")
     owner = uuid.uuid4().hex

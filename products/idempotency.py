@@ -18,6 +18,7 @@ from django.http import HttpResponse
 from django.utils import timezone
 
 from farmlokal.errors import InvalidHeader, Problem
+from products.cache import announce_write
 from products.models import IdempotencyKey
 from products.transactions import ROW_IS_LOCKED, transactional
 
@@ -61,6 +62,7 @@ def answer_once(caller: str, key: str, body: Any, make: Callable[[], HttpRespons
     # Plainly first: those who ask again do not get into each other's way.
     row = keys.filter(created_at__gt=oldest).first() or _lock(keys)
     if row and row.created_at > oldest:
+        announce_write()  # where the commit's answer was lost, it may have come after its announcement had ended
         return _again(row, fingerprint)
     if row:
         row.delete()

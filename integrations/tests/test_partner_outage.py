@@ -105,7 +105,9 @@ def test_a_partner_that(
             calls = list(pool.map(lambda number: ask(server, product_id, number), range(LEAST - 1)))
     codes = Counter(call.code for call in calls)
     assert expected in codes
-    assert codes.keys() <= {expected, "partner-timeout"}  # a machine that is busy is too slow for some of so many
+    assert codes.keys() <= {expected, "partner-timeout"}
+    # A machine that is busy is too slow for some of so many, whose time is over indeed.
+    assert all(call.seconds > DEADLINE - 0.1 for call in calls if call.code == "partner-timeout")
     assert max(call.seconds for call in calls) < DEADLINE + MAX_OVER
     assert len(sandbox.arrivals) <= 1.1 * len(calls)
 

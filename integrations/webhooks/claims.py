@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from farmlokal.redis import Script, key, run
+from farmlokal.redis import FORGET, Script, key, run
 
 LEASE_SECONDS = 5  # of a claim: the death of its owner delays the event no longer
 DONE_SECONDS = 4 * 24 * 3600  # the retries of Standard Webhooks end after three days and some hours
@@ -25,7 +25,6 @@ return {'ours'}
 """
 )
 FINISH = Script("return {redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])}")
-FORGET = Script("return {redis.call('DEL', KEYS[1])}")
 RELEASE = Script("if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return {1}")
 
 

@@ -15,13 +15,15 @@ import pytest
 import redis
 from django.db import OperationalError, connection, transaction
 from django.db.utils import IntegrityError
+from django.http import HttpResponse
 
 from farmlokal.answers import Representation
 from farmlokal.redis import key, run
 from farmlokal.tests.waiting import wait_until
 from products import cache, services
 from products.cache import LASTING, SHORT, STATE, WRITERS, Page, look, served, unpacked
-from products.models import Category, Product
+from products.idempotency import answer_once
+from products.models import Category, IdempotencyKey, Product
 from products.tests.offers import make_offer
 
 if TYPE_CHECKING:
@@ -253,6 +255,35 @@ def test_a_commit_that_fails_while_redis_is_silent_is_a_debt(redis_alone: Daemon
     assert cache.debt.is_owed
     redis_alone.thaw()
     wait_until(lambda: not cache.debt.is_owed)
+
+
+def test_what_is_owed_while_a_debt_is_paid_is_paid_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis is told - another write goes by unheard - the debt is thought to be paid."""
+    told = []
+
+    def tell(*args: Any, **how: Any) -> Any:
+        told.append(run(*args, **how))
+        if len(told) == 1:
+            cache.debt.owe()
+        return told[-1]
+
+    monkeypatch.setattr(cache, "run", tell)
+    cache.debt.owe()
+    wait_until(lambda: not cache.debt.is_owed)
+    assert len(told) == 2
+
+
+def test_an_answer_that_is_given_again_ends_the_state() -> None:
+    """Its first commit may have come later than its announcement lasts, with nobody there to hear of it."""
+
+    def create() -> HttpResponse:
+        return answer_once("a test", KEY, {}, lambda: HttpResponse(headers={"Location": "/", "ETag": '"1"'}))
+
+    create()
+    assert results(2) == ["miss", "hit"]
+    assert create()["Idempotent-Replayed"] == "true"
+    assert results() == ["miss"]
+    IdempotencyKey.objects.all().delete()
 
 
 # Several processes

@@ -9,10 +9,10 @@ from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from farmlokal.redis import run
+from farmlokal.redis import FORGET, run
 from farmlokal.tests.mysql import rows_read
 from products import sample, statistics
-from products.cache import FORGET, STATE
+from products.cache import STATE
 from products.cursors import Cursor, seal
 from products.models import Product
 from products.tests.walks import SORTS, get_page

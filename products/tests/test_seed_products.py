@@ -8,6 +8,7 @@ import subprocess
 import sys
 import termios
 from contextlib import closing
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import MySQLdb
@@ -23,6 +24,8 @@ from products.models import Farm, Product
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from django.test import Client
 
 pytestmark = pytest.mark.usefixtures("live_database")
 
@@ -133,6 +136,27 @@ def test_a_row_that_does_not_fit_stops_the_load() -> None:
             with pytest.raises(bulkload.LoadError, match=r"products_farm: Data (too long|truncated)"):
                 bulkload.load(raw, "products_farm", sample.FARM_COLUMNS, bad, lambda _: None)
             assert Farm.objects.count() == 0
+
+
+def test_what_is_appended_is_seen_at_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever becomes of the rest."""
+
+    def page() -> tuple[str, int]:
+        answer = client.get("/products?limit=100")
+        return answer["X-Cache"], len(answer.json()["results"])
+
+    def rows(*args: Any) -> Iterator[bulkload.Row]:
+        yield from islice(good(*args), 10)
+        yield ("not", "a", "product")
+
+    good = sample.product_rows
+    assert [page(), page()] == [("miss", 0), ("hit", 0)]
+    with monkeypatch.context() as patched:
+        patched.setattr(sample, "product_rows", rows)
+        patched.setattr(bulkload, "CHUNK_ROWS", 10)
+        with pytest.raises(CommandError, match="the load failed"):
+            seed(20, "--append")
+    assert page() == ("miss", 10)
 
 
 def test_a_table_that_others_refer_to_is_not_replaced_without_them() -> None:

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand
 from django.db.models import Count
 from tqdm import tqdm
 
+from products.cache import announce_write
 from products.models import Posting, Product
 from products.transactions import transactional
 
@@ -38,6 +39,7 @@ class Command(BaseCommand):
         """Looked at once more, under the product's lock: it may have come back."""
         list(Product.objects.select_for_update().filter(pk=product_id))
         entry = Posting.objects.filter(term=term, created_at=created_at, product_id=product_id)
+        announce_write()
         return (created_at, product_id) in entry.orphans(term) and bool(entry.delete()[0])
 
     def bar(self, unit: str, total: int) -> AbstractContextManager[Any]:

@@ -60,7 +60,6 @@ class Command(BaseCommand):
                     )
         except (LoadError, MySQLdb.Error) as error:
             raise CommandError(f"the load failed: {error}") from error
-        announce_write()  # outside of a transaction: done already
         self.say(f"{rows:,} products in {time.monotonic() - start:.1f} s.")
 
     def replace(self, raw: Connection, rows: int, seed: int) -> None:
@@ -76,6 +75,7 @@ class Command(BaseCommand):
                 replacement.add_keys(PRODUCTS, raw)
                 posting_keys.result()
             replacement.swap()
+            announce_write()
 
     def append(self, raw: Connection, rows: int, seed: int) -> None:
         after = {
@@ -107,7 +107,13 @@ class Command(BaseCommand):
         products = sample.product_rows(seed, rows, farms, products_after + 1)
         load(raw, farms_into, sample.FARM_COLUMNS, farms, lambda _: None)
         with tqdm(total=rows, unit=" products", unit_scale=True, disable=None, dynamic_ncols=True) as bar:
-            load(raw, products_into, sample.PRODUCT_COLUMNS, products, bar.update, also)
+
+            def progress(count: int) -> None:
+                bar.update(count)
+                if products_into == PRODUCTS:
+                    announce_write()  # no transaction of Django's: right away
+
+            load(raw, products_into, sample.PRODUCT_COLUMNS, products, progress, also)
 
     def say(self, text: str) -> None:
         self.stdout.write(text)
