@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("live_database")
 
 CALLERS = 32
-DEADLINE = 0.5
+DEADLINE = 1.0
 MAX_OVER = 0.5  # for a machine that has something else to do, too
 EMPTY = saying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
