@@ -144,6 +144,7 @@ class Edge:
             if is_fresh or visit.address in self.flights:
                 await serve(visit, address, held, "hit" if is_fresh else "stale", admission, send)
                 return
+        scope[cache.HELD] = held and held.as_of_now()
         await self.pass_on(visit, admission, receive, send)
 
     def limited_as(self, visit: Visit) -> tuple[Policy | None, str | None]:
@@ -208,8 +209,6 @@ class Edge:
             await send(message)
 
         visit.scope[ratelimit.COUNTED] = True
-        _, held = self.recall(visit) if visit.is_read else (None, None)
-        visit.scope[cache.HELD] = held and held.as_of_now()
         headers = [header for header in visit.scope["headers"] if header[0] != b"x-request-id"]
         visit.scope["headers"] = [*headers, (b"x-request-id", visit.request_id.encode())]
         metrics.count_cost(route_of(visit.path), 0, admission.commands)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "application/problem+json"
 MAX_REQUEST_LINE_BYTES = 16 * 1024
+URI_TOO_LONG = f"The request line may have at most {MAX_REQUEST_LINE_BYTES} bytes."
 REFUSAL = "farmlokal.refusal"
 RETRY_AFTER_SECONDS = 5
 
@@ -35,9 +36,6 @@ DATABASE_AWAY |= {1836, 1927, 2002, 2003, 2005, 2006, 2012, 2013, 2026, 2055, 30
 STATEMENT_ENDED = {1205, 1213, 1969, 3024}
 
 logger = structlog.get_logger(__name__)
-
-
-URI_TOO_LONG = f"The request line may have at most {MAX_REQUEST_LINE_BYTES} bytes."
 
 
 def body_too_large(most: int) -> str:

@@ -232,14 +232,18 @@ class Debt:
                 threading.Thread(target=self._pay, name="forget-state", daemon=True).start()
 
     def _pay(self) -> None:
-        while self._is_owed:
-            times = self._times
-            if not run(FORGET, [STATE], insists=True):
-                time.sleep(RETRY_SECONDS)
-                continue
-            with self._lock:
-                if self._times == times:  # what was owed since is not paid with it
-                    self._is_owed = self._is_for_a_write = False
+        while not self._is_paid():
+            time.sleep(RETRY_SECONDS)
+
+    def _is_paid(self) -> bool:
+        times = self._times
+        if not run(FORGET, [STATE], insists=True):
+            return False
+        with self._lock:
+            if self._times != times:  # what was owed since is not paid with it
+                return False
+            self._is_owed = self._is_for_a_write = False
+            return True
 
 
 debt = Debt()

@@ -112,6 +112,7 @@ def _settle(delivery: Delivery, event: Event) -> str:
 def _enter(row: WebhookEvent, delivery: Delivery, event: Event) -> None:
     """The row says what is tried now. It is locked until the transaction ends: who inserts it too waits for that."""
     row.type, row.payload, row.headers = event.type, delivery.body, delivery.headers
+    row.product_id = _product_of(event)
     try:
         row.save()
     except IntegrityError as error:
@@ -124,6 +125,7 @@ def _settle_again(pk: int, by: str) -> tuple[str, str]:
     if row is None:
         raise Problem("not-found", "There is no such webhook in the log.")
     event = handlers.checked(events.read(bytes(row.payload)))
+    row.product_id = _product_of(event)  # whose type may have been unknown when it came
     outcome = DUPLICATE if row.status == Status.PROCESSED else _attempt(row, event)
     row.replays.create(by=by[:MAX_NAME_LENGTH], outcome=outcome, error=row.error)
     return row.webhook_id, outcome
@@ -132,7 +134,6 @@ def _settle_again(pk: int, by: str) -> tuple[str, str]:
 def _attempt(row: WebhookEvent, event: Event) -> str:
     row.attempts = 1 if row.status in WebhookEvent.DONE else row.attempts + 1  # they count until it is done
     row.attempted_at = timezone.now()
-    row.product_id = event.data["product_id"] if event.type in handlers.HANDLERS else None
     try:
         with transaction.atomic():
             row.status, row.error = handlers.apply(event), ""
@@ -144,6 +145,10 @@ def _attempt(row: WebhookEvent, event: Event) -> str:
         row.error = _text_of(error)[:MAX_ERROR_LENGTH]
     row.save(update_fields=["attempts", "attempted_at", "product_id", "status", "error"])
     return row.status
+
+
+def _product_of(event: Event) -> int | None:
+    return event.data["product_id"] if event.type in handlers.HANDLERS else None
 
 
 def _text_of(error: Exception) -> str:

@@ -39,8 +39,10 @@ class Command(BaseCommand):
         """Looked at once more, under the product's lock: it may have come back."""
         list(Product.objects.select_for_update().filter(pk=product_id))
         entry = Posting.objects.filter(term=term, created_at=created_at, product_id=product_id)
-        announce_write()
-        return (created_at, product_id) in entry.orphans(term) and bool(entry.delete()[0])
+        is_dropped = (created_at, product_id) in entry.orphans(term) and bool(entry.delete()[0])
+        if is_dropped:
+            announce_write()
+        return is_dropped
 
     def bar(self, unit: str, total: int) -> AbstractContextManager[Any]:
         return tqdm(total=total, unit=f" {unit}", unit_scale=True, disable=None, dynamic_ncols=True)
