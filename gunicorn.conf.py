@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import tempfile
-from functools import partial
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "farmlokal.settings")
@@ -15,14 +14,10 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # else this is a reload
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="farmlokal-metrics-")
 
 from django.conf import settings  # the first use reads the environment, and ends the start if it is bad
-from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.glogging import Logger
-from gunicorn_h1c import H1CProtocol
 
 wsgi_app = "farmlokal.asgi:application"
-worker_class = "asgi"
-http_parser = "fast"  # gunicorn_h1c; without it a request costs 12-35 % more CPU
-asgi_loop = "uvloop"  # asyncio's own takes half as long again for a cached page
+worker_class = "farmlokal.server.Worker"
 bind = f"0.0.0.0:{settings.PORT}"
 reuse_port = True  # the kernel deals connections out; of a shared socket one worker often took all of a client's
 workers = settings.WEB_CONCURRENCY
@@ -30,28 +25,8 @@ keepalive = 75  # longer than the proxies in front keep an idle connection, so t
 graceful_timeout = 25
 timeout = 30
 READ_WAIT_SECONDS = 30  # for a client that reads nothing of its answer, or is gone without a word
-limit_request_line = 32 * 1024  # above our own limit, which answers 414 as problem+json
-forwarded_allow_ips = ""  # X-Forwarded-* is Django's to judge, by TRUSTED_PROXY_HOPS
 control_socket_disable = True
 logconfig_dict = settings.LOGGING
-
-
-# A request that arrives while the one before it on its connection is being ended is put aside, by default up to 64 KiB
-# of it; with more, the connection is closed without an answer. A webhook may have 256 KiB.
-PUT_ASIDE_BYTES = 512 * 1024
-PIECE_BYTES = 16 * 1024
-
-
-class Parser(H1CProtocol):  # type: ignore[misc]
-    """H1CProtocol takes quadratic time for a buffer of many tiny chunks; fed in small pieces it stays linear."""
-
-    def feed(self, data: bytes) -> None:
-        for at in range(0, len(data), PIECE_BYTES):
-            super().feed(data[at : at + PIECE_BYTES])
-
-
-ASGIProtocol._check_h1c_protocol_available()
-ASGIProtocol._h1c_protocol_class = partial(Parser, limit_remaining=PUT_ASIDE_BYTES)
 
 
 class logger_class(Logger):  # type: ignore[misc]  # noqa: N801  # gunicorn names it

@@ -79,7 +79,6 @@ class Flight:
         self.began = time.monotonic()
         self.landed = asyncio.Event()
         self.brought: tuple[Held, cache.Result] | None = None
-        self.was_cut_short = False  # its client has left
 
 
 class Visit:
@@ -116,10 +115,12 @@ class Edge:
         self.pages = Pages(MAX_PAGES_BYTES)
         self.flights: dict[tuple[Any, ...], Flight] = {}
 
+    def start(self) -> None:
+        """Connects to Redis, which the first request would do otherwise."""
+        self.redis.start()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            self.redis.start()
-        if scope["type"] != "http" or not ratelimit.is_limited(scope["path"]):
+        if not ratelimit.is_limited(scope["path"]):
             await self.django(scope, receive, send)
             return
         visit = Visit(scope)
@@ -173,8 +174,6 @@ class Edge:
             await flight.landed.wait()
             address = self.addresses.get(visit.address)
             if not (flight.brought and address):
-                if flight.was_cut_short:
-                    continue
                 break  # no page is to be had: everyone gets an answer of his own
             held, result = flight.brought
             if flight.began >= visit.came or (admission.state and held.page.state == admission.state):
@@ -185,9 +184,6 @@ class Edge:
             self.flights.setdefault(visit.address, flight)
         try:
             await self.ask_django(visit, flight, admission, receive, send)
-        except asyncio.CancelledError:
-            flight.was_cut_short = True
-            raise
         finally:
             self.land(visit, flight)
 

@@ -94,7 +94,9 @@ def running(environment: Mapping[str, str], **overrides: str) -> Iterator[Server
         try:
             workers = int({**environment, **overrides}.get("WEB_CONCURRENCY", "2"))
             # All of them: each has a queue of its own.
-            wait_until(lambda: log.read_text().count("ASGI server listening") == workers or process.poll() is not None)
+            wait_until(
+                lambda: log.read_text().count("Application startup complete") == workers or process.poll() is not None
+            )
             assert process.poll() is None, log.read_text()
             yield Server(port, log, process)
         finally:

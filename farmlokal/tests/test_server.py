@@ -122,7 +122,8 @@ def test_slow_senders_hold_no_thread(server: Server) -> None:
         for path in ("/livez", "/readyz", "/products"):
             assert server.request(path).status == 200
         assert time.monotonic() - start < 2
-        assert b'"code":"bad-request"' in senders[0].recv(65536), "a body that never comes is waited for in vain"
+        refusal = b"".join(iter(lambda: senders[0].recv(65536), b""))
+        assert b'"code":"bad-request"' in refusal, "a body that never comes is waited for in vain"
 
 
 def test_slow_readers_hold_no_thread_and_neither_do_those_that_leave(database_environment: dict[str, str]) -> None:
@@ -171,9 +172,9 @@ def test_a_target_in_absolute_form_is_for_its_own_host(server: Server) -> None:
     answer = server.request("http://localhost/products?limit=1", host="evil.example")
     assert answer.status == 200
     assert answer.json["next"].startswith("http://localhost/products?limit=1&cursor=")
-    for host in ("evil.example", "%FF", "%E0%A4%86", "%00"):
-        answer = server.request(f"http://{host}/products")
-        assert (answer.status, answer.json["code"]) == (400, "bad-request"), host
+    assert server.request("http://evil.example/products").json["code"] == "bad-request"
+    for target in ("http://%FF/products", "http://%00/products", "ftp://localhost/products", "localhost:80"):
+        assert server.request(target).status == 400, target
     assert server.request("*", "OPTIONS").status == 404
 
 
