@@ -21,9 +21,11 @@ from django.conf import settings
 from farmlokal.wsgi import application as wsgi_application  # first: it sets up Django, whose models the edge knows
 
 # isort: split
+from farmlokal import forwarded
 from farmlokal.arrival import ARRIVED, note_arrival
 from farmlokal.edge import Edge
 from farmlokal.errors import MAX_REQUEST_LINE_BYTES, REFUSAL, URI_TOO_LONG
+from farmlokal.middleware import ADMIN, PROBES
 from farmlokal.uploads import RefusedError, UnreadBody, has_body, received
 from integrations.partner.client import end_of
 from integrations.webhooks.signatures import MAX_BODY_BYTES as MAX_WEBHOOK_BYTES
@@ -41,8 +43,6 @@ PARTNER_THREADS_PER_WORKER = 16
 WEBHOOK_THREADS_PER_WORKER = 8
 DOOR_THREADS_PER_WORKER = 4
 THREAD_WAIT_SECONDS = 5
-ADMIN = "/admin/"
-PROBES = ("/livez", "/readyz", "/metrics")
 WEBHOOKS = "/webhooks/"
 OF_PARTNER = re.compile(r"/products/[0-9]+/delivery-quote")
 
@@ -85,6 +85,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await _live(receive, send)
         return
     note_arrival(scope)
+    forwarded.apply(scope)
     if has_body(scope):
         body = UnreadBody(receive, send)
         receive, send = body.receive, body.send

@@ -32,6 +32,7 @@ from farmlokal.errors import problem_document
 from farmlokal.held import Held, Pages
 from farmlokal.pipeline import Pipeline
 from farmlokal.redis import FORGET
+from farmlokal.uploads import has_body
 from products import cache
 
 if TYPE_CHECKING:
@@ -52,13 +53,11 @@ MAX_QUERY_BYTES = 2048  # a longer one is read by Django each time
 MAX_PATH_LENGTH = 200  # no route of ours is longer
 MAX_PAGES_BYTES = 32 * 1024 * 1024  # in each process
 
-# What differs from one answer to the next at the same address; and Allow, which a 200 needs not.
-OWN_TO_AN_ANSWER = {
-    b"allow",
-    *(b"content-type", b"content-length", b"content-encoding", b"etag", b"link", b"vary"),
-    *(b"x-cache", b"x-request-id", b"ratelimit", b"ratelimit-policy"),
+# Of the headers of Django's answer, those that every answer at the same address has. No other is ever repeated.
+OF_AN_ADDRESS = {
+    *(b"cache-control", b"strict-transport-security"),
+    *(b"x-content-type-options", b"x-frame-options", b"referrer-policy", b"cross-origin-opener-policy"),
 }
-
 
 X_CACHE = {result: (b"x-cache", result.encode()) for result in get_args(cache.Result)}
 
@@ -96,9 +95,8 @@ class Visit:
         self.headers = found
         self.request_id = logs.request_id_of(self.header(b"x-request-id"))
         # One whose answer others may have too. Not with a body, which they would wait for.
-        has_body = b"transfer-encoding" in found or found.get(b"content-length", b"0") != b"0"
-        self.is_read = self.method in {"GET", "HEAD"} and not has_body
-        self.address: tuple[Any, ...] = (self.path, scope["query_string"], found.get(b"host"))
+        self.is_read = self.method in {"GET", "HEAD"} and not has_body(scope)
+        self.address = self.path, scope["query_string"], found.get(b"host"), scope["scheme"]
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin1")
@@ -124,8 +122,6 @@ class Edge:
             await self.django(scope, receive, send)
             return
         visit = Visit(scope)
-        if self.has_proxies:
-            visit.address += (visit.headers.get(b"x-forwarded-host"), visit.headers.get(b"x-forwarded-proto"))
         policy, client = self.limited_as(visit)
         if client is None:
             await self.django(scope, receive, send)
@@ -213,8 +209,8 @@ class Edge:
     def learn(self, visit: Visit, served: cache.Served, headers: Headers) -> None:
         if len(visit.scope["query_string"]) > MAX_QUERY_BYTES:
             return
-        common = [header for header in headers if header[0] not in OWN_TO_AN_ANSWER]
-        self.addresses[visit.address] = Address(served.key, common)
+        own = [header for header in headers if header[0] in OF_AN_ADDRESS]
+        self.addresses[visit.address] = Address(served.key, own)
         if len(self.addresses) > MAX_ADDRESSES:
             self.addresses.popitem(last=False)
         if served.page.state and served.page.left > 0:
@@ -227,10 +223,10 @@ async def serve(
     representation = held.page.representation
     body = representation.body_for(visit.header(b"accept-encoding"))
     if b"if-none-match" in visit.headers and is_not_modified(visit.header(b"if-none-match"), representation.etag):
-        headers = [*held.headers(body, address.headers, is_whole=False), X_CACHE[result]]
+        headers = [*address.headers, *held.headers(body, is_whole=False), X_CACHE[result]]
         await finish(visit, 304, headers, b"", admission, send, result)
         return
-    headers = [*held.headers(body, address.headers, is_whole=True), X_CACHE[result]]
+    headers = [*address.headers, *held.headers(body, is_whole=True), X_CACHE[result]]
     await finish(visit, 200, headers, b"" if visit.method == "HEAD" else body, admission, send, result)
 
 

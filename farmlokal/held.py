@@ -29,7 +29,7 @@ class Held:
     def as_of_now(self) -> Page:
         return self.page._replace(left=self.fresh_until - time.monotonic())
 
-    def headers(self, body: bytes, common: Headers, *, is_whole: bool) -> Headers:
+    def headers(self, body: bytes, *, is_whole: bool) -> Headers:
         """Those that go with one of its bodies, in a 200 (is_whole) or a 304; made once."""
         representation = self.page.representation
         is_gzipped = body is representation.gzipped
@@ -38,7 +38,7 @@ class Held:
             if is_whole:
                 headers |= {"Content-Type": CONTENT_TYPE, "Content-Length": str(len(body))}
                 headers |= {"Content-Encoding": "gzip"} if is_gzipped else {}
-            self._headers[is_gzipped, is_whole] = [*common, *encoded(headers.items())]
+            self._headers[is_gzipped, is_whole] = encoded(headers.items())
         return self._headers[is_gzipped, is_whole]
 
 

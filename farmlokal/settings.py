@@ -128,6 +128,7 @@ try:
     TRUSTED_PROXY_HOPS = env.int(
         "TRUSTED_PROXY_HOPS", 0, validate=validate.Range(min=0, max=10, error="must be from 0 to 10")
     )
+    TRUST_FORWARDED_HOST = env.switch("TRUST_FORWARDED_HOST", "off")
     LOG_LEVEL = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(LOG_LEVELS, error="must be one of {choices}"))
     RATE_LIMIT_ANONYMOUS = env.rate("RATE_LIMIT_ANONYMOUS", "120/60")
     RATE_LIMIT_CLIENT = env.rate("RATE_LIMIT_CLIENT", "1200/60")
@@ -192,11 +193,11 @@ MIDDLEWARE = [
     "farmlokal.ratelimit.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "farmlokal.middleware.SessionMiddleware",
+    "farmlokal.middleware.CommonMiddleware",
+    "farmlokal.middleware.CsrfViewMiddleware",
+    "farmlokal.middleware.AuthenticationMiddleware",
+    "farmlokal.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 TEMPLATES = [
@@ -261,8 +262,8 @@ WHITENOISE_USE_FINDERS = True
 
 # A trusted proxy means TLS ends there. Without one the service speaks plain HTTP, over which a
 # browser would never send a Secure cookie back; `check --deploy` then asks for the proxy.
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = USE_X_FORWARDED_HOST = TRUSTED_PROXY_HOPS > 0
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXY_HOPS else None
+# farmlokal.forwarded tells Django the scheme and the host.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TRUSTED_PROXY_HOPS > 0
 SECURE_HSTS_SECONDS = 365 * 24 * 3600
 CSRF_FAILURE_VIEW = "farmlokal.errors.csrf_failure"
 SILENCED_SYSTEM_CHECKS = [

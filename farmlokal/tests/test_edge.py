@@ -119,6 +119,37 @@ def test_another_host_is_another_page_and_a_wrong_one_is_refused_each_time(serve
     assert [server.request("/products?limit=7", host="evil.example").status for _ in range(2)] == [400, 400]
 
 
+COOKIES = "sessionid=x; csrftoken=!"  # both malformed: Django would delete the one and replace the other
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+@pytest.mark.parametrize(
+    "target", ["/products?limit={}", "/products/{pk}?fields={}", "/categories", "/states", "/docs"]
+)
+def test_cookies_of_one_caller_reach_no_other(
+    server: Server, target: str, encoding: str, in_redis: redis.Redis
+) -> None:
+    pk = server.request("/products?limit=1").json["results"][0]["id"]
+    for spelling in ("12", "012", "0012"):
+        in_redis.flushdb()
+        with_cookies = server.request(target.format(spelling, pk=pk), Cookie=COOKIES, Accept_Encoding=encoding)
+        for answer in (with_cookies, *(server.request(target.format(spelling, pk=pk)) for _ in range(2))):
+            assert "set-cookie" not in answer.headers
+            assert "cookie" not in answer.headers.get("vary", "").lower()
+
+
+def test_cookies_reach_nobody_who_waits_for_the_same_page(server: Server, in_redis: redis.Redis) -> None:
+    def ask(number: int) -> Answer:
+        return server.request("/products?limit=13", **{"Cookie": COOKIES} if number % 4 == 0 else {})
+
+    for _ in range(5):
+        in_redis.flushdb()
+        with ThreadPoolExecutor(12) as callers:
+            answers = list(callers.map(ask, range(12)))
+        assert {answer.status for answer in answers} == {200}
+        assert not [answer for answer in answers if "set-cookie" in answer.headers]
+
+
 def test_a_bad_query_is_refused_each_time(server: Server) -> None:
     answers = [server.request("/products?colour=red") for _ in range(3)]
     assert {(answer.status, answer.json["code"]) for answer in answers} == {(400, "invalid-parameter")}

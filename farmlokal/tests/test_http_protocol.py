@@ -310,3 +310,12 @@ def test_pipelined_requests_do_not_pile_up_in_memory(server: Server) -> None:
             connection.sendall(request * (12 * MEBIBYTE // len(request)))
         assert server.request("/livez").status == 200
     assert peak_memory(server) - before < 60 * MEBIBYTE
+
+
+@pytest.mark.parametrize("target", ["/livez", "/readyz", "/metrics"])
+def test_probes_answer_whatever_the_host(server: Server, target: str) -> None:
+    for host in ("10.0.0.7:8000", "evil.example", "web-7c71_a:8000", ""):
+        assert server.request(target, host=host).status == 200, host
+    without = server.raw(f"GET {target} HTTP/1.0\r\n\r\n".encode())
+    assert without.status == 200
+    assert without.headers["content-length"] == str(len(without.body))

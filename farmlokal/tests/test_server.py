@@ -186,15 +186,25 @@ def test_the_request_line_is_measured_as_it_was_sent(server: Server) -> None:
 def test_forwarded_headers_count_only_behind_a_trusted_proxy(
     server: Server, database_environment: dict[str, str]
 ) -> None:
-    forwarded = {"X_Forwarded_Proto": "https", "X_Forwarded_Host": "shop.example"}
-    answer = server.request("/products?limit=1", **forwarded)
-    assert answer.status == 200, (answer, server.log.read_text())
-    assert answer.json["next"].startswith("http://localhost/products?")
+    def next_page(server: Server, proto: str, host: str) -> str:
+        forwarded = {"X_Forwarded_Proto": proto, "X_Forwarded_Host": host}
+        answer = server.request("/products?limit=1", **forwarded)
+        assert answer.status == 200, (answer, server.log.read_text())
+        assert ("strict-transport-security" in answer.headers) == answer.json["next"].startswith("https")
+        return str(answer.json["next"]).partition("/products?")[0]
+
+    assert next_page(server, "https", "shop.example") == "http://localhost"
     behind = {"TRUSTED_PROXY_HOPS": "1", "ALLOWED_HOSTS": "shop.example,localhost"}
     with running(database_environment, **behind) as proxied:
-        answer = proxied.request("/products?limit=1", **forwarded)
-    assert answer.json["next"].startswith("https://shop.example/products?")
-    assert "max-age=31536000" in answer.headers["strict-transport-security"]
+        assert next_page(proxied, "https", "shop.example") == "https://localhost"
+        assert next_page(proxied, "https, http", "evil.example, shop.example") == "http://localhost"
+        assert next_page(proxied, "gopher", "shop.example") == "http://localhost"
+    with running(database_environment, **behind, TRUST_FORWARDED_HOST="on") as proxied:
+        assert next_page(proxied, "http, https", "evil.example, shop.example") == "https://shop.example"
+    two = behind | {"TRUSTED_PROXY_HOPS": "2", "TRUST_FORWARDED_HOST": "on"}
+    with running(database_environment, **two) as proxied:
+        assert next_page(proxied, "https, http", "shop.example, inner.local") == "https://shop.example"
+        assert next_page(proxied, "https", "shop.example") == "https://shop.example"
 
 
 def test_the_request_line_can_be_switched_off(database_environment: dict[str, str]) -> None:
