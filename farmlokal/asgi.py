@@ -21,7 +21,7 @@ from django.conf import settings
 from farmlokal.wsgi import application as wsgi_application  # first: it sets up Django, whose models the edge knows
 
 # isort: split
-from farmlokal import forwarded
+from farmlokal import cors, forwarded
 from farmlokal.arrival import ARRIVED, note_arrival
 from farmlokal.edge import Edge
 from farmlokal.errors import MAX_REQUEST_LINE_BYTES, REFUSAL, URI_TOO_LONG
@@ -89,7 +89,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if has_body(scope):
         body = UnreadBody(receive, send)
         receive, send = body.receive, body.send
-    await _edge(scope, receive, send)
+    await _edge(scope, receive, _with_cors(scope, send))
 
 
 async def _live(receive: Receive, send: Send) -> None:
@@ -98,6 +98,20 @@ async def _live(receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await send({"type": "lifespan.shutdown.complete"})
+
+
+def _with_cors(scope: Scope, send: Send) -> Send:
+    origin = next((value.decode("latin1") for name, value in scope["headers"] if name == b"origin"), "")
+    headers = cors.headers_for(scope["method"], scope["path"], origin)
+    if not headers:
+        return send
+
+    async def send_with_cors(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *headers]
+        await send(message)
+
+    return send_with_cors
 
 
 async def _django(scope: Scope, receive: Receive, send: Send) -> None:

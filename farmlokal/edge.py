@@ -24,8 +24,8 @@ from django.urls import Resolver404, resolve
 from django.utils.encoding import escape_uri_path
 
 from accounts.authentication import known_caller, looks_like_a_jwt, token_in
-from farmlokal import logs, metrics, ratelimit
-from farmlokal.admission import ADMIT, Admissions
+from farmlokal import cors, logs, metrics, ratelimit
+from farmlokal.admission import ADMIT, Admission, Admissions
 from farmlokal.conditional import is_not_modified
 from farmlokal.errors import CONTENT_TYPE as PROBLEM_CONTENT_TYPE
 from farmlokal.errors import problem_document
@@ -38,7 +38,6 @@ from products import cache
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from farmlokal.admission import Admission
     from farmlokal.held import Headers
     from farmlokal.ratelimit import Decision, Policy
 
@@ -98,6 +97,12 @@ class Visit:
         self.is_read = self.method in {"GET", "HEAD"} and not has_body(scope)
         self.address = self.path, scope["query_string"], found.get(b"host"), scope["scheme"]
 
+    @property
+    def is_preflight(self) -> bool:
+        return (
+            self.method == "OPTIONS" and b"access-control-request-method" in self.headers and b"origin" in self.headers
+        )
+
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin1")
 
@@ -118,10 +123,16 @@ class Edge:
         self.redis.start()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not ratelimit.is_limited(scope["path"]):
+        if not cors.is_open(scope["path"]):
             await self.django(scope, receive, send)
             return
         visit = Visit(scope)
+        if not ratelimit.is_limited(visit.path):
+            if visit.is_preflight:
+                await answer_preflight(visit, Admission(None, "", None, 0), send)
+            else:
+                await self.django(scope, receive, send)
+            return
         policy, client = self.limited_as(visit)
         if client is None:
             await self.django(scope, receive, send)
@@ -132,6 +143,9 @@ class Edge:
         decision = admission.decision
         if decision and decision.is_refused:
             await refuse(visit, admission, decision, send)
+            return
+        if visit.is_preflight:
+            await answer_preflight(visit, admission, send)
             return
         if address and admission.page:
             held = Held(admission.page)
@@ -228,6 +242,11 @@ async def serve(
         return
     headers = [*address.headers, *held.headers(body, is_whole=True), X_CACHE[result]]
     await finish(visit, 200, headers, b"" if visit.method == "HEAD" else body, admission, send, result)
+
+
+async def answer_preflight(visit: Visit, admission: Admission, send: Send) -> None:
+    headers = cors.preflight_headers(visit.header(b"access-control-request-method"), visit.header(b"origin"))
+    await finish(visit, 204, list(headers), b"", admission, send)
 
 
 async def refuse(visit: Visit, admission: Admission, decision: Decision, send: Send) -> None:

@@ -21,6 +21,7 @@ from farmlokal import rates, webhook_secrets
 from farmlokal.logs import LOG_LEVELS, logging_config
 
 HOST = r"\*|\.?[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]"  # a name, .example.com for all below it, an address, or *
+ORIGIN = r"https?://[a-z0-9.-]+(:[0-9]{1,5})?"  # as browsers send it: lower case, without a path
 SSL_OPTIONS = ["ssl_ca", "ssl_cert", "ssl_key", "ssl_mode"]
 SSL_MODES = ["DISABLED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"]  # PREFERRED would settle for plaintext
 
@@ -129,6 +130,7 @@ try:
         "TRUSTED_PROXY_HOPS", 0, validate=validate.Range(min=0, max=10, error="must be from 0 to 10")
     )
     TRUST_FORWARDED_HOST = env.switch("TRUST_FORWARDED_HOST", "off")
+    CORS_ALLOWED_ORIGINS = env.names("CORS_ALLOWED_ORIGINS", "", pattern=ORIGIN)
     LOG_LEVEL = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(LOG_LEVELS, error="must be one of {choices}"))
     RATE_LIMIT_ANONYMOUS = env.rate("RATE_LIMIT_ANONYMOUS", "120/60")
     RATE_LIMIT_CLIENT = env.rate("RATE_LIMIT_CLIENT", "1200/60")
