@@ -48,9 +48,7 @@ KINDS = {
         (*PYTHON_PEER, "--worker-class=gthread", "--threads=8", "django.core.wsgi:get_wsgi_application()"),
         {"DJANGO_SETTINGS_MODULE": "stock.settings"},
     ),
-    HELLO: Kind(
-        PEERS, (*PYTHON_PEER, "--worker-class=asgi", "--http-parser=fast", "--asgi-loop=uvloop", "hello:application")
-    ),
+    HELLO: Kind(PEERS, (*PYTHON_PEER, "--worker-class=uvicorn_worker.UvicornWorker", "hello:application")),
 }
 
 
