@@ -6,18 +6,19 @@
 FIRST_PRODUCTS=20000
 BIND=${BIND:-127.0.0.1}
 export PORT=${PORT:-8000} ALLOWED_HOSTS=${ALLOWED_HOSTS:-localhost,127.0.0.1}
-if [ -z "${SECRET_KEY:-}" ]; then
-    [ -s .local/run/secret_key ] || "$PYTHON" -c 'import secrets; print(secrets.token_urlsafe(60))' >.local/run/secret_key
-    SECRET_KEY=$(cat .local/run/secret_key)
-    export SECRET_KEY
-fi
+
+# secret NAME PYTHON: prints what PYTHON printed at the first run of this checkout.
+secret() {
+    [ -s ".local/run/$1" ] || "$PYTHON" -c "$2" >".local/run/$1"
+    cat ".local/run/$1"
+}
+SECRET_KEY=${SECRET_KEY:-$(secret secret_key 'import secrets; print(secrets.token_urlsafe(60))')}
+export SECRET_KEY
 printf 'export SECRET_KEY=%q ALLOWED_HOSTS=%q PORT=%q\n' "$SECRET_KEY" "$ALLOWED_HOSTS" "$PORT" >>.local/run/env
 
 port_is_free() { "$PYTHON" -c 'import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind((sys.argv[1], int(sys.argv[2])))' "$BIND" "$PORT" 2>/dev/null; }
 
-SANDBOX_SECRET=whsec_c2FuZGJveC1zZWNyZXQsIG5vdCBmb3IgcHJvZHVjdGlvbg==  # of its webhooks, as in integrations/partner/sender.py
-
-# A stand-in for the OAuth2 provider, where none is named: its tokens are real, its secrets are not.
+# A stand-in for the OAuth2 provider, where none is named. Its clients' secrets are public, so it listens on loopback only.
 start_sandbox() {
     local log="$LOGS/run-sandbox.log" _
     : >"$log"  # now: what an earlier run has left would be taken for its address
@@ -27,8 +28,11 @@ start_sandbox() {
         sleep 0.1
     done
     [ -n "${SANDBOX:-}" ] || fail "step \"sandbox\" failed, see ${log#"$PROJECT"/}"
-    local settings=(
-        "PARTNER_API_URL=$SANDBOX" "PARTNER_WEBHOOK_SECRETS=${PARTNER_WEBHOOK_SECRETS:-$SANDBOX_SECRET}" "OAUTH_TOKEN_URL=$SANDBOX/oauth/token" OAUTH_CLIENT_ID=farmlokal OAUTH_CLIENT_SECRET=farmlokal-secret
+    local webhook_secret settings
+    webhook_secret=$(secret webhook_secret 'from farmlokal.webhook_secrets import generate; print(generate())')
+    settings=(
+        "PARTNER_API_URL=$SANDBOX" "PARTNER_WEBHOOK_SECRETS=${PARTNER_WEBHOOK_SECRETS:-$webhook_secret}"
+        "OAUTH_TOKEN_URL=$SANDBOX/oauth/token" OAUTH_CLIENT_ID=farmlokal OAUTH_CLIENT_SECRET=farmlokal-secret
         "OAUTH_ISSUER=$SANDBOX" "OAUTH_JWKS_URL=$SANDBOX/.well-known/jwks.json" OAUTH_API_AUDIENCE=farmlokal
     )
     export "${settings[@]}"

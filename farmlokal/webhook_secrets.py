@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import secrets
 
 
 def decode(secret: str) -> bytes:
@@ -12,3 +13,7 @@ def decode(secret: str) -> bytes:
     if not key:
         raise ValueError("an empty secret")
     return key
+
+
+def generate() -> str:
+    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()

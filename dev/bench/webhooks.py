@@ -25,11 +25,11 @@ COPIES = 5
 CALLERS = 16
 
 
-def request(sent: Message) -> bytes:
+def request(sent: Message, secret: str) -> bytes:
     from integrations.partner.sender import headers_of  # noqa: PLC0415  # once Django is set up
 
     lines = ["POST /webhooks/partner HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(sent.body)}"]
-    lines += [f"{name}: {value}" for name, value in headers_of(sent).items()]
+    lines += [f"{name}: {value}" for name, value in headers_of(sent, secret).items()]
     return "\r\n".join([*lines, "", ""]).encode() + sent.body
 
 
@@ -53,15 +53,17 @@ def main() -> None:
     from django.core.management import call_command  # noqa: PLC0415
 
     from farmlokal.tests.server import running  # noqa: PLC0415
-    from integrations.partner.sender import PRICE, SECRET, STOCK, changes  # noqa: PLC0415
+    from farmlokal.webhook_secrets import generate  # noqa: PLC0415
+    from integrations.partner.sender import PRICE, STOCK, changes  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
     call_command("seed_products", PRODUCTS, "--reset", verbosity=0)
-    environment = {**os.environ, "PARTNER_WEBHOOK_SECRETS": SECRET, "ALLOWED_HOSTS": "127.0.0.1"}
+    secret = generate()
+    environment = {**os.environ, "PARTNER_WEBHOOK_SECRETS": secret, "ALLOWED_HOSTS": "127.0.0.1"}
     found: dict[str, list[float]] = {"first deliveries": [], "copies": []}
     with running(environment) as server:
         for turn in range(TURNS + 1):  # the first does not count: threads get their connections
-            requests = [request(sent) for sent in changes(range(1, PRODUCTS + 1), EVENTS, [PRICE, STOCK])]
+            requests = [request(sent, secret) for sent in changes(range(1, PRODUCTS + 1), EVENTS, [PRICE, STOCK])]
             first, processed = asyncio.run(answers(server.port, requests))
             copies, duplicate = asyncio.run(answers(server.port, requests * COPIES))
             assert (processed, duplicate) == ({"processed"}, {"duplicate"}), (processed, duplicate)

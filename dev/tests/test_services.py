@@ -155,7 +155,7 @@ def checkout(tmp_path: Path) -> Path:
 def test_make_run_serves_a_seeded_catalogue_and_ends_whole(
     checkout: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    port, log = free_port(), tmp_path / "log"
+    port, log, webhook_secrets = free_port(), tmp_path / "log", set()
     environment["PORT"] = str(port)
     for attempt in ("first", "second"):
         with started(["make", "run"], environment, log, checkout) as process:
@@ -173,12 +173,14 @@ def test_make_run_serves_a_seeded_catalogue_and_ends_whole(
             (webhooks,) = re.findall(r"make -s manage ARGS='partner_sandbox send.*", text)
             sent = subprocess.run(["bash", "-c", webhooks], cwd=checkout, capture_output=True, text=True, check=True)
             assert "3 x 200 duplicate" in sent.stdout, sent
+            webhook_secrets.add((checkout / ".local/run/webhook_secret").read_text())
             if attempt == "first":
                 os.killpg(process.pid, signal.SIGINT)  # as a terminal's Ctrl-C does
             else:
                 os.kill(supervisor(checkout), signal.SIGKILL)
             process.wait(timeout=30)
             wait_until(lambda: processes(checkout) == [])
+    assert len(webhook_secrets) == 1
 
 
 def test_make_run_ends_with_make(checkout: Path, tmp_path: Path, environment: dict[str, str]) -> None:

@@ -18,7 +18,6 @@ from standardwebhooks import Webhook
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-SECRET = "whsec_c2FuZGJveC1zZWNyZXQsIG5vdCBmb3IgcHJvZHVjdGlvbg=="  # noqa: S105  # the sandbox's
 MINUTE, HOUR = 60, 3600
 PAUSES = (0, 5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR)
 PATIENCE_SECONDS = 15
@@ -64,7 +63,7 @@ def changes(product_ids: Sequence[int], number: int, types: Sequence[str], seed:
     return found
 
 
-def headers_of(sent: Message, secret: str = SECRET) -> dict[str, str]:
+def headers_of(sent: Message, secret: str) -> dict[str, str]:
     now = dt.datetime.now(dt.UTC)
     return {
         "Content-Type": "application/json",
@@ -79,7 +78,7 @@ class Sender:
     """Of as many deliveries at once as there are connections; hurry: by what the pauses are divided."""
 
     url: str
-    secret: str = SECRET
+    secret: str
     connections: int = 1
     hurry: float = 1.0
 

@@ -19,9 +19,10 @@ import MySQLdb
 import redis
 from tqdm import tqdm
 
+from farmlokal import webhook_secrets
 from farmlokal.settings import parse_mysql_url
 from farmlokal.tests.server import own_mysql, own_redis, running
-from integrations.partner.sender import PRICE, SECRET, STOCK, Message, Sender, message
+from integrations.partner.sender import PRICE, STOCK, Message, Sender, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 PROCESSES = 4
 PRODUCTS = 100
 CALLERS = 32
+SECRET = webhook_secrets.generate()
 PAUSE_SECONDS = 0.2  # before a delivery is sent again
 MOST_SECONDS = 600
 FLUSH_EVERY, REDIS_EVERY, MYSQL_EVERY = 2, 5, 7  # seconds
@@ -95,7 +97,7 @@ def run(
 
 def deliver(url: str, sent: Sequence[Sent], copies: int, callers: int) -> Counter[str]:
     """Each until it counts. What was answered, how often."""
-    sender = Sender(url, connections=callers)
+    sender = Sender(url, SECRET, connections=callers)
     deliveries = [one.message for one in sent for _ in range(copies)]
     random.shuffle(deliveries)
     ends = time.monotonic() + MOST_SECONDS

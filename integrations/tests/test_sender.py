@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.management import CommandError, call_command
 
+from farmlokal import webhook_secrets
 from farmlokal.tests.server import Server, free_port, running
 from integrations.management.commands.partner_sandbox import INTERRUPTED
 from integrations.models import AppliedVersion, WebhookEvent
-from integrations.partner import sender
-from integrations.partner.sender import PRICE, SECRET, STOCK, WITHDRAWN, Sender, changes, message
+from integrations.partner.sender import PAUSES, PRICE, STOCK, WITHDRAWN, Sender, changes, message
 from integrations.tests.memory import clean_slate
 from products.models import Product
 from products.tests.offers import make_offer
@@ -31,6 +31,7 @@ pytestmark = pytest.mark.usefixtures("live_database")
 
 README = Path(__file__).parents[2] / "README.md"
 PLACE = "/webhooks/partner"
+SECRET = webhook_secrets.generate()
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,8 @@ def product() -> Product:
 
 def send(server: Server, capsys: pytest.CaptureFixture[str], *options: str) -> str:
     capsys.readouterr()
-    call_command("partner_sandbox", "send", "--url", f"http://127.0.0.1:{server.port}{PLACE}", *options)
+    url = f"http://127.0.0.1:{server.port}{PLACE}"
+    call_command("partner_sandbox", "send", "--url", url, "--secret", SECRET, *options)
     return capsys.readouterr().out
 
 
@@ -100,7 +102,9 @@ def test_it_goes_on_until_it_counts(httpserver: HTTPServer) -> None:
         httpserver.expect_ordered_request(PLACE).respond_with_json({"status": "so"}, status, headers)
     sent = message(PRICE, {})
     began = time.monotonic()
-    attempts = list(Sender(httpserver.url_for(PLACE), hurry=1000).deliver(sent))  # after 0.005 and 0.3 s by itself
+    attempts = list(
+        Sender(httpserver.url_for(PLACE), SECRET, hurry=1000).deliver(sent)
+    )  # after 0.005 and 0.3 s by itself
     assert [attempt.status for attempt in attempts] == [500, 409, 200]
     assert time.monotonic() - began > 1
     requests = [request for request, _ in httpserver.log]
@@ -112,22 +116,25 @@ def test_it_goes_on_until_it_counts(httpserver: HTTPServer) -> None:
 @pytest.mark.parametrize("body", ["", "[]", "oops", "{}"])
 def test_an_answer_counts_whatever_it_says(httpserver: HTTPServer, body: str) -> None:
     httpserver.expect_request(PLACE).respond_with_data(body, 202, {"Retry-After": "Mon, 23 Nov 2026 06:30:00 GMT"})
-    assert [attempt.status for attempt in Sender(httpserver.url_for(PLACE)).deliver(message(PRICE, {}))] == [202]
+    sender = Sender(httpserver.url_for(PLACE), SECRET)
+    assert [attempt.status for attempt in sender.deliver(message(PRICE, {}))] == [202]
 
 
 def test_it_stops_where_nobody_is(httpserver: HTTPServer) -> None:
     httpserver.expect_request(PLACE).respond_with_json({}, 410)
-    assert [attempt.status for attempt in Sender(httpserver.url_for(PLACE)).deliver(message(PRICE, {}))] == [410]
+    sender = Sender(httpserver.url_for(PLACE), SECRET)
+    assert [attempt.status for attempt in sender.deliver(message(PRICE, {}))] == [410]
 
 
 def test_it_gives_up_at_the_end_of_its_schedule() -> None:
-    silent = Sender(f"http://127.0.0.1:{free_port()}{PLACE}", hurry=10_000_000)
-    assert [attempt.said for attempt in silent.deliver(message(PRICE, {}))] == ["no answer"] * len(sender.PAUSES)
+    silent = Sender(f"http://127.0.0.1:{free_port()}{PLACE}", SECRET, hurry=10_000_000)
+    assert [attempt.said for attempt in silent.deliver(message(PRICE, {}))] == ["no answer"] * len(PAUSES)
 
 
 def test_each_attempt_is_told_and_a_pause_can_be_interrupted(httpserver: HTTPServer) -> None:
     httpserver.expect_request(PLACE).respond_with_json({}, 503, {"Retry-After": "60"})
-    command = [sys.executable, "manage.py", "partner_sandbox", "send", "--url", httpserver.url_for(PLACE)]
+    options = ["--url", httpserver.url_for(PLACE), "--secret", SECRET]
+    command = [sys.executable, "manage.py", "partner_sandbox", "send", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stdout.readline().endswith(b": 503 None\n")
@@ -147,15 +154,28 @@ def examples(language: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("language", "command"), [("bash", ["bash", "-euc"]), ("python", [sys.executable, "-c"])])
-def test_the_examples_of_the_readme_run_as_they_are(server: Server, language: str, command: list[str]) -> None:
+def test_the_examples_of_the_readme_run_as_they_are(
+    server: Server, tmp_path: Path, language: str, command: list[str]
+) -> None:
     Product.objects.filter(pk=1).delete()
     AppliedVersion.objects.filter(product_id=1).delete()
     make_offer(id=1)
     (example,) = examples(language)
+    kept = tmp_path / "webhook_secret"
+    kept.write_text(f"{SECRET}\n")
     example = example.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
+    example = example.replace(".local/run/webhook_secret", str(kept))
     run = subprocess.run([*command, example], capture_output=True, text=True, check=True, timeout=60)
     assert '{"status":"processed"}' in run.stdout
 
 
-def test_make_run_has_the_sandboxs_secret() -> None:
-    assert f"SANDBOX_SECRET={SECRET} " in Path(__file__).parents[2].joinpath("dev/serve.sh").read_text()
+def test_send_without_any_secret_says_that_it_needs_one() -> None:
+    with pytest.raises(CommandError, match="--secret"):
+        call_command("partner_sandbox", "send")
+
+
+def test_no_webhook_secret_is_in_the_repository() -> None:
+    """One that is public lets anybody change prices wherever it is in use; those of tests are not."""
+    command = ["git", "grep", "-lE", "whsec_[A-Za-z0-9+/]{24}", "--", ".", ":!*/tests/*"]
+    found = subprocess.run(command, cwd=README.parent, capture_output=True, text=True, check=False)
+    assert found.returncode == 1, found.stdout + found.stderr  # nothing was found

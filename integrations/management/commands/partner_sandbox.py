@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from farmlokal.webhook_secrets import decode
 from integrations.partner.sandbox import FAULTS_PATH, QUOTES_PATH, REGISTERED, TOKEN_PATH, Sandbox
-from integrations.partner.sender import PRICE, SECRET, STOCK, WITHDRAWN, Attempt, Message, Sender, changes, message
+from integrations.partner.sender import PRICE, STOCK, WITHDRAWN, Attempt, Message, Sender, changes, message
 from integrations.webhooks.signatures import WEBHOOK_ID
 
 if TYPE_CHECKING:
@@ -66,11 +66,17 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=a_port, default=8001)
         parser.add_argument("--token-lifetime", type=int, default=3600, help="seconds")
         send = parser.add_subparsers(dest="action").add_parser("send", help="signed events, and exit")
-        url, known = f"http://127.0.0.1:{settings.PORT}/webhooks/partner", [*settings.PARTNER_WEBHOOK_SECRETS, SECRET]
+        url, secrets = f"http://127.0.0.1:{settings.PORT}/webhooks/partner", settings.PARTNER_WEBHOOK_SECRETS
         send.add_argument(
             "--url", default=url, type=matching(r"https?://[^\s/?#]+/\S*", "must look like https://host/path")
         )
-        send.add_argument("--secret", default=known[0], type=a_secret, help="whsec_…, by default the service's")
+        send.add_argument(
+            "--secret",
+            default=secrets[0] if secrets else None,
+            required=not secrets,
+            type=a_secret,
+            help="whsec_…, by default the first of PARTNER_WEBHOOK_SECRETS",
+        )
         send.add_argument("--type", action="append", help=f"by default {PRICE} and {STOCK}; there is {WITHDRAWN}, too")
         send.add_argument("--data", help="of a single event, as JSON; by default it is made up")
         send.add_argument("--id", type=matching(WEBHOOK_ID, "is none"), help="webhook-id of the first")
