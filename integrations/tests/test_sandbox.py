@@ -6,6 +6,7 @@ import base64
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -25,19 +26,22 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def url() -> Iterator[str]:
-    clean_slate()
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "partner_sandbox", "--port", "0", "--token-lifetime", "600"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+@contextmanager
+def serving(*options: str) -> Iterator[str]:
+    command = [sys.executable, "manage.py", "partner_sandbox", "--port", "0", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout
-    (found,) = re.findall(r"http://[0-9.:]+", process.stdout.readline())
+    (found,) = re.findall(r"http://[a-z0-9.:]+", process.stdout.readline())
     yield found
     process.terminate()
     process.wait()
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    clean_slate()
+    with serving("--token-lifetime", "600") as found:
+        yield found
 
 
 def asked(url: str, client_id: str = "demo", secret: str = "demo-secret", **form: str) -> requests.Response:
@@ -62,6 +66,13 @@ def test_both_ways(url: str, client: Client, settings: Settings) -> None:
     assert post(asked(url).json()["access_token"]).status_code == 400  # it may; nothing was said
     assert post(asked(url, scope=" ").json()["access_token"]).status_code == 403
     assert post(tokens.get_access_token()).status_code == 401  # for another audience
+
+
+def test_host_is_in_the_address_and_issues_the_tokens() -> None:
+    with serving("--host", "localhost") as url:
+        token = asked(url).json()["access_token"]
+    assert re.fullmatch(r"http://localhost:\d+", url)
+    assert jwt.decode(token, options={"verify_signature": False})["iss"] == url
 
 
 @pytest.mark.parametrize(

@@ -60,9 +60,10 @@ def matching(pattern: str, otherwise: str) -> Callable[[str], str]:
 
 
 class Command(BaseCommand):
-    help = "Serves a stand-in for what is outside, on loopback, until it is interrupted. Not for production."
+    help = "Serves a stand-in for the OAuth2 provider and the partner until it is interrupted. Not for production."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="name or address to listen on, and in its tokens")
         parser.add_argument("--port", type=a_port, default=8001)
         parser.add_argument("--token-lifetime", type=int, default=3600, help="seconds")
         send = parser.add_subparsers(dest="action").add_parser("send", help="signed events, and exit")
@@ -91,13 +92,13 @@ class Command(BaseCommand):
         if action == "send":
             self.send(given)
         else:
-            self.serve(given["port"], given["token_lifetime"])
+            self.serve(given["host"], given["port"], given["token_lifetime"])
 
-    def serve(self, port: int, token_lifetime: int) -> None:
+    def serve(self, host: str, port: int, token_lifetime: int) -> None:
         try:
-            sandbox = Sandbox(port=port, lifetime=token_lifetime)
+            sandbox = Sandbox(host, port, token_lifetime)
         except OSError as error:
-            raise CommandError(f"port {port}: {error.strerror}") from error
+            raise CommandError(f"host {host}, port {port}: {error.strerror}") from error
         self.stdout.write(f"tokens: {sandbox.url}{TOKEN_PATH}, for {', '.join(REGISTERED)}")
         self.stdout.write(f"quotes: {sandbox.url}{QUOTES_PATH}; how they fail: PUT {sandbox.url}{FAULTS_PATH}")
         self.stdout.flush()
