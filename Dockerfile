@@ -7,12 +7,13 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY requirements.txt .
-RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir -r requirements.txt
+RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
 
 FROM python:3.13-slim-bookworm
+# ca-certificates: the bundle that ssl_ca=/etc/ssl/certs/ca-certificates.crt names.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends libmariadb3 \
+    && apt-get install -y --no-install-recommends ca-certificates libmariadb3 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 1000 --create-home farmlokal
 COPY --from=build /venv /venv

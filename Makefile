@@ -18,10 +18,10 @@ format:  ## Format the code, and mend what the linter can
 	@dev/install.sh requirements-dev.txt
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
 
-requirements:  ## Pin anew what pyproject.toml asks for
+requirements:  ## Pin what pyproject.toml asks for, with hashes (ARGS=--upgrade for newer versions)
 	@dev/install.sh requirements-dev.txt
-	@.venv/bin/uv pip compile --quiet --universal --no-header --upgrade pyproject.toml -o requirements.txt
-	@.venv/bin/uv pip compile --quiet --universal --no-header --upgrade --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	@.venv/bin/uv pip compile --quiet --universal --no-header --generate-hashes $(ARGS) pyproject.toml -o requirements.txt
+	@.venv/bin/uv pip compile --quiet --universal --no-header --generate-hashes $(ARGS) --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 
 load:  ## A realistic mixture by Locust, on URL or a service of its own; HTML report (USERS=50 SECONDS_OF_LOAD=30 ROWS=100000)
 	@exec dev/load.sh
