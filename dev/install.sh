@@ -49,7 +49,7 @@ apt_install() {
 
 find_python() {
     local candidate
-    for candidate in ${PYTHON3:-} python3 python3.13 python3.12 python3.11; do
+    for candidate in ${PYTHON3:-} python3 python3.13 python3.12 python3.11 /usr/bin/python3; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             SYSTEM_PYTHON=$candidate
             return
@@ -82,7 +82,8 @@ install_requirements() {
         step "make venv" "$SYSTEM_PYTHON" -m venv .venv
     fi
     say "installing $1 into .venv"
-    step "install requirements" "$PYTHON" -m pip install --disable-pip-version-check -r "$1"
+    # Replit's pip.conf installs for the user, which pip refuses in a venv.
+    step "install requirements" env PIP_USER=0 "$PYTHON" -m pip install --disable-pip-version-check -r "$1"
     printf '%s\n' "$wanted" >"$stamp"
 }
 

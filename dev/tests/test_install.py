@@ -1,7 +1,10 @@
-"""What the pinned requirements promise."""
+"""What install.sh and the pinned requirements promise."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,3 +19,14 @@ def test_each_requirement_has_hashes_and_no_address(file: str) -> None:
     assert pinned
     assert all(lines[number + 1].strip().startswith("--hash=sha256:") for number in pinned)
     assert not [line for line in lines if "://" in line]
+
+
+def test_install_ignores_a_pip_configuration_for_users(tmp_path: Path) -> None:
+    """As Replit's python modules set it; pip refuses it in a venv before it looks at the requirements."""
+    shutil.copytree(PROJECT / "dev", tmp_path / "dev", ignore=shutil.ignore_patterns("bench", "tests"))
+    (tmp_path / "requirements.txt").touch()
+    (tmp_path / "pip.conf").write_text("[global]\nuser = yes\n")
+    environment = os.environ | {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf")}
+    command = [str(tmp_path / "dev/install.sh"), "requirements.txt"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
