@@ -123,7 +123,8 @@ try:
     DEBUG = env.bool("DEBUG", False)
     SECRET_KEY = env.str("SECRET_KEY", validate=filled)
     SECRET_KEY_FALLBACKS = env.names("SECRET_KEY_FALLBACKS", "")
-    ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", pattern=HOST, at_least=1)
+    # Render sets RENDER_EXTERNAL_HOSTNAME; ALLOWED_HOSTS replaces it for a domain of one's own.
+    ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", env.str("RENDER_EXTERNAL_HOSTNAME", ""), pattern=HOST, at_least=1)
     database = env.mysql_url("DATABASE_URL")
     REDIS_URL = env.redis_url("REDIS_URL")
     TRUSTED_PROXY_HOPS = env.int(

@@ -1,0 +1,120 @@
+"""The files that platforms read, checked against the settings and, where it is cheap, run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from farmlokal.ratelimit import client_of
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import Settings
+
+PROJECT = Path(__file__).parents[2]
+RENDER: dict[str, Any] = yaml.safe_load((PROJECT / "render.yaml").read_text())
+EXAMPLE = (PROJECT / ".env.example").read_text().splitlines()
+DATABASE_URL = "mysql://user:secret@db.example/farmlokal?ssl_ca=/etc/ssl/certs/ca-certificates.crt"
+KEY_OF_RENDER = "B0jrphAPOY7pg92AN0c9MN4yecczLMdwnx4OkA1KFUk="  # generateValue: base64 of 256 bits
+
+
+def settings_read() -> set[str]:
+    found = re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', (PROJECT / "farmlokal/settings.py").read_text())
+    return {name for name in found if not name.startswith("RENDER_")}
+
+
+def render_variables(kind: str) -> dict[str, dict[str, Any]]:
+    (service,) = [service for service in RENDER["services"] if service["type"] == kind]
+    return {variable["key"]: variable for variable in service["envVars"]}
+
+
+def example_values() -> dict[str, str]:
+    return dict(line.split("=", 1) for line in EXAMPLE if line and not line.startswith("#"))
+
+
+NAMED = {
+    ".env.example": set(example_values()),
+    "render.yaml": {*render_variables("web"), "PORT"},  # Render sets it
+}
+
+
+@pytest.mark.parametrize("file", NAMED)
+def test_each_setting_is_named(file: str) -> None:
+    assert {"SECRET_KEY", "PARTNER_DEADLINE_SECONDS", "PORT"} <= settings_read()
+    assert settings_read() - NAMED[file] == set()
+    assert NAMED[file] == NAMED[".env.example"]
+
+
+def started(variables: dict[str, str], code: str = "") -> str:
+    """What Python prints that has read the settings from exactly these variables."""
+    command = [sys.executable, "-c", f"from farmlokal import settings; {code}"]
+    environment = {"PATH": os.environ["PATH"], **variables}
+    return subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+
+
+# .env.example
+
+
+def test_env_example_needs_only_the_required_settings() -> None:
+    """Read as `docker run --env-file` reads it: whatever follows the = is the value, comments included."""
+    assert not [line for line in example_values().values() if "#" in line]
+    required = {
+        "SECRET_KEY": "x" * 60,
+        "ALLOWED_HOSTS": "localhost",
+        "DATABASE_URL": DATABASE_URL,
+        "REDIS_URL": "redis://redis.example/0",
+    }
+    started(example_values() | required)
+
+
+# Render
+
+
+def render_environment(kind: str, **answers: str) -> dict[str, str]:
+    """What Render gives a service when the dashboard's questions are left empty but for the answers."""
+    environment = {"RENDER": "true", **answers}
+    for name, variable in render_variables(kind).items():
+        if "value" in variable:
+            environment[name] = variable["value"]
+        elif "generateValue" in variable:
+            environment[name] = KEY_OF_RENDER
+        elif "fromService" in variable:
+            source = variable["fromService"]
+            redis = source.get("property") == "connectionString"
+            environment[name] = "redis://red-abc123:6379" if redis else render_environment("web", **answers)[name]
+    return environment
+
+
+def test_first_render_deploy_allows_exactly_its_own_host() -> None:
+    environment = render_environment("web", DATABASE_URL=DATABASE_URL, RENDER_EXTERNAL_HOSTNAME="shop-x1.onrender.com")
+    assert started(environment, "print(settings.ALLOWED_HOSTS)") == "['shop-x1.onrender.com']\n"
+
+
+def test_allowed_hosts_replaces_the_host_of_render() -> None:
+    environment = render_environment("web", DATABASE_URL=DATABASE_URL, RENDER_EXTERNAL_HOSTNAME="shop-x1.onrender.com")
+    environment["ALLOWED_HOSTS"] = "api.example.in"
+    assert started(environment, "print(settings.ALLOWED_HOSTS)") == "['api.example.in']\n"
+
+
+def test_render_job_starts_without_a_hostname() -> None:
+    started(render_environment("cron", DATABASE_URL=DATABASE_URL, RENDER_EXTERNAL_HOSTNAME=""))
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "client"),
+    [
+        # As services on Render have received them; the last client sent an entry of its own.
+        ("81.97.145.24, 172.71.195.123, 10.226.90.65", "81.97.145.24"),
+        ("1.1.1.1, 172.70.247.28, 10.19.6.53", "1.1.1.1"),
+        ("2.2.2.2,1.1.1.1, 172.71.95.118, 10.19.64.237", "1.1.1.1"),
+    ],
+)
+def test_client_behind_render_is_not_a_proxy(settings: Settings, forwarded: str, client: str) -> None:
+    settings.TRUSTED_PROXY_HOPS = int(render_variables("web")["TRUSTED_PROXY_HOPS"]["value"])
+    assert client_of("10.19.6.53", forwarded) == client
