@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_django.fixtures import Settings
 
 PROJECT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((PROJECT / "compose.yaml").read_text())
 RENDER: dict[str, Any] = yaml.safe_load((PROJECT / "render.yaml").read_text())
 EXAMPLE = (PROJECT / ".env.example").read_text().splitlines()
 DATABASE_URL = "mysql://user:secret@db.example/farmlokal?ssl_ca=/etc/ssl/certs/ca-certificates.crt"
@@ -40,6 +41,7 @@ def example_values() -> dict[str, str]:
 
 NAMED = {
     ".env.example": set(example_values()),
+    "compose.yaml": {*COMPOSE["services"]["web"]["environment"], "PORT"},  # the port outside; inside it is 8000
     "render.yaml": {*render_variables("web"), "PORT"},  # Render sets it
 }
 
@@ -118,3 +120,44 @@ def test_render_job_starts_without_a_hostname() -> None:
 def test_client_behind_render_is_not_a_proxy(settings: Settings, forwarded: str, client: str) -> None:
     settings.TRUSTED_PROXY_HOPS = int(render_variables("web")["TRUSTED_PROXY_HOPS"]["value"])
     assert client_of("10.19.6.53", forwarded) == client
+
+
+# Docker Compose
+
+
+def in_container(home: Path, **variables: str) -> list[str]:
+    """The secrets that a command gets from the entrypoint of the image."""
+    *shell, script, name = COMPOSE["services"]["web"]["entrypoint"]
+    script = script.replace("$$", "$").replace("/home/farmlokal", str(home)).replace("cd /app", "")
+    command = [*shell, script, name, "sh", "-c", 'echo "$SECRET_KEY" "$PARTNER_WEBHOOK_SECRETS"']
+    environment = {"PATH": os.environ["PATH"], **variables}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_compose_secrets_are_random_and_kept(tmp_path: Path) -> None:
+    homes = [tmp_path / "one", tmp_path / "other"]
+    for home in homes:
+        home.mkdir()
+    first, other = (in_container(home) for home in homes)
+    assert in_container(homes[0]) == first
+    assert not set(first) & set(other)
+    environment = {
+        "SECRET_KEY": first[0],
+        "PARTNER_WEBHOOK_SECRETS": first[1],
+        "ALLOWED_HOSTS": "localhost",
+        "DATABASE_URL": COMPOSE["services"]["web"]["environment"]["DATABASE_URL"],
+        "REDIS_URL": COMPOSE["services"]["web"]["environment"]["REDIS_URL"],
+    }
+    started(environment)
+    assert len(first[0]) == 64
+
+
+def test_given_secrets_replace_those_of_compose(tmp_path: Path) -> None:
+    given = {"SECRET_KEY": "ours", "PARTNER_WEBHOOK_SECRETS": "whsec_ours"}
+    assert in_container(tmp_path, **given) == list(given.values())
+
+
+def test_compose_publishes_ports_on_loopback_only() -> None:
+    published = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
+    assert len(published) == 2
+    assert all(port.startswith("127.0.0.1:") for port in published)
