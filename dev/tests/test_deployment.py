@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((PROJECT / "compose.yaml").read_text())
 RENDER: dict[str, Any] = yaml.safe_load((PROJECT / "render.yaml").read_text())
+REPLIT = tomllib.loads((PROJECT / ".replit").read_text())
 EXAMPLE = (PROJECT / ".env.example").read_text().splitlines()
 DATABASE_URL = "mysql://user:secret@db.example/farmlokal?ssl_ca=/etc/ssl/certs/ca-certificates.crt"
 KEY_OF_RENDER = "B0jrphAPOY7pg92AN0c9MN4yecczLMdwnx4OkA1KFUk="  # generateValue: base64 of 256 bits
@@ -161,3 +163,15 @@ def test_compose_publishes_ports_on_loopback_only() -> None:
     published = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
     assert len(published) == 2
     assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+# Replit
+
+
+@pytest.mark.parametrize("domain", ["", "x1.replit.dev"])
+def test_replit_allows_its_domain_where_there_is_one(domain: str) -> None:
+    *shell, script = REPLIT["run"]
+    command = [*shell, script.replace("make run", "printenv ALLOWED_HOSTS")]
+    environment = {"PATH": os.environ["PATH"], "REPLIT_DEV_DOMAIN": domain}
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert printed.strip().split(",") == ["localhost", "127.0.0.1", *filter(None, [domain])]
