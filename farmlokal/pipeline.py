@@ -236,7 +236,9 @@ def _tls(options: dict[str, Any]) -> ssl.SSLContext | None:
     """By the options that redis-py reads from a rediss:// URL."""
     if not issubclass(options.get("connection_class", object), SSLConnection):
         return None
-    context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"), capath=options.get("ssl_ca_path"))
+    context = ssl.create_default_context()
+    if "ssl_ca_certs" in options or "ssl_ca_path" in options:  # beside the system's CAs, as redis-py does
+        context.load_verify_locations(options.get("ssl_ca_certs"), options.get("ssl_ca_path"))
     if options.get("ssl_cert_reqs") == "none" or options.get("ssl_check_hostname") is False:
         context.check_hostname = False
     if options.get("ssl_cert_reqs") == "none":

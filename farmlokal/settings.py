@@ -8,25 +8,41 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Any
-from urllib.parse import parse_qsl
+from typing import TYPE_CHECKING, Any
 
-import dj_database_url
 from environs import Env, EnvError, ValidationError, validate
-from redis import ConnectionPool
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from farmlokal import rates, webhook_secrets
+from farmlokal import rates, redis_url, webhook_secrets
 from farmlokal.logs import LOG_LEVELS, logging_config
+from farmlokal.mysql import url as mysql_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HOST = r"\*|\.?[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]"  # a name, .example.com for all below it, an address, or *
 ORIGIN = r"https?://[a-z0-9.-]+(:[0-9]{1,5})?"  # as browsers send it: lower case, without a path
-SSL_OPTIONS = ["ssl_ca", "ssl_cert", "ssl_key", "ssl_mode"]
-SSL_MODES = ["DISABLED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"]  # PREFERRED would settle for plaintext
 
 env = Env()
 filled = validate.Regexp(r".*\S", error="must not be empty")
+
+
+def parser(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """For environs, a function that raises ValueError."""
+
+    def parse_variable(value: str) -> Any:
+        try:
+            return parse(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+    return parse_variable
+
+
+env.add_parser("mysql_url", parser(mysql_url.parse))
+env.add_parser("redis_url", parser(redis_url.parse))
+env.add_parser("rate", parser(rates.parse))
 
 
 @env.parser_for("names")
@@ -36,53 +52,6 @@ def parse_names(value: str, pattern: str = ".+", at_least: int = 0) -> list[str]
     if len(names) < at_least or not all(re.fullmatch(pattern, name) for name in names):
         raise ValidationError("must be names with commas between them")
     return names
-
-
-@env.parser_for("mysql_url")
-def parse_mysql_url(value: str) -> dict[str, Any]:
-    """Django's database settings of mysql://user:password@host:3306/name?ssl_ca=/path/to/ca.pem
-
-    A CA without an ssl_mode means VERIFY_IDENTITY: the driver's own default would check the
-    chain, but not whose certificate it is.
-    """
-    if not re.fullmatch(r"mysql://[^/?#]+/[^/?#]+(\?.*)?", value):
-        raise ValidationError("must look like mysql://user:password@host:3306/name")
-    try:
-        address, _, query = value.partition("?")
-        parsed: dict[str, Any] = dict(dj_database_url.parse(address))
-        options = [(name.replace("-", "_"), text) for name, text in parse_qsl(query, keep_blank_values=True)]
-    except ValueError as error:
-        raise ValidationError(str(error)) from error
-    if not (parsed["USER"] and parsed["HOST"]):
-        raise ValidationError("must look like mysql://user:password@host:3306/name")
-    given = dict(options)
-    if unknown := sorted(given.keys() - set(SSL_OPTIONS)):
-        raise ValidationError(f"has the unknown option {unknown[0]}; known: {', '.join(SSL_OPTIONS)}")
-    if len(given) < len(options) or not all(given.values()):
-        raise ValidationError("has an option that is empty or given twice")
-    files = {name.removeprefix("ssl_"): path for name, path in given.items() if name != "ssl_mode"}
-    mode = given.get("ssl_mode", "VERIFY_IDENTITY" if files else "DISABLED")
-    if mode not in SSL_MODES:
-        raise ValidationError(f"has the unknown ssl_mode {mode}; known: {', '.join(SSL_MODES)}")
-    return parsed | {"OPTIONS": {"ssl_mode": mode} | ({"ssl": files} if files else {})}
-
-
-@env.parser_for("redis_url")
-def parse_redis_url(value: str) -> str:
-    """redis://user:password@host:6379/0, rediss:// for TLS, or unix:///path?db=0."""
-    try:
-        ConnectionPool.from_url(value).make_connection()  # which does not connect yet
-    except (TypeError, ValueError) as error:
-        raise ValidationError("must look like redis://:password@host:6379/0 (rediss:// for TLS)") from error
-    return value
-
-
-@env.parser_for("rate")
-def parse_rate(value: str) -> tuple[int, int] | None:
-    try:
-        return rates.parse(value)
-    except ValueError as error:
-        raise ValidationError(str(error)) from error
 
 
 @env.parser_for("http_url")
@@ -104,11 +73,16 @@ def check_together(**values: str) -> None:
 def parse_webhook_secrets(value: str) -> list[str]:
     """whsec_ and base64, as Standard Webhooks writes them; several while one takes the other's place."""
     secrets: list[str] = parse_names(value)
+    if "v1" in secrets:
+        raise ValidationError("must be whsec_ and base64, without the v1, in front of it")
     for secret in secrets:
         try:
             webhook_secrets.decode(secret)
         except ValueError as error:
-            raise ValidationError("must be whsec_ and base64, with commas between several") from error
+            least = webhook_secrets.LEAST_KEY_BYTES
+            raise ValidationError(
+                f"must be whsec_ and base64 of {least} bytes or more, with commas between several"
+            ) from error
     return secrets
 
 

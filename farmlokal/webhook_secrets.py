@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import secrets
 
+LEAST_KEY_BYTES = 24  # by Standard Webhooks
+
 
 def decode(secret: str) -> bytes:
     """The HMAC key that it stands for; raises ValueError."""
     encoded = secret.removeprefix("whsec_")
     key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-    if not key:
-        raise ValueError("an empty secret")
+    if len(key) < LEAST_KEY_BYTES:
+        raise ValueError(f"a key of {len(key)} bytes")
     return key
 
 

@@ -20,7 +20,7 @@ import redis
 from tqdm import tqdm
 
 from farmlokal import webhook_secrets
-from farmlokal.settings import parse_mysql_url
+from farmlokal.mysql import url as mysql_url
 from farmlokal.tests.server import own_mysql, own_redis, running
 from integrations.partner.sender import PRICE, STOCK, Message, Sender, message
 
@@ -204,7 +204,7 @@ def check(url: str, sent: Sequence[Sent]) -> None:
 
 @contextlib.contextmanager
 def queries(url: str) -> Iterator[Callable[[str], Sequence[Sequence[Any]]]]:
-    at = parse_mysql_url(url)
+    at = mysql_url.parse(url)
     parameters = {"host": at["HOST"], "port": at["PORT"], "user": at["USER"], "password": at["PASSWORD"]}
 
     with contextlib.closing(MySQLdb.connect(**parameters, database=at["NAME"])) as connection:
