@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from typing import Any
 
@@ -14,7 +15,10 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # else this is a reload
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="farmlokal-metrics-")
 
 from django.conf import settings  # the first use reads the environment, and ends the start if it is bad
+from django.db import connections
 from gunicorn.glogging import Logger
+
+from farmlokal.mysql.driver import TLS_ERROR, ConnectError, connect
 
 wsgi_app = "farmlokal.asgi:application"
 worker_class = "farmlokal.server.Worker"
@@ -24,6 +28,7 @@ workers = settings.WEB_CONCURRENCY
 keepalive = 75  # longer than the proxies in front keep an idle connection, so that they close it first
 graceful_timeout = 25
 timeout = 30
+START_TIMEOUT_SECONDS = 1
 READ_WAIT_SECONDS = 30  # for a client that reads nothing of its answer, or is gone without a word
 control_socket_disable = True
 logconfig_dict = settings.LOGGING
@@ -32,6 +37,20 @@ logconfig_dict = settings.LOGGING
 class logger_class(Logger):  # type: ignore[misc]  # noqa: N801  # gunicorn names it
     # farmlokal.logs writes the request line; with a logconfig_dict gunicorn would make its own, too.
     access_log_enabled = False
+
+
+def on_starting(server: Any) -> None:
+    """End the start if the database refuses TLS. One that is away may come back: the service answers 503 until then."""
+    parameters = connections["default"].get_connection_params()
+    if parameters["ssl_mode"] == "DISABLED":
+        return
+    limits = dict.fromkeys(["connect_timeout", "read_timeout", "write_timeout"], START_TIMEOUT_SECONDS)
+    try:
+        connect(parameters | limits).close()
+    except ConnectError as error:
+        if error.args[0] == TLS_ERROR:
+            on_exit(server)
+            sys.exit(f"farmlokal: {error.args[1]}")
 
 
 def post_worker_init(worker: Any) -> None:

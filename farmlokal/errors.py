@@ -17,6 +17,8 @@ from django.http import Http404, HttpResponse
 from django.utils.encoding import escape_uri_path
 from rest_framework import exceptions, status
 
+from farmlokal.mysql.driver import ConnectError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -148,7 +150,7 @@ def problem_response(
 
 
 def is_database_away(error: BaseException | None) -> bool:
-    return _number_of(error) in DATABASE_AWAY
+    return _number_of(error) in DATABASE_AWAY or isinstance(getattr(error, "__cause__", None), ConnectError)
 
 
 def is_passing(error: BaseException | None) -> bool:

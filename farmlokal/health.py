@@ -20,6 +20,7 @@ from rest_framework.response import Response
 from farmlokal import schema
 from farmlokal.errors import RETRY_AFTER_SECONDS, Problem
 from farmlokal.metrics import exposition
+from farmlokal.mysql.driver import connect
 from farmlokal.ratelimit import client_of_request
 from integrations.partner.client import BREAKERS
 from products.models import Product
@@ -108,7 +109,7 @@ def _ask_mysql() -> None:
     connections are there already."""
     limits = dict.fromkeys(["connect_timeout", "read_timeout", "write_timeout"], CHECK_TIMEOUT_SECONDS)
     try:
-        probe = MySQLdb.connect(**connection.get_connection_params() | limits)
+        probe = connect(connection.get_connection_params() | limits)
     except MySQLdb.OperationalError as error:
         if error.args[0] in TOO_MANY_CONNECTIONS:
             return

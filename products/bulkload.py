@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import MySQLdb
 from django.db import connection
 
+from farmlokal.mysql import driver
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -40,7 +42,7 @@ class LoadError(Exception):
 @contextmanager
 def connect() -> Iterator[Connection]:
     """A connection that may read local files, which the application's own may not."""
-    with closing(MySQLdb.connect(**connection.get_connection_params() | {"local_infile": 1})) as raw:
+    with closing(driver.connect(connection.get_connection_params() | {"local_infile": 1})) as raw:
         raw.autocommit(True)
         settings = f"lock_wait_timeout = {LOCK_WAIT_SECONDS}, unique_checks = 0, foreign_key_checks = 0"
         # MySQL alone reads the comment: by default it sorts all keys of a table in one megabyte.

@@ -12,6 +12,7 @@ from django.db import OperationalError
 from django.db.backends.mysql import base
 
 from farmlokal import tally
+from farmlokal.mysql.driver import connect
 from farmlokal.mysql.watch import watch
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.execute_wrappers.append(_counted_and_watched)
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        return watch.connected(super().get_new_connection, conn_params)
+        return watch.connected(connect, conn_params)
 
     def is_usable(self) -> bool:
         try:

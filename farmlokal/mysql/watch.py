@@ -20,6 +20,8 @@ import MySQLdb
 import structlog
 from django.db import OperationalError, connections
 
+from farmlokal.mysql.driver import TLS_ERROR, connect
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
@@ -145,11 +147,12 @@ def _log_in() -> bool:
     parameters = {**connections["default"].get_connection_params(), **limits}
     parameters.pop("init_command", None)
     try:
-        with contextlib.closing(MySQLdb.connect(**parameters)) as probe:
+        with contextlib.closing(connect(parameters)) as probe:
             probe.query("SELECT 1")
             probe.store_result()
     except MySQLdb.Error as error:
-        return bool(error.args) and 0 < error.args[0] < FIRST_CLIENT_ERROR
+        # A failed TLS handshake is an answer, too.
+        return bool(error.args) and (0 < error.args[0] < FIRST_CLIENT_ERROR or error.args[0] == TLS_ERROR)
     return True
 
 

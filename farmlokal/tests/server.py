@@ -141,13 +141,13 @@ class Daemon:
 
 
 @contextmanager
-def own_mysql(folder: Path, environment: Mapping[str, str], rows: int) -> Iterator[Daemon]:
-    """A MariaDB with so many products."""
+def own_mysql(folder: Path, environment: Mapping[str, str], rows: int, options: str = "") -> Iterator[Daemon]:
+    """A MariaDB with so many products; options are for mariadbd."""
     ready, manage = folder / "ready", f"{sys.executable} manage.py"
     work = f"{manage} migrate -v0 && {manage} seed_products {rows} && touch {ready} && sleep 1200"
     keeper = subprocess.Popen(
         ["dev/services.sh", str(folder), "sh", "-c", work],
-        env={**environment, "DATABASE_URL": "", "MARIADB_OPTIONS": SMALL},
+        env={**environment, "DATABASE_URL": "", "MARIADB_OPTIONS": f"{SMALL} {options}"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import select
 import socket
 import ssl
 import threading
@@ -71,6 +72,27 @@ def silent(connection: socket.socket) -> None:
     time.sleep(20)
 
 
+def without_tls(port: int, heard: bytearray) -> Callable[[socket.socket], None]:
+    """The MySQL of this port, except that its greeting offers no TLS; heard collects the client's bytes."""
+
+    def talk(client: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as server:
+            greeting = bytearray(server.recv(4096))
+            # After packet header, protocol and version: thread id, salt, filler, flags; CLIENT_SSL is bit 11.
+            flags = greeting.index(0, 5) + 1 + 4 + 8 + 1
+            greeting[flags + 1] &= ~0x08
+            client.sendall(greeting)
+            while ready := select.select([client, server], [], [], 20)[0]:
+                for one in ready:
+                    said = one.recv(65536)
+                    if not said:
+                        return
+                    (server if one is client else client).sendall(said)
+                    heard.extend(said if one is client else b"")
+
+    return talk
+
+
 @contextlib.contextmanager
 def blackhole() -> Iterator[int]:
     """A listener whose queue is full drops what comes."""
@@ -84,8 +106,8 @@ def blackhole() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """A server's context for localhost, and the certificate that vouches for it."""
+def certificate(folder: Path, *names: x509.GeneralName) -> tuple[ssl.SSLContext, Path]:
+    """A server's context for localhost or names, and the certificate that vouches for it."""
     private, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "us")])
     now = dt.datetime.now(dt.UTC)
     certificate = (
@@ -96,7 +118,7 @@ def certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
         .serial_number(1)
         .not_valid_before(now)
         .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names or [x509.DNSName("localhost")]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(private, hashes.SHA256())
     )

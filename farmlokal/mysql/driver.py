@@ -1,0 +1,37 @@
+"""Opens connections to MySQL for requests, commands, probes and bulk loads alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import MySQLdb
+from MySQLdb.constants import CLIENT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from MySQLdb.connections import Connection
+
+TLS_ERROR = 2026  # CR_SSL_CONNECTION_ERROR of the client library
+NOT_ENCRYPTED = "the server offers no TLS, and the URL asks for it"
+
+
+class ConnectError(MySQLdb.OperationalError):  # type: ignore[misc]  # MySQLdb is not annotated
+    """The connection failed. args: the error's number, and one line that names DATABASE_URL."""
+
+
+def connect(parameters: Mapping[str, Any]) -> Connection:
+    """A connection that is encrypted unless ssl_mode is DISABLED; raises ConnectError."""
+    try:
+        connection = MySQLdb.connect(**parameters)
+    except MySQLdb.OperationalError as error:
+        raise _named(error.args[0], error.args[-1]) from error
+    # MariaDB's client library ignores REQUIRED where the server offers no TLS.
+    if parameters["ssl_mode"] != "DISABLED" and not connection.client_flag & CLIENT.SSL:
+        connection.close()
+        raise _named(TLS_ERROR, NOT_ENCRYPTED)
+    return connection
+
+
+def _named(number: int, reason: str) -> ConnectError:
+    return ConnectError(number, f"cannot connect to DATABASE_URL: {reason}")
