@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.checks import Tags, Warning, register  # noqa: A004  # Django's name
 
-from farmlokal.webhook_secrets import decode
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LEAST_KEY_BYTES = 24  # of Standard Webhooks
 OUTSIDE = ("PARTNER_API_URL", "OAUTH_TOKEN_URL", "OAUTH_JWKS_URL")
 
 
@@ -24,13 +21,3 @@ def plain_http(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
         for name in OUTSIDE
         if getattr(settings, name).startswith("http://")
     ]
-
-
-@register(Tags.security, deploy=True)
-def short_webhook_secrets(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
-    """Whoever guesses one can write prices."""
-    lengths = [len(decode(secret)) for secret in settings.PARTNER_WEBHOOK_SECRETS]
-    if all(length >= LEAST_KEY_BYTES for length in lengths):
-        return []
-    text = f"PARTNER_WEBHOOK_SECRETS has a secret of less than {LEAST_KEY_BYTES} bytes, which can be guessed."
-    return [Warning(text, id="farmlokal.W002")]
