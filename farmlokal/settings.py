@@ -23,9 +23,19 @@ if TYPE_CHECKING:
 
 HOST = r"\*|\.?[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]"  # a name, .example.com for all below it, an address, or *
 ORIGIN = r"https?://[a-z0-9.-]+(:[0-9]{1,5})?"  # as browsers send it: lower case, without a path
+LEAST_KEY_CHARACTERS = 50  # as Django itself advises
+SWITCH = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
 
-env = Env()
-filled = validate.Regexp(r".*\S", error="must not be empty")
+
+class TidyEnv(Env):
+    """Dashboards leave variables empty, and copied values bring a space or a newline with them."""
+
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        value = super()._get_value(env_key, default)
+        return (value.strip() or default) if isinstance(value, str) else value
+
+
+env = TidyEnv()
 
 
 def parser(parse: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -69,6 +79,12 @@ def check_together(**values: str) -> None:
         raise EnvError(f'Environment variable "{missing[0]}" not set: {", ".join(values)} only make sense together')
 
 
+def check_needed(needed: str, name: str, **values: str) -> None:
+    """The variable called name is there if one of values is."""
+    if not needed and any(values.values()):
+        raise EnvError(f'Environment variable "{name}" not set: {", ".join(values)} only make sense with it')
+
+
 @env.parser_for("webhook_secrets")
 def parse_webhook_secrets(value: str) -> list[str]:
     """whsec_ and base64, as Standard Webhooks writes them; several while one takes the other's place."""
@@ -88,14 +104,25 @@ def parse_webhook_secrets(value: str) -> list[str]:
 
 @env.parser_for("switch")
 def parse_switch(value: str) -> bool:
-    if value not in ("on", "off"):
-        raise ValidationError("must be on or off")
-    return value == "on"
+    try:
+        return SWITCH[value.lower()]
+    except KeyError:
+        raise ValidationError("must be on or off; true and false, 1 and 0 are understood, too") from None
+
+
+@env.parser_for("level")
+def parse_log_level(value: str) -> str:
+    if value.upper() not in LOG_LEVELS:
+        raise ValidationError(f"must be one of {', '.join(LOG_LEVELS)}")
+    return value.upper()
 
 
 try:
-    DEBUG = env.bool("DEBUG", False)
-    SECRET_KEY = env.str("SECRET_KEY", validate=filled)
+    DEBUG = env.switch("DEBUG", "off")
+    SECRET_KEY = env.str(
+        "SECRET_KEY",
+        validate=validate.Length(LEAST_KEY_CHARACTERS, error="must be random, with at least {min} characters"),
+    )
     SECRET_KEY_FALLBACKS = env.names("SECRET_KEY_FALLBACKS", "")
     # Render sets RENDER_EXTERNAL_HOSTNAME; ALLOWED_HOSTS replaces it for a domain of one's own.
     ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", env.str("RENDER_EXTERNAL_HOSTNAME", ""), pattern=HOST, at_least=1)
@@ -106,7 +133,7 @@ try:
     )
     TRUST_FORWARDED_HOST = env.switch("TRUST_FORWARDED_HOST", "off")
     CORS_ALLOWED_ORIGINS = env.names("CORS_ALLOWED_ORIGINS", "", pattern=ORIGIN)
-    LOG_LEVEL = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(LOG_LEVELS, error="must be one of {choices}"))
+    LOG_LEVEL = env.level("LOG_LEVEL", "INFO")
     RATE_LIMIT_ANONYMOUS = env.rate("RATE_LIMIT_ANONYMOUS", "120/60")
     RATE_LIMIT_CLIENT = env.rate("RATE_LIMIT_CLIENT", "1200/60")
     OAUTH_TOKEN_URL = env.http_url("OAUTH_TOKEN_URL", "")
@@ -117,7 +144,8 @@ try:
     check_together(
         OAUTH_TOKEN_URL=OAUTH_TOKEN_URL, OAUTH_CLIENT_ID=OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET=OAUTH_CLIENT_SECRET
     )
-    OAUTH_ISSUER = env.str("OAUTH_ISSUER", "")
+    check_needed(OAUTH_TOKEN_URL, "OAUTH_TOKEN_URL", OAUTH_SCOPE=OAUTH_SCOPE, OAUTH_AUDIENCE=OAUTH_AUDIENCE)
+    OAUTH_ISSUER = env.http_url("OAUTH_ISSUER", "")
     OAUTH_JWKS_URL = env.http_url("OAUTH_JWKS_URL", "")
     OAUTH_API_AUDIENCE = env.str("OAUTH_API_AUDIENCE", "")
     check_together(OAUTH_ISSUER=OAUTH_ISSUER, OAUTH_JWKS_URL=OAUTH_JWKS_URL, OAUTH_API_AUDIENCE=OAUTH_API_AUDIENCE)
@@ -132,7 +160,9 @@ try:
     PAGE_COALESCE_SECONDS = env.float(
         "PAGE_COALESCE_SECONDS", 0.0, validate=validate.Range(min=0, max=60, error="must be from 0 to 60")
     )
-    METRICS_TOKEN = env.str("METRICS_TOKEN", "")
+    METRICS_TOKEN = env.str(
+        "METRICS_TOKEN", "", validate=validate.Regexp(r"[!-~]+\Z", error="must be printable ASCII without spaces")
+    )
     METRICS = env.switch("METRICS", "on")
     ACCESS_LOG = env.switch("ACCESS_LOG", "on")
     WEB_CONCURRENCY = env.int(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +21,12 @@ GOOD = {
     "REDIS_URL": "redis://cache.example:6379/0",
 }
 WEBHOOK_KEY = "whsec_" + "QUFB" * 8  # 24 bytes
+REQUIRED = ["SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL", "REDIS_URL"]
+OPTIONAL = [
+    line.partition("=")[0]
+    for line in Path(".env.example").read_text().splitlines()
+    if re.match("[A-Z_]+=", line) and line.partition("=")[0] not in REQUIRED
+]
 BAD = [
     ("SECRET_KEY", None),
     ("SECRET_KEY", ""),
@@ -26,6 +35,8 @@ BAD = [
     ("ALLOWED_HOSTS", ","),
     ("ALLOWED_HOSTS", "http://localhost/"),
     ("SECRET_KEY", "  "),
+    ("SECRET_KEY", "short"),
+    ("SECRET_KEY", "x" * 39),
     ("SECRET_KEY_FALLBACKS", "old,"),
     ("DATABASE_URL", None),
     ("DATABASE_URL", ""),
@@ -40,6 +51,9 @@ BAD = [
     ("TRUSTED_PROXY_HOPS", "one"),
     ("LOG_LEVEL", "LOUD"),
     ("ACCESS_LOG", "yes"),
+    ("OAUTH_ISSUER", "not a url"),
+    ("METRICS_TOKEN", "ü"),
+    ("METRICS_TOKEN", "two words"),
     ("METRICS", "yes"),
     ("WEB_CONCURRENCY", "0"),
     ("WEB_CONCURRENCY", "100000"),
@@ -84,23 +98,69 @@ def test_gunicorn_stops_the_same_way() -> None:
     assert '"SECRET_KEY"' in line
 
 
-def test_plain_http_to_the_outside_is_warned_of() -> None:
-    command = [sys.executable, "manage.py", "check", "--deploy"]
-    names = ("PARTNER_API_URL", "OAUTH_TOKEN_URL", "OAUTH_JWKS_URL")
-    for scheme, warnings in (("http", 3), ("https", 0)):
-        environment = GOOD | dict.fromkeys(names, f"{scheme}://outside.example")
-        environment |= dict.fromkeys(("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET"), "given")
-        environment |= dict.fromkeys(("OAUTH_ISSUER", "OAUTH_API_AUDIENCE"), "given")
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.stderr.count("(farmlokal.W001)") == warnings, done.stderr
-
-
 def run(command: str, given: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "manage.py", *command.split()], env=GOOD | given, capture_output=True, text=True, check=False
     )
 
 
+def shown(*names: str, **given: str) -> str:
+    """These settings, as a process with that environment has them."""
+    expression = ", ".join(f"settings.{name}" for name in names)
+    code = f"from django.conf import settings; print([{expression}])"
+    command = [sys.executable, "-c", code]
+    environment = GOOD | {"DJANGO_SETTINGS_MODULE": "farmlokal.settings"} | given
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_empty_variable_means_its_default() -> None:
+    assert "PORT" in OPTIONAL
+    assert shown(*OPTIONAL, **dict.fromkeys(OPTIONAL, "")) == shown(*OPTIONAL)
+    assert shown(*OPTIONAL, **dict.fromkeys(OPTIONAL, " \n")) == shown(*OPTIONAL)
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_empty_required_variable_is_not_set(name: str) -> None:
+    assert run("check", {name: " "}).stderr == f'farmlokal: Environment variable "{name}" not set\n'
+
+
+def test_whitespace_around_a_value_is_dropped() -> None:
+    given = {"REDIS_URL": f" {GOOD['REDIS_URL']}\n", "SECRET_KEY": f"{GOOD['SECRET_KEY']} ", "PORT": " 8001\n"}
+    assert shown("REDIS_URL", "SECRET_KEY", "PORT", **given) == str([GOOD["REDIS_URL"], GOOD["SECRET_KEY"], 8001])
+
+
+@pytest.mark.parametrize(("value", "meant"), [("on", True), ("True", True), ("1", True), ("OFF", False), ("0", False)])
+def test_switch_understands_usual_words(value: str, meant: bool) -> None:
+    assert shown("DEBUG", "METRICS", DEBUG=value, METRICS=value) == str([meant, meant])
+
+
+def test_log_level_ignores_case() -> None:
+    assert shown("LOG_LEVEL", LOG_LEVEL="warning") == "['WARNING']"
+
+
+def test_key_that_render_generates_is_long_enough() -> None:
+    key = base64.b64encode(bytes(range(32))).decode()
+    assert shown("SECRET_KEY", SECRET_KEY=key) == str([key])
+
+
+@pytest.mark.parametrize("name", ["OAUTH_SCOPE", "OAUTH_AUDIENCE"])
+def test_scope_or_audience_needs_the_token_url(name: str) -> None:
+    (line,) = run("check", {name: "given"}).stderr.splitlines()
+    assert '"OAUTH_TOKEN_URL" not set' in line
+    assert name in line
+
+
 def test_line_says_to_drop_v1_of_a_webhook_secret() -> None:
     (line,) = run("check", {"PARTNER_WEBHOOK_SECRETS": f"v1,{WEBHOOK_KEY}"}).stderr.splitlines()
     assert "without the v1, in front" in line
+
+
+def test_plain_http_to_the_outside_is_warned_of() -> None:
+    command = [sys.executable, "manage.py", "check", "--deploy"]
+    names = ("PARTNER_API_URL", "OAUTH_TOKEN_URL", "OAUTH_JWKS_URL")
+    for scheme, warnings in (("http", 3), ("https", 0)):
+        environment = GOOD | dict.fromkeys(names, f"{scheme}://outside.example")
+        environment |= dict.fromkeys(("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET"), "given")
+        environment |= {"OAUTH_ISSUER": "https://outside.example", "OAUTH_API_AUDIENCE": "given"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.stderr.count("(farmlokal.W001)") == warnings, done.stderr
