@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import Tags, Warning, register  # noqa: A004  # Django's name
@@ -10,6 +12,8 @@ from django.core.checks import Tags, Warning, register  # noqa: A004  # Django's
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+PRIVATE_DOMAINS = (".internal", ".local", ".localhost", ".lan", ".private")
+TLS_HINT = "Write ?ssl_mode=VERIFY_IDENTITY in DATABASE_URL, or rediss:// in REDIS_URL."
 OUTSIDE = ("PARTNER_API_URL", "OAUTH_TOKEN_URL", "OAUTH_JWKS_URL")
 
 
@@ -21,3 +25,26 @@ def plain_http(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
         for name in OUTSIDE
         if getattr(settings, name).startswith("http://")
     ]
+
+
+@register(Tags.security, deploy=True)
+def plain_text(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
+    """MySQL or Redis across a public network without TLS."""
+    database, redis = settings.DATABASES["default"], urlsplit(settings.REDIS_URL)
+    hosts = {
+        "DATABASE_URL": database["HOST"] if database["OPTIONS"]["ssl_mode"] == "DISABLED" else "",
+        "REDIS_URL": redis.hostname or "" if redis.scheme == "redis" else "",
+    }
+    return [
+        Warning(f"{name} has no TLS, and its host looks public: {host}.", hint=TLS_HINT, id="farmlokal.W003")
+        for name, host in hosts.items()
+        if host and not _is_private(host)
+    ]
+
+
+def _is_private(host: str) -> bool:
+    """By its form alone: an address of a private range, a socket's path, or a name that the public DNS lacks."""
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return "." not in host or host.startswith("/") or host.lower().endswith(PRIVATE_DOMAINS)

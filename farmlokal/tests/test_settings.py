@@ -164,3 +164,20 @@ def test_plain_http_to_the_outside_is_warned_of() -> None:
         environment |= {"OAUTH_ISSUER": "https://outside.example", "OAUTH_API_AUDIENCE": "given"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.stderr.count("(farmlokal.W001)") == warnings, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("database", "redis", "warnings"),
+    [
+        ("mysql://u:p@roundhouse.proxy.rlwy.net:41234/railway", "rediss://cache.example/0", ["DATABASE_URL"]),
+        ("mysql://u:p@8.8.8.8/farm?ssl_mode=REQUIRED", "redis://:p@8.8.8.8/0", ["REDIS_URL"]),
+        ("mysql://u:p@8.8.8.8/farm", "redis://cache.example/0", ["DATABASE_URL", "REDIS_URL"]),
+        ("mysql://u:p@mysql.railway.internal/farm", "redis://red-abc:6379", []),
+        ("mysql://u:p@10.0.0.5/farm", "redis://[fd00::1]/0", []),
+        ("mysql://u:p@localhost/farm", "unix:///run/redis.sock", []),
+        ("mysql://u:p@%2Frun%2Fmysqld.sock/farm", "redis://127.0.0.1/0", []),
+    ],
+)
+def test_plain_text_to_a_public_host_is_warned_of(database: str, redis: str, warnings: list[str]) -> None:
+    done = run("check --deploy", {"DATABASE_URL": database, "REDIS_URL": redis})
+    assert re.findall(r"\(farmlokal.W003\) (\w+)", done.stderr) == warnings, done.stderr
