@@ -23,4 +23,5 @@ COPY . .
 USER 1000:1000
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PORT=8000
 EXPOSE 8000
-CMD ["gunicorn"]
+# gunicorn itself cannot read an empty WEB_CONCURRENCY, which dashboards leave.
+CMD ["sh", "-c", "WEB_CONCURRENCY=${WEB_CONCURRENCY:-2} exec gunicorn"]

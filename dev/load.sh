@@ -23,7 +23,7 @@ if [ -z "${LOAD_SERVED:-}" ]; then
     with_services .local/bench dev/load.sh
 fi
 
-export SECRET_KEY=only-for-make-load-and-not-for-production-at-all ALLOWED_HOSTS=127.0.0.1 ACCESS_LOG=off RATE_LIMIT_ANONYMOUS=off PORT=${PORT:-8090}
+export SECRET_KEY=only-for-make-load-and-not-for-any-production-service ALLOWED_HOSTS=127.0.0.1 ACCESS_LOG=off RATE_LIMIT_ANONYMOUS=off PORT=${PORT:-8090}
 step migrate "$PYTHON" manage.py migrate --noinput
 "$PYTHON" manage.py seed_products "${ROWS:-100000}" --reset
 setpriv --pdeathsig TERM .venv/bin/gunicorn --bind "127.0.0.1:$PORT" >"$LOGS/load-gunicorn.log" 2>&1 &

@@ -5,7 +5,7 @@
 
 FIRST_PRODUCTS=20000
 BIND=${BIND:-127.0.0.1}
-export PORT=${PORT:-8000} ALLOWED_HOSTS=${ALLOWED_HOSTS:-localhost,127.0.0.1}
+export WEB_CONCURRENCY=${WEB_CONCURRENCY:-2} PORT=${PORT:-8000} ALLOWED_HOSTS=${ALLOWED_HOSTS:-localhost,127.0.0.1}
 
 # secret NAME PYTHON: prints what PYTHON printed at the first run of this checkout.
 secret() {

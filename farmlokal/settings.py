@@ -125,7 +125,8 @@ try:
     )
     SECRET_KEY_FALLBACKS = env.names("SECRET_KEY_FALLBACKS", "")
     # Render sets RENDER_EXTERNAL_HOSTNAME; ALLOWED_HOSTS replaces it for a domain of one's own.
-    ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", env.str("RENDER_EXTERNAL_HOSTNAME", ""), pattern=HOST, at_least=1)
+    default_host = filter(None, [env.str("RENDER_EXTERNAL_HOSTNAME", "")])
+    ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", *default_host, pattern=HOST, at_least=1)
     database = env.mysql_url("DATABASE_URL")
     REDIS_URL = env.redis_url("REDIS_URL")
     TRUSTED_PROXY_HOPS = env.int(

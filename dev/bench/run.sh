@@ -8,5 +8,5 @@ export FARMLOKAL_TARGET
 unset DATABASE_URL REDIS_URL  # a benchmark replaces the catalogue: never one that somebody uses
 export MARIADB_OPTIONS=${MARIADB_OPTIONS:---innodb-buffer-pool-size=2G}
 dev/install.sh requirements-dev.txt
-export SECRET_KEY=only-for-benchmarks-and-not-for-production-at-all ALLOWED_HOSTS=testserver ACCESS_LOG=off DJANGO_SETTINGS_MODULE=farmlokal.settings PYTHONPATH=$PROJECT
+export SECRET_KEY=only-for-benchmarks-and-not-for-any-production-service ALLOWED_HOSTS=testserver ACCESS_LOG=off DJANGO_SETTINGS_MODULE=farmlokal.settings PYTHONPATH=$PROJECT
 with_services .local/bench "$PYTHON" "dev/bench/$1.py" "${@:2}"

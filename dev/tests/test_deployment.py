@@ -82,7 +82,7 @@ def test_env_example_needs_only_the_required_settings() -> None:
 
 def render_environment(kind: str, **answers: str) -> dict[str, str]:
     """What Render gives a service when the dashboard's questions are left empty but for the answers."""
-    environment = {"RENDER": "true", **answers}
+    environment = {"RENDER": "true", "SECRET_KEY": "x" * 60, **answers}
     for name, variable in render_variables(kind).items():
         if "value" in variable:
             environment[name] = variable["value"]
@@ -175,3 +175,27 @@ def test_replit_allows_its_domain_where_there_is_one(domain: str) -> None:
     environment = {"PATH": os.environ["PATH"], "REPLIT_DEV_DOMAIN": domain}
     printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert printed.strip().split(",") == ["localhost", "127.0.0.1", *filter(None, [domain])]
+
+
+# Start commands
+
+
+def start_commands() -> list[str]:
+    docker = re.findall(r'CMD \["sh", "-c", "(.*)"\]', Path(PROJECT, "Dockerfile").read_text())
+    return [*docker, *re.findall("web: (.*)", Path(PROJECT, "Procfile").read_text())]
+
+
+@pytest.mark.parametrize("command", start_commands())
+def test_start_command_takes_an_empty_number_of_processes(command: str) -> None:
+    """gunicorn reads the variable before our settings do, and ends with a traceback if it is empty."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "WEB_CONCURRENCY": ""}
+    done = subprocess.run(
+        ["sh", "-c", f"{command} --check-config"],
+        env=environment,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
