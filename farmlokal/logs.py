@@ -45,9 +45,18 @@ _PROCESSORS: list[structlog.typing.Processor] = [
 
 def _to_json(event: dict[str, Any], **_: Any) -> str:
     try:
-        return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+        return _escaped(orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS)).decode()
     except TypeError:  # half a surrogate pair, which JSON can bring in, and is no text
         return json.dumps(event, default=repr)
+
+
+def _escaped(line: bytes) -> bytes:
+    """The same JSON with every character that is not printable as \\uXXXX. Terminals obey control characters, and
+    format characters change the order in which a line is read."""
+    text = line.decode()
+    if text.isprintable():
+        return line
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text).encode()
 
 
 def logging_config(level: str) -> dict[str, Any]:
@@ -124,7 +133,7 @@ def log_request(
         "logger": "farmlokal.requests",
         "time": dt.datetime.now(dt.UTC),
     }
-    sys.stdout.buffer.write(orjson.dumps(line, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
+    sys.stdout.buffer.write(_escaped(orjson.dumps(line, option=orjson.OPT_UTC_Z)) + b"\n")
 
 
 class RequestLogMiddleware:
