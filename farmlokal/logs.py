@@ -15,6 +15,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from random import getrandbits
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_plus
 
 import orjson
 import structlog
@@ -24,12 +25,16 @@ from django.http import HttpResponse
 from farmlokal import metrics, tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from django.http import HttpRequest, HttpResponseBase
 
 LOG_LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+MAX_QUERY_LENGTH = 512  # of a query in the log
+HIDDEN = "…"
+# Django splits a query at & only. Clients also write ; or a second ? by mistake.
+PARAMETER = re.compile("[^&;?]+")
 
 logger = structlog.get_logger("farmlokal.requests")
 
@@ -114,6 +119,35 @@ def is_on() -> bool:
     return settings.ACCESS_LOG and logging.getLogger("farmlokal.requests").isEnabledFor(logging.INFO)
 
 
+_parameters: dict[str, frozenset[str]] = {}  # by route, those whose values are logged
+
+
+def show_parameters(route: str, names: Iterable[str]) -> None:
+    """Log the values of these query parameters of a route. Of all others only the names are logged."""
+    _parameters[route] = frozenset(names)
+
+
+@lru_cache(maxsize=1024)
+def _without_secrets(query: str, route: str | None) -> str:
+    shown = _parameters.get(route or "", frozenset())
+
+    def shown_or_hidden(match: re.Match[str]) -> str:
+        name, _, value = match[0].partition("=")
+        if unquote_plus(name) in shown:
+            return match[0]
+        # Without a value, what looks like the name may be a token, with the padding of base64.
+        return f"{name}={HIDDEN}" if value.strip("=") else HIDDEN
+
+    return PARAMETER.sub(shown_or_hidden, query)
+
+
+def loggable(query: str, route: str | None) -> str:
+    """The query without values that may be secrets, such as an access token that a client put there by mistake."""
+    if len(query) > MAX_QUERY_LENGTH:
+        return _without_secrets(query[:MAX_QUERY_LENGTH], route) + HIDDEN
+    return _without_secrets(query, route) if query else ""
+
+
 def log_request(
     request_id: str, method: str, path: str, query: str, route: str | None, status: int, seconds: float, peer: str
 ) -> None:
@@ -122,7 +156,7 @@ def log_request(
     line = {
         "method": method,
         "path": path,
-        "query": query,
+        "query": loggable(query, route),
         "route": route,
         "status": status,
         "milliseconds": round(seconds * 1000, 2),

@@ -13,6 +13,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from farmlokal.bodies import read_json
 from farmlokal.conditional import check_if_match, etag_of
+from farmlokal.logs import show_parameters
 from farmlokal.parameters import check_parameters
 from farmlokal.rest import JSONRenderer
 from products import idempotency, schema, services, vocabulary
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 LISTING_HEADERS = {"Cache-Control": schema.LISTING_CACHE_CONTROL}
 # What If-Match asks for has to be the newest: a copy is asked for again each time, and a 304 is cheap.
 DETAIL_HEADERS = {"Cache-Control": schema.DETAIL_CACHE_CONTROL}
+
+LISTING_PARAMETERS = (*ProductPagination.parameters(), *ProductFilter.base_filters, IDS)
+show_parameters("/products", LISTING_PARAMETERS)
 
 # Of these there are more pages than anybody asks for twice.
 RARELY_ASKED = ("cursor", "q", "price_min", "price_max")
@@ -113,8 +117,7 @@ class ProductViewSet(GenericViewSet[Any]):
     def list(self, request: Request) -> HttpResponse:
         if IDS in request.query_params:
             return self.list_by_id(request)
-        known = [*ProductPagination.parameters(), *ProductFilter.base_filters, IDS]
-        check_parameters(request.query_params, known, repeatable=["category"])
+        check_parameters(request.query_params, LISTING_PARAMETERS, repeatable=["category"])
         products, paginator = self.filter_queryset(self.get_queryset()), ProductPagination()
         query = paginator.read(products, request)
 

@@ -1,25 +1,52 @@
-"""Log lines: safe for terminals."""
+"""Log lines: safe for terminals, and without secrets that clients send by mistake."""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import unicodedata
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
+import farmlokal.urls  # noqa: F401  # its views name the parameters
 from farmlokal import logs
+from farmlokal.logs import MAX_QUERY_LENGTH, loggable
 from farmlokal.tests.server import running
 from farmlokal.tests.waiting import wait_until
+from products.tests.offers import make_offer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from farmlokal.tests.server import Server
 
 pytestmark = pytest.mark.usefixtures("live_database")
 
 # Escape, delete, a C1 control, soft hyphen, marks of direction, separators, byte order mark, a language tag.
 UNSAFE = [*"\x1b\x7f\x9b\xad\u061c\u200b\u202e\u2028\u2029\u2066\ufeff", "\U000e0041"]
 UNSAFE_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+SECRET = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJzaG9wIn0.c2lnbmF0dXJl"
+
+
+@pytest.fixture(scope="module")
+def server(live_database: None, database_environment: dict[str, str]) -> Iterator[Server]:
+    make_offer()
+    with running(database_environment, LOG_LEVEL="DEBUG") as started:
+        yield started
+
+
+def line_of(server: Server, request_id: str) -> dict[str, Any]:
+    def found() -> list[dict[str, Any]]:
+        return [line for line in server.log_lines("request") if line["request_id"] == request_id]
+
+    wait_until(found)
+    (line,) = found()
+    return line
 
 
 # Characters
@@ -66,3 +93,95 @@ def test_request_lines_escape_unsafe_characters(database_environment: dict[str, 
         wait_until(lambda: len(server.log_lines("request")) == 2)
         assert [line["path"] for line in server.log_lines("request")] == [path, path]
         assert_safe(server.log.read_text().replace("\n", ""))
+
+
+# Queries
+
+
+@pytest.mark.parametrize(
+    ("query", "logged"),
+    [
+        ("", ""),
+        (
+            "limit=3&q=ripe+mango&category=fruits&category=spices",
+            "limit=3&q=ripe+mango&category=fruits&category=spices",
+        ),
+        ("access_token=secret", "access_token=…"),
+        ("%61ccess_token=secret", "%61ccess_token=…"),
+        ("%6cimit=3", "%6cimit=3"),
+        ("limit=3&token=secret&token=secret", "limit=3&token=…&token=…"),
+        ("limit=3;token=secret", "limit=3;token=…"),
+        ("limit=3?token=secret", "limit=3?token=…"),
+        ("token=se=cret", "token=…"),
+        ("token==secret", "token=…"),
+        ("secret", "…"),
+        ("c2VjcmV0cw==", "…"),
+        ("limit", "limit"),
+        ("&&limit=3&=secret&", "&&limit=3&=…&"),
+        ("LIMIT=secret", "LIMIT=…"),
+        ("pincode=560001", "pincode=…"),
+    ],
+)
+def test_only_known_parameters_are_logged_with_their_values(query: str, logged: str) -> None:
+    assert loggable(query, "/products") == logged
+
+
+def test_other_routes_hide_all_values() -> None:
+    assert loggable("q=secret&limit=3", "/admin/products/product/") == "q=…&limit=…"
+    assert loggable("q=secret", None) == "q=…"
+    assert loggable("pincode=560001&q=secret", "/products/{pk}/delivery-quote") == "pincode=560001&q=…"
+
+
+def test_long_queries_are_cut() -> None:
+    assert loggable("q=" + "a" * 20_000, "/products") == "q=" + "a" * (MAX_QUERY_LENGTH - 2) + "…"
+    assert loggable("&" * (MAX_QUERY_LENGTH - 5) + "token=secret", "/products").endswith("&……")
+
+
+def test_every_documented_parameter_is_logged_with_its_value(server: Server) -> None:
+    checked = 0
+    for route, operations in server.request("/openapi.json").json["paths"].items():
+        described = [one for operation in operations.values() for one in operation.get("parameters", [])]
+        for name in {one["name"] for one in described if one["in"] == "query"}:
+            assert loggable(f"{name}=x", route.replace("{id}", "{pk}")) == f"{name}=x"
+            checked += 1
+    assert checked >= 15
+
+
+def test_edge_and_django_hide_the_same_values(server: Server) -> None:
+    asked = {
+        "/products?limit=3&access_token=secret": "limit=3&access_token=…",
+        "/products?limit=4": "limit=4",
+        "/nowhere?q=secret": "q=…",
+        "/admin/login/?next=secret": "next=…",
+        "/products/1/delivery-quote?pincode=560001&key=secret": "pincode=560001&key=…",
+    }
+    for number, (target, logged) in enumerate(asked.items()):
+        server.request(target, X_Request_ID=f"query-{number}")
+        assert line_of(server, f"query-{number}")["query"] == logged
+    for number in range(4):
+        answer = server.request("/products?limit=4", X_Request_ID=f"hit-{number}")
+        assert line_of(server, f"hit-{number}")["query"] == "limit=4"
+    assert answer.headers["x-cache"] == "hit"
+    assert "secret" not in server.log.read_text()
+
+
+def test_credentials_are_never_logged_at_debug_level(server: Server) -> None:
+    """In headers, in the query and in cookies; whatever the answer."""
+    basic = base64.b64encode(b"shop:" + SECRET.encode()).decode()
+    headers = {
+        "Cookie": f"sessionid={SECRET}; csrftoken={SECRET}",
+        "Referer": f"http://localhost/?access_token={SECRET}",
+        "X_Api_Key": SECRET,
+    }
+    targets = ["/products", "/products?limit=0", "/products/1", "/products/1/delivery-quote", "/nowhere", "/livez"]
+    targets += ["/readyz", "/metrics", "/admin/", "/admin/login/", "/openapi.json", "/docs", "/static/none.css", "//"]
+    for target in targets:
+        joined = f"{target}{'&' if '?' in target else '?'}access_token={SECRET}"
+        for authorization in (f"Bearer {SECRET}", f"Basic {basic}", SECRET):
+            for method in ("GET", "POST"):
+                server.request(joined, method, Authorization=authorization, **headers)
+        server.request(joined, host="evil.example", **headers)
+    wait_until(lambda: len(server.log_lines("request")) >= 7 * len(targets))
+    log = server.log.read_text()
+    assert SECRET not in log
+    assert basic not in log

@@ -150,7 +150,7 @@ def test_slow_readers_hold_no_thread_and_neither_do_those_that_leave(database_en
 
 def test_a_body_that_breaks_off_is_none(server: Server) -> None:
     """However whole it looks."""
-    path = "/admin/login/?breaks-off"
+    path = "/admin/login/?breaks-off=1"
     with server.connect() as sender:
         sender.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nusername=a".encode())
 

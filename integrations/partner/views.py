@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from farmlokal.arrival import arrived_at
 from farmlokal.errors import InvalidParameter
+from farmlokal.logs import show_parameters
 from farmlokal.parameters import check_parameters
 from integrations.partner import schema
 from integrations.partner.client import end_of
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
 
 PINCODE = re.compile(schema.PINCODE)
+PARAMETERS = ("pincode",)
+show_parameters("/products/{pk}/delivery-quote", PARAMETERS)
 
 
 class DeliveryQuoteView(APIView):
     @schema.delivery_quote
     def get(self, request: Request, pk: int) -> Response:
         ends = end_of(arrived_at(request._request))
-        check_parameters(request.query_params, ["pincode"])
+        check_parameters(request.query_params, PARAMETERS)
         pincode = request.query_params.get("pincode", "")
         if not PINCODE.fullmatch(pincode):
             raise InvalidParameter("pincode", "must be six digits, the first of them not 0.")
