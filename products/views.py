@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from django.http import Http404, HttpResponse
 from django.urls import reverse
@@ -40,8 +40,8 @@ DETAIL_HEADERS = {"Cache-Control": schema.DETAIL_CACHE_CONTROL}
 LISTING_PARAMETERS = (*ProductPagination.parameters(), *ProductFilter.base_filters, IDS)
 show_parameters("/products", LISTING_PARAMETERS)
 
-# Of these there are more pages than anybody asks for twice.
-RARELY_ASKED = ("cursor", "q", "price_min", "price_max")
+# Pages with one of these, in the normalised query, have a short lifetime: there are too many to keep them all.
+RARELY_ASKED = {"cursor", "q", "price_min", "price_max", ProductPagination.limit_param, FIELDS}
 
 
 def vocabulary_answer(request: Request, field: str, child: str, children: str) -> HttpResponse:
@@ -126,7 +126,7 @@ class ProductViewSet(GenericViewSet[Any]):
             page = paginator.get_paginated_response(results)
             return Made(rendered(page.data), page.get("Link", ""))
 
-        is_rarely_asked = any(name in request.query_params for name in RARELY_ASKED)
+        is_rarely_asked = not RARELY_ASKED.isdisjoint(name for name, _ in parse_qsl(query))
         return answer(request, query, listing, LISTING_HEADERS, SHORT if is_rarely_asked else LASTING)
 
     def list_by_id(self, request: Request) -> HttpResponse:

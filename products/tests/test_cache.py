@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, nullcontext
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +23,7 @@ from farmlokal.redis import key, run
 from farmlokal.tests.waiting import wait_until
 from products import cache, services
 from products.cache import LASTING, SHORT, STATE, WRITERS, Page, look, served, unpacked
+from products.fields import ALL
 from products.idempotency import answer_once
 from products.models import Category, IdempotencyKey, Product
 from products.tests.offers import make_offer
@@ -194,12 +196,42 @@ def test_what_is_too_large_is_not_kept(in_redis: redis.Redis) -> None:
     assert in_redis.get(KEY) is None
 
 
-def test_deep_pages_and_words_are_kept_for_minutes_only(client: Client, in_redis: redis.Redis) -> None:
-    for url, longest in [("/products", 4300), ("/products?q=a", 260), ("/products?price_min=3", 260)]:
-        in_redis.flushdb()
-        client.get(url)
-        (kept,) = (name for name in in_redis.keys("*page*") if not str(name).endswith("lock'"))
-        assert longest - 200 < in_redis.ttl(kept) <= longest, url
+def lifetimes(client: redis.Redis) -> list[int]:
+    """Of all pages that Redis has, in seconds."""
+    return [client.ttl(name) for name in client.keys("*:page:*")]
+
+
+@pytest.mark.parametrize(
+    ("query", "longest"),
+    [
+        ("", 4300),
+        ("?limit=25", 4300),
+        ("?limit=025&fields=" + ",".join(ALL), 4300),  # the same page as without them
+        ("?sort=price&category=fruits&organic=true", 4300),
+        ("?q=a", 260),
+        ("?price_min=3", 260),
+        ("?limit=100", 260),
+        ("?fields=name", 260),
+    ],
+)
+def test_rarely_asked_pages_have_a_short_lifetime(
+    client: Client, in_redis: redis.Redis, query: str, longest: int
+) -> None:
+    client.get(f"/products{query}")
+    (kept,) = lifetimes(in_redis)
+    assert longest - 200 < kept <= longest
+
+
+def test_combinations_of_fields_and_limits_fill_redis_for_minutes_only(
+    client: Client, product: Product, in_redis: redis.Redis
+) -> None:
+    for fields in combinations(ALL[1:], 2):
+        client.get(f"/products?limit=100&fields={','.join(fields)}")
+    for limit in range(1, 21):
+        client.get(f"/products?limit={limit}")
+    found = lifetimes(in_redis)
+    assert len(found) == len(list(combinations(ALL[1:], 2))) + 20
+    assert max(found) <= 260
 
 
 @pytest.mark.parametrize(
