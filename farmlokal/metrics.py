@@ -7,25 +7,33 @@ alike; a route is a template of urls.py, so that there are few of them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections import defaultdict
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import structlog
 from django.conf import settings
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import REGISTRY, GaugeMetricFamily
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 NO_ROUTE = "other"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 BREAKER_STATES = ["closed", "half-open", "open"]
+DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+logger = structlog.get_logger(__name__)
 
 
 class TickHistogram(Histogram):
@@ -147,9 +155,53 @@ class _States:
 def exposition(is_up: Mapping[str, bool], breakers: Mapping[str, str]) -> bytes:
     """The text that Prometheus reads; is_up: the dependencies; breakers: their states."""
     registry = CollectorRegistry()
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    else:
-        registry.register(REGISTRY)
     registry.register(_States(is_up, breakers))
-    return generate_latest(registry)
+    if DIRECTORY not in os.environ:
+        registry.register(REGISTRY)
+        return generate_latest(registry)
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    with _locked(fcntl.LOCK_SH):
+        return generate_latest(registry)
+
+
+# In gunicorn's arbiter: the processes that died and still have files.
+_dead: set[int] = set()
+
+
+def fold(pid: int, alive: Container[int]) -> None:
+    """Add the counts of a process that died to one file for each type of metric, and delete its own files.
+
+    prometheus_client keeps those files, and reads them at each scrape. The arbiter must not wait or fail: while a
+    scrape has the lock, the files stay until the next process dies. Only for counters and histograms, which add up.
+    """
+    _dead.add(pid)
+    # The lock is taken, or the directory is gone: systems delete old temporary files.
+    with contextlib.suppress(OSError), _locked(fcntl.LOCK_EX | fcntl.LOCK_NB) as directory:
+        for gone in [pid for pid in _dead if pid not in alive]:
+            for file in directory.glob(f"*_{gone}.db"):
+                _move(file, to=file.with_name(f"{file.name.partition('_')[0]}_dead.db"))
+            _dead.remove(gone)
+
+
+def _move(file: Path, to: Path) -> None:
+    try:
+        counts = list(MmapedDict.read_all_values_from_file(file))  # type: ignore[no-untyped-call]
+        total = MmapedDict(to)  # type: ignore[no-untyped-call]
+        for key, value, _, _ in counts:
+            total.write_value(key, total.read_value(key)[0] + value, 0.0)  # type: ignore[no-untyped-call]
+        total.close()  # type: ignore[no-untyped-call]
+    except Exception:
+        logger.exception("metrics_lost", file=file.name)
+    file.unlink()  # also a broken one, at which every scrape would fail
+
+
+@contextlib.contextmanager
+def _locked(mode: int) -> Iterator[Path]:
+    """The directory of all processes' files. A scrape while they are folded would count a process twice or never."""
+    path = Path(os.environ[DIRECTORY])
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, mode)
+        yield path
+    finally:
+        os.close(directory)
