@@ -81,6 +81,12 @@ def looks_like_a_jwt(token: str) -> bool:
     return token.isascii() and token.count(".") == PARTS - 1 and len(token) <= MAX_TOKEN_LENGTH
 
 
+def is_checked(authorization: str) -> bool:
+    """Whether this process has found the token good before; its client may be another matter. For the edge."""
+    token = token_in(authorization)
+    return bool(token and _seen_before(token))
+
+
 def known_caller(authorization: str) -> Caller | None:
     """The caller, where this process can tell without asking anybody. For the edge."""
     token = token_in(authorization)

@@ -23,7 +23,7 @@ from django.conf import settings
 from django.urls import Resolver404, resolve
 from django.utils.encoding import escape_uri_path
 
-from accounts.authentication import known_caller, looks_like_a_jwt, token_in
+from accounts.authentication import is_checked, known_caller, looks_like_a_jwt, token_in
 from farmlokal import cors, logs, metrics, ratelimit
 from farmlokal.admission import ADMIT, Admission, Admissions
 from farmlokal.conditional import is_not_modified
@@ -113,6 +113,7 @@ class Edge:
         self.redis = Pipeline(settings.REDIS_URL, [ADMIT], (FORGET, [cache.STATE]))
         self.admissions = Admissions(self.redis)
         self.anonymous = ratelimit.anonymous()
+        self.token_checks = ratelimit.LocalBuckets()
         self.has_proxies = settings.TRUSTED_PROXY_HOPS > 0
         self.addresses: OrderedDict[tuple[Any, ...], Address] = OrderedDict()
         self.pages = Pages(MAX_PAGES_BYTES)
@@ -135,7 +136,7 @@ class Edge:
             return
         policy, client = self.limited_as(visit)
         if client is None:
-            await self.django(scope, receive, send)
+            await self.check_token(visit, receive, send)
             return
         address, held = self.recall(visit) if visit.is_read else (None, None)
         known = held.page.state if held and time.monotonic() < held.fresh_until else ""
@@ -168,8 +169,30 @@ class Edge:
             visit.is_read = visit.is_read and token is None  # a bad token is a 401, however hot the page
             if token is not None and looks_like_a_jwt(token):
                 return None, None
+        return self.anonymous, self.client_address(visit)
+
+    def client_address(self, visit: Visit) -> str:
         forwarded_for = visit.headers.get(b"x-forwarded-for", b"") if self.has_proxies else b""
-        return self.anonymous, _client_of(visit.peer, forwarded_for)
+        return _client_of(visit.peer, forwarded_for)
+
+    async def check_token(self, visit: Visit, receive: Receive, send: Send) -> None:
+        """Let Django find the caller, and count the call.
+
+        To check a token costs a thread and a signature, so bad tokens have a limit of their own. Good ones take nothing
+        from it: a client at an address that has used up the anonymous limit gets its answer.
+        """
+        authorization = visit.header(b"authorization")
+        if not self.anonymous or is_checked(authorization):
+            await self.django(visit.scope, receive, send)
+            return
+        address, policy = self.client_address(visit), ratelimit.TOKEN_CHECKS
+        decision = self.token_checks.decide(address, policy)
+        if decision.is_refused:
+            await refuse(visit, Admission(decision, "", None, 0), decision, send)
+            return
+        await self.django(visit.scope, receive, send)
+        if is_checked(authorization):
+            self.token_checks.give_back(address, policy)
 
     def recall(self, visit: Visit) -> tuple[Address | None, Held | None]:
         address = self.addresses.get(visit.address)

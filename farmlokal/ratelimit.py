@@ -110,6 +110,11 @@ class LocalBuckets:
         remaining = spare // interval - 1
         return Decision(policy, remaining, (remaining + 2) * interval - spare)
 
+    def give_back(self, client: str, policy: Policy) -> None:
+        """Undo one call that was decided."""
+        if ends := self._ends.get(client):
+            self._ends.put(client, ends - policy.interval)
+
     def note(self, client: str, decision: Decision) -> None:
         """Where Redis is silent for a moment, nobody has a new burst."""
         policy, remaining, wait = decision
@@ -119,6 +124,9 @@ class LocalBuckets:
 
 
 buckets = LocalBuckets()
+
+# For each address in each process, where there is an anonymous limit: bad tokens, and checks that are under way.
+TOKEN_CHECKS = Policy("tokens", 120, 60)
 
 
 def anonymous() -> Policy | None:

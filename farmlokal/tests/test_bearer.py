@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,8 @@ import redis
 
 from accounts.models import ApiClient
 from accounts.tests.issuer import Issuer, issuer
-from farmlokal.tests.server import Server, running
+from farmlokal.ratelimit import TOKEN_CHECKS
+from farmlokal.tests.server import Answer, Server, running
 from farmlokal.tests.waiting import wait_until
 from products.tests.offers import make_offer
 
@@ -110,3 +112,67 @@ def test_forty_callers_with_new_tokens_after_a_flush_fetch_the_keys_once(server:
         found = list(callers.map(lambda n: asked(server, given.token(jti=str(n))).status, range(40)))
     assert found == [200] * 40
     assert given.fetches == 1
+
+
+# Bad tokens
+
+
+@pytest.fixture
+def one_worker(database_environment: dict[str, str], given: Issuer, shop: ApiClient) -> Iterator[Server]:
+    make_offer(name="Offer")
+    limits = {"RATE_LIMIT_ANONYMOUS": "20/3600", "WEB_CONCURRENCY": "1"}
+    with running(database_environment, **given.settings, **limits) as found:
+        yield found
+
+
+def is_refused_unchecked(answer: Answer) -> bool:
+    return bool(answer.headers["ratelimit-policy"] == TOKEN_CHECKS.header)
+
+
+def use_up_token_checks(server: Server, given: Issuer) -> list[Answer]:
+    """With bad tokens, each another one; a check comes back each half second."""
+    bad = given.token(exp=1)
+    found: list[Answer] = []
+    while not (found and is_refused_unchecked(found[-1])):
+        assert len(found) < 10 * TOKEN_CHECKS.quota
+        found.append(asked(server, f"{bad}{len(found)}"))
+    return found
+
+
+def redis_commands(server: Server) -> int:
+    text = server.request("/metrics").body.decode()
+    (value,) = re.findall(r'^farmlokal_redis_commands_total{route="/products"} (\S+)$', text, re.MULTILINE)
+    return int(float(value))
+
+
+def test_bad_tokens_over_their_limit_never_reach_django(one_worker: Server, given: Issuer) -> None:
+    answers = use_up_token_checks(one_worker, given)
+    assert len(answers) > TOKEN_CHECKS.quota
+    assert [answer.status for answer in answers] == [401] * 20 + [429] * (len(answers) - 20)
+    refused = answers[-1]
+    assert refused.headers["ratelimit"] == f'"tokens";r=0;t={refused.headers["retry-after"]}'
+    assert refused.json["code"] == "rate-limited"
+    before = redis_commands(one_worker)
+    unchecked = sum(is_refused_unchecked(asked(one_worker, "a.b.c")) for _ in range(50))
+    assert unchecked > 0
+    assert redis_commands(one_worker) - before <= 50 - unchecked  # one for each call that Django counts
+
+
+def test_bad_tokens_of_an_address_do_not_stop_its_clients(one_worker: Server, given: Issuer) -> None:
+    seen, unseen = given.token(), given.token(jti="another")
+    assert asked(one_worker, seen).status == 200
+    use_up_token_checks(one_worker, given)
+    assert one_worker.request("/products?limit=3").status == 429
+    assert {asked(one_worker, seen).status for _ in range(10)} == {200}
+    wait_until(lambda: asked(one_worker, unseen).status == 200)
+    assert {asked(one_worker, unseen).status for _ in range(10)} == {200}
+    time.sleep(5.2)  # until the process asks MySQL for the client again
+    use_up_token_checks(one_worker, given)
+    assert asked(one_worker, seen).status == 200
+
+
+def test_good_tokens_use_up_no_checks(one_worker: Server, given: Issuer, shop: ApiClient) -> None:
+    shop.rate = "off"
+    shop.save()
+    tokens = [given.token(jti=str(n)) for n in range(2 * TOKEN_CHECKS.quota)]
+    assert {asked(one_worker, token).status for token in tokens} == {200}
