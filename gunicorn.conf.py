@@ -18,9 +18,8 @@ from django.conf import settings  # the first use reads the environment, and end
 from django.db import connections
 from gunicorn.glogging import Logger
 
-from farmlokal.mysql.driver import TLS_ERROR, ConnectError, connect
-
 from farmlokal import metrics
+from farmlokal.mysql.driver import TLS_ERROR, ConnectError, connect
 
 wsgi_app = "farmlokal.asgi:application"
 worker_class = "farmlokal.server.Worker"
