@@ -31,6 +31,7 @@ HEAD_SECONDS = 10  # from the connection, or the first byte of a later request, 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 100
 LINGER_SECONDS = 1  # a refused client can still read its answer; closing at once would reset the connection
+FAREWELL_SECONDS = 2  # for a request that is on its way over an idle connection when the worker ends
 
 logger = structlog.get_logger(__name__)
 
@@ -57,6 +58,7 @@ class Protocol(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._is_in_head = False
         self._is_refused = False
+        self._is_shutting_down = False
         self._silent_bytes = 0  # since the last sign of progress: a new request, a piece of a body, its end
         self._is_silent = True
 
@@ -102,8 +104,11 @@ class Protocol(HttpToolsProtocol):
         self._is_in_head = False
         self._clear_deadline()
         self._check_head()
-        if not self.parser.should_upgrade():
-            super().on_headers_complete()
+        if self.parser.should_upgrade():
+            return
+        super().on_headers_complete()
+        if self._is_shutting_down:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         self._is_silent = False
@@ -118,6 +123,14 @@ class Protocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.cycle.more_body or self._is_in_head:
             self._expect_request()
+
+    def shutdown(self) -> None:
+        """The worker ends. A request may be on its way over an idle connection: so that one stays for a moment."""
+        self._is_shutting_down = True
+        if self._latest is None or self._latest.response_complete:
+            self._set_deadline(FAREWELL_SECONDS)
+        else:
+            self.cycle.keep_alive = False
 
     @property
     def _latest(self) -> RequestResponseCycle | None:

@@ -319,3 +319,22 @@ def test_probes_answer_whatever_the_host(server: Server, target: str) -> None:
     without = server.raw(f"GET {target} HTTP/1.0\r\n\r\n".encode())
     assert without.status == 200
     assert without.headers["content-length"] == str(len(without.body))
+
+
+def test_request_on_an_idle_connection_is_answered_while_the_worker_ends(
+    database_environment: dict[str, str],
+) -> None:
+    with (
+        running(database_environment, WEB_CONCURRENCY="1") as ending,
+        ending.connect() as idle,
+        ending.connect() as mute,
+    ):
+        idle.sendall(GET + b"\r\n")
+        assert idle.recv(65536).startswith(b"HTTP/1.1 200 ")
+        ending.process.terminate()
+        wait_until(lambda: "Shutting down" in ending.log.read_text())
+        idle.sendall(GET + b"\r\n")
+        answer = everything(idle)
+        assert b"HTTP/1.1 200 " in answer
+        assert b"connection: close\r\n" in answer
+        assert everything(mute) == b""
