@@ -21,11 +21,16 @@ ALL = (
 )
 
 
+def items_of(query: QueryDict, name: str) -> list[str]:
+    """Splits ids=1,2 and ids=1&ids=2 alike, also mixed: generated clients repeat the parameter."""
+    return ",".join(query.getlist(name)).split(",")
+
+
 def read_fields(query: QueryDict) -> tuple[str, ...] | None:
     """The fields in the order of ALL, always with the id; None for all of them."""
     if FIELDS not in query:
         return None
-    names = str(query[FIELDS]).split(",")
+    names = items_of(query, FIELDS)
     if unknown := [name for name in names if name not in ALL]:
         raise InvalidParameter(FIELDS, f"has the unknown field {unknown[0][:100]!r}.", ALL)
     chosen = tuple(name for name in ALL if name in {"id", *names})
@@ -40,7 +45,7 @@ def only(documents: Iterable[dict[str, Any]], fields: tuple[str, ...] | None) ->
 
 def read_ids(query: QueryDict) -> list[int]:
     """Each id once, in the order asked for."""
-    items = str(query[IDS]).split(",")
+    items = items_of(query, IDS)
     if len(items) > MAX_IDS or not all(re.fullmatch("[0-9]{1,18}", item) for item in items):
-        raise InvalidParameter(IDS, f"must be 1 to {MAX_IDS} whole numbers with commas between them.")
+        raise InvalidParameter(IDS, f"must be 1 to {MAX_IDS} whole numbers: ids=1,2 or ids=1&ids=2.")
     return list(dict.fromkeys(map(int, items)))

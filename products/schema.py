@@ -248,19 +248,19 @@ LIST_PARAMETERS = [
     parameter("in_stock", "Only what is in stock, or only what is not.", {"type": "boolean"}, True),
     parameter(
         FIELDS,
-        "The members that the products are to have, with commas between them; `id` is always there.",
+        "Members that each product has in the answer; `id` is always there. `fields=name,price` is accepted, too.",
         {"type": "array", "items": {"type": "string", "enum": list(ALL)}, "minItems": 1},
         ["name", "price"],
         style="form",
-        explode=False,
+        explode=True,
     ),
     parameter(
         IDS,
-        f"These products, in this order, with commas between them; besides it only `{FIELDS}` may be given.",
+        f"Products by id, in this order. Only `{FIELDS}` may be given with it. `ids=1,2` is accepted, too.",
         {"type": "array", "items": ID, "minItems": 1, "maxItems": MAX_IDS},
         [48213, 7],
         style="form",
-        explode=False,
+        explode=True,
     ),
 ]
 PRODUCT_ID = OpenApiParameter("id", ID, OpenApiParameter.PATH, examples=[OpenApiExample("id", value=48213)])

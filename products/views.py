@@ -117,7 +117,7 @@ class ProductViewSet(GenericViewSet[Any]):
     def list(self, request: Request) -> HttpResponse:
         if IDS in request.query_params:
             return self.list_by_id(request)
-        check_parameters(request.query_params, LISTING_PARAMETERS, repeatable=["category"])
+        check_parameters(request.query_params, LISTING_PARAMETERS, repeatable=["category", FIELDS])
         products, paginator = self.filter_queryset(self.get_queryset()), ProductPagination()
         query = paginator.read(products, request)
 
@@ -130,7 +130,7 @@ class ProductViewSet(GenericViewSet[Any]):
         return answer(request, query, listing, LISTING_HEADERS, SHORT if is_rarely_asked else LASTING)
 
     def list_by_id(self, request: Request) -> HttpResponse:
-        check_parameters(request.query_params, [IDS, FIELDS])
+        check_parameters(request.query_params, [IDS, FIELDS], repeatable=[IDS, FIELDS])
         ids, fields = read_ids(request.query_params), read_fields(request.query_params)
 
         def page() -> Made:

@@ -242,7 +242,9 @@ def test_combinations_of_fields_and_limits_fill_redis_for_minutes_only(
         ("?q=%20Ripe%20%20MANGO", "?q=ripe+mango"),
         ("?price_min=4.5&farm=007", "?farm=7&price_min=4.50"),
         ("?fields=price,id,name", "?fields=name,price"),
+        ("?fields=price&fields=name", "?fields=name,price"),
         ("?ids=3,1,3", "?ids=3,1"),
+        ("?ids=3&ids=1,2&fields=name&fields=price", "?fields=price,name&ids=3,1,2"),
     ],
 )
 def test_queries_that_mean_the_same_share_a_page(client: Client, one: str, other: str) -> None:

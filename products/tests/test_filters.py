@@ -116,7 +116,8 @@ BAD = {
     "fields=": "fields",
     "fields=name,": "fields",
     "fields=Name": "fields",
-    "fields=name&fields=id": "fields",
+    "fields=name&fields=": "fields",
+    "fields=name&fields=Name": "fields",
     "ids=": "ids",
     "ids=1,": "ids",
     "ids=1,a": "ids",
@@ -127,7 +128,11 @@ BAD = {
     "ids=1&cursor=x": "cursor",
     "ids=1&q=mango": "q",
     "ids=1&organic=true": "organic",
-    "ids=1&ids=2": "ids",
+    "ids=1&ids=": "ids",
+    "ids=1&ids=a": "ids",
+    "&".join(["ids=1"] * 101): "ids",
+    "ids=" + ",".join(["1"] * 50) + "&ids=1" * 51: "ids",
+    "ids=1&ids=2&limit=5": "limit",
     "is_active=false": "is_active",
     "price=5": "price",
 }
@@ -199,6 +204,14 @@ def test_only_the_fields_asked_for(client: Client) -> None:
     assert list(product) == ["id", "farm", "price"]
 
 
+@pytest.mark.parametrize("query", ["fields=farm&fields=price", "fields=price&fields=farm,price"])
+def test_fields_may_be_repeated(client: Client, query: str) -> None:
+    make_offers({"name": f"Mango {n}"} for n in range(3))
+    page = client.get(f"/products?limit=2&{query}").json()
+    assert list(page["results"][0]) == ["id", "farm", "price"]
+    assert next_query(client, f"limit=2&{query}") == [("limit", "2"), ("fields", "id,farm,price")]
+
+
 def test_products_by_their_ids(client: Client, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     first, second, gone = make_offers([{"name": "a"}, {"name": "b"}, {"name": "c", "is_active": False}])
     client.get(f"/products?ids={first.pk}")
@@ -212,6 +225,17 @@ def test_products_by_their_ids(client: Client, django_assert_num_queries: Django
         "results": [{"id": second.pk, "name": "b"}, {"id": first.pk, "name": "a"}],
         "missing": [gone.pk, 999999999999999999],
     }
+
+
+@pytest.mark.parametrize("query", ["ids={0}&ids={1}&ids={2}", "ids={0},{1}&ids={2}", "ids={0}&ids={1},{0},{2}"])
+def test_ids_may_be_repeated(client: Client, query: str) -> None:
+    pks = [product.pk for product in make_offers([{"name": "a"}, {"name": "b"}, {"name": "c"}])][::-1]
+    page = client.get(f"/products?{query.format(*pks)}").json()
+    assert [product["id"] for product in page["results"]] == pks
+
+
+def test_100_ids_may_be_repeated(client: Client) -> None:
+    assert client.get("/products?" + "&".join(f"ids={pk}" for pk in range(100))).status_code == 200
 
 
 def test_the_vocabularies(client: Client) -> None:
