@@ -86,6 +86,12 @@ def closed(properties: JSON, optional: Sequence[str] = (), **keywords: Any) -> J
     return schema | {"required": required} if required else schema
 
 
+def unseen(member: str, rule: JSON) -> JSON:
+    """A rule for every object that has this member, where code generators do not look. Of a oneOf or an allOf they
+    would make further types, or fail."""
+    return {"dependentSchemas": {member: rule}}
+
+
 def whole(pattern: str) -> str:
     """A pattern that fullmatch() takes, for JSON Schema, which searches."""
     return f"^(?:{pattern})$"

@@ -10,7 +10,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 
 from farmlokal.errors import CONTENT_TYPE, KINDS, URI_TOO_LONG, body_too_large, problem_document
 from farmlokal.logs import REQUEST_ID
-from farmlokal.openapi import REQUEST_ID_EXAMPLE, closed, component, whole
+from farmlokal.openapi import REQUEST_ID_EXAMPLE, closed, component, unseen, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +28,10 @@ PROBLEM_ERROR = component(
             "allowed": {"type": "array", "items": {"type": "string"}, "minItems": 1, "description": "What would do."},
         },
         optional=["parameter", "header", "pointer", "allowed"],
-        oneOf=[{"required": ["parameter"]}, {"required": ["header"]}, {"required": ["pointer"]}],
+        description="Names one of `parameter`, `header` and `pointer`.",
+        **unseen(
+            "detail", {"oneOf": [{"required": ["parameter"]}, {"required": ["header"]}, {"required": ["pointer"]}]}
+        ),
     ),
 )
 PROBLEM = component(
@@ -36,7 +39,7 @@ PROBLEM = component(
     closed(
         {
             "type": {"type": "string", "format": "uri", "enum": [f"urn:farmlokal:problem:{code}" for code in KINDS]},
-            "title": {"type": "string", "enum": [kind.title for kind in KINDS.values()]},
+            "title": {"type": "string", "description": "What kind of failure it is, for people."},
             "status": {"type": "integer", "enum": sorted({kind.status for kind in KINDS.values()})},
             "detail": {"type": "string", "description": "What is wrong this time, for people."},
             "instance": {"type": "string", "format": "uri-reference", "description": "The path that was asked for."},
@@ -77,9 +80,10 @@ def _refused(instance: str, refused: Sequence[Refusal]) -> OpenApiResponse:
     """With the first example of each code."""
     examples = {refusal.code: refusal for refusal in reversed(refused)}
     (status,) = {KINDS[code].status for code in examples}
-    narrowed = {"status": {"const": status}, "code": {"enum": list(examples)}}
+    titles = [KINDS[code].title for code in examples]
+    narrowed = {"status": {"const": status}, "title": {"enum": titles}, "code": {"enum": list(examples)}}
     return OpenApiResponse(
-        {"allOf": [PROBLEM, {"properties": narrowed}]},
+        PROBLEM | unseen("code", {"properties": narrowed}),
         ". ".join(KINDS[code].title for code in examples) + ".",
         [
             OpenApiExample(

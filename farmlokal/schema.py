@@ -31,7 +31,7 @@ def ready(*states: str) -> dict[str, object]:
     return closed({"status": {"type": "string", "enum": list(states)}, "checks": CHECKS, "breakers": BREAKERS})
 
 
-LIVE = component("Live", closed({"status": {"const": "ok"}}))
+LIVE = component("Live", closed({"status": {"type": "string", "const": "ok"}}))
 READY = component("Ready", ready("ok", "degraded"))
 NOT_READY = component("NotReady", ready("unavailable"))
 OPENAPI = component("OpenAPI", {"type": "object", "required": ["openapi", "info", "paths"]})

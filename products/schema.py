@@ -76,7 +76,7 @@ MEMBERS: JSON = {
     "district": NAMED,
     "state": NAMED,
     "price": {**MONEY, "description": "For one unit."},
-    "currency": {"const": "INR"},
+    "currency": {"type": "string", "const": "INR"},
     "unit": UNIT,
     "stock": STOCK,
     "in_stock": {"type": "boolean", "description": "Whether the stock is above 0."},
@@ -130,7 +130,8 @@ WRITABLE: JSON = {
     "name": {
         "type": "string",
         "maxLength": MAX_NAME_LENGTH,
-        "pattern": r"^[^\u0000]*[\p{L}\p{N}][^\u0000]*$",
+        "pattern": TEXT["pattern"],
+        "not": {"pattern": r"^[^\p{L}\p{N}]*$"},  # Python clients would fail to compile it as the pattern
         "description": "With a letter or a digit; blanks around it are dropped.",
     },
     "description": {**TEXT, "maxLength": MAX_DESCRIPTION_LENGTH},
@@ -195,16 +196,12 @@ def choice(name: str, description: str, example: str) -> OpenApiParameter:
 
 
 RUPEES: JSON = {"type": "string", "pattern": whole(PRICE)}
+# Without the keyword "default": generated clients would send the default, and next to `ids` it is an error.
 LIST_PARAMETERS = [
     parameter(
         ProductPagination.limit_param,
-        "Products a page.",
-        {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": ProductPagination.max_page_size,
-            "default": ProductPagination.page_size,
-        },
+        f"Products a page; {ProductPagination.page_size} by default.",
+        {"type": "integer", "minimum": 1, "maximum": ProductPagination.max_page_size},
         50,
     ),
     parameter(
@@ -215,12 +212,8 @@ LIST_PARAMETERS = [
     ),
     parameter(
         ProductPagination.sort_param,
-        "The order; products that are equal in it are ordered by id.",
-        {
-            "type": "string",
-            "enum": SORTS,
-            "default": ProductPagination.default_sort,
-        },
+        f"The order, by default `{ProductPagination.default_sort}`. Products that are equal in it are ordered by id.",
+        {"type": "string", "enum": SORTS},
         "price",
     ),
     parameter(

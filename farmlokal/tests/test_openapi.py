@@ -188,6 +188,41 @@ def test_problems_are_those_of_the_service(openapi: Any) -> None:
     assert {problem["code"] for _, problem in found} == KINDS.keys() - {"method-not-allowed"}
 
 
+def is_valid(openapi: Any, schema: Any, value: Any) -> bool:
+    described = {**schema, "components": openapi["components"]}
+    return bool(jsonschema_rs.Draft202012Validator(described).is_valid(value))
+
+
+def test_each_problem_schema_takes_its_own_status_title_and_code_only(openapi: Any) -> None:
+    for name, operation in operations(openapi):
+        for response in operation["responses"].values():
+            described = response.get("content", {}).get("application/problem+json", {"schema": {}, "examples": {}})
+            for example in described["examples"].values():
+                problem = example["value"]
+                assert is_valid(openapi, described["schema"], problem), name
+                code = "not-found" if problem["code"] != "not-found" else "rate-limited"
+                for other in ({"status": KINDS[code].status}, {"title": KINDS[code].title}, {"code": code}):
+                    assert not is_valid(openapi, described["schema"], problem | other), name
+
+
+def test_an_error_names_exactly_one_place(openapi: Any) -> None:
+    schema = {"$ref": "#/components/schemas/ProblemError"}
+    assert is_valid(openapi, schema, {"detail": "x", "header": "y"})
+    assert not is_valid(openapi, schema, {"detail": "x"})
+    assert not is_valid(openapi, schema, {"detail": "x", "header": "y", "pointer": "z"})
+
+
+def test_a_name_needs_a_letter_or_a_digit_of_any_script(openapi: Any) -> None:
+    schema = openapi["components"]["schemas"]["NewProduct"]["properties"]["name"]
+    assert all(is_valid(openapi, schema, name) for name in ("a", "!1", "आम"))
+    assert not any(is_valid(openapi, schema, name) for name in ("", "!!!", "🥭", "a\0"))
+
+
+def test_no_parameter_has_a_default_that_clients_would_send(openapi: Any) -> None:
+    described = [parameter for _, operation in operations(openapi) for parameter in operation.get("parameters", [])]
+    assert not [parameter["name"] for parameter in described if "default" in parameter["schema"]]
+
+
 class Links(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__()

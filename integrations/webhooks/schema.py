@@ -27,28 +27,31 @@ VERSION: JSON = {
 }
 
 
-def of_type(name: str, **data: Any) -> JSON:
+def with_members(name: str, members: JSON) -> JSON:
+    return component(name, {"type": "object", "properties": members, "required": list(members)})
+
+
+def event(name: str, type_: JSON, data: JSON) -> JSON:
+    moment = {"type": "string", "format": "date-time", "description": "When it happened."}
+    return with_members(name, {"type": {"type": "string", **type_}, "timestamp": moment, "data": data})
+
+
+def of_type(type_: str, name: str, **data: Any) -> JSON:
+    """Every object has a name: generators make a class of it."""
     members = {"product_id": PRODUCT_ID, **data, "version": VERSION}
-    described = {"type": "object", "properties": members, "required": list(members)}
-    return {"properties": {"type": {"const": name}, "data": described}}
+    return event(name, {"const": type_}, with_members(f"{name}Data", members))
 
 
+OTHER = {"pattern": whole(TYPE), "not": {"enum": list(HANDLERS)}, "description": "Any other type is `ignored`."}
 EVENT = component(
     "WebhookEvent",
     {
-        "type": "object",
-        "properties": {
-            "type": {"type": "string", "pattern": whole(TYPE), "description": "Others than these are `ignored`."},
-            "timestamp": {"type": "string", "format": "date-time", "description": "When it happened."},
-            "data": {"type": "object"},
-        },
-        "required": ["type", "timestamp", "data"],
         "anyOf": [
-            of_type("product.price_changed", price=above_zero(EXACT_PRICE)),
-            of_type("product.stock_changed", stock=STOCK),
-            of_type("product.withdrawn"),
-            {"properties": {"type": {"not": {"enum": list(HANDLERS)}}}},
-        ],
+            of_type("product.price_changed", "PriceChanged", price=above_zero(EXACT_PRICE)),
+            of_type("product.stock_changed", "StockChanged", stock=STOCK),
+            of_type("product.withdrawn", "Withdrawn"),
+            event("OtherEvent", OTHER, {"type": "object"}),
+        ]
     },
 )
 STATUS: JSON = {"type": "string", "enum": [*WebhookEvent.DONE, DUPLICATE]}
@@ -85,7 +88,7 @@ receive_webhook = extend_schema(
         ),
         *HEADERS,
         cache_control(CACHE_CONTROL, 200),
-        header("WWW-Authenticate", "What is asked for.", {"const": SCHEME}, SCHEME, 401),
+        header("WWW-Authenticate", "What is asked for.", {"type": "string", "const": SCHEME}, SCHEME, 401),
     ],
     responses={
         200: answer(
