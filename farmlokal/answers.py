@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.http import HttpResponse
 
-from farmlokal.conditional import etag_of, is_not_modified
+from farmlokal.conditional import check_if_match, condition_in, etag_of, is_not_modified
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,9 +56,10 @@ def accepts_gzip(header: str) -> bool:
 
 
 def respond(request: HttpRequest, representation: Representation, headers: Mapping[str, str]) -> HttpResponse:
-    """A 200, or a 304 where the client has it already."""
+    """A 200, or a 304 where the client has it already. Raises precondition-failed if the client's If-Match says so."""
     body = representation.body_for(request.headers.get("Accept-Encoding", ""))
     headers = {**headers, **representation.headers(body)}
+    check_if_match(condition_in(request.headers, "If-Match"), headers["ETag"])
     if is_not_modified(request.headers.get("If-None-Match"), representation.etag):
         response = HttpResponse(status=304, headers=headers)
         del response["Content-Type"]

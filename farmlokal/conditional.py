@@ -1,4 +1,8 @@
-"""Entity tags, and the conditions that requests put on them (RFC 9110, 8.8.3 and 13.1)."""
+"""Entity tags, and the conditions that requests put on them (RFC 9110, 8.8.3 and 13).
+
+If-Match comes before If-None-Match (13.2.2). Both are for requests that would succeed without them (13.2.1): a 404 or
+a 400 goes first.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,12 @@ from typing import TYPE_CHECKING
 from farmlokal.errors import InvalidHeader, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
 TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 TAGS = re.compile(rf"[ \t,]*{TAG}(?:[ \t]*,[ \t,]*{TAG})*[ \t,]*")
 ANY = "*"
+IF_MATCH_FAILED = "If-Match: the resource has none of these entity tags now."
 
 
 def etag_of(body: bytes) -> str:
@@ -31,8 +36,8 @@ def tags_in(header: str) -> list[str]:
 
 
 def is_strong_match(tags: Collection[str], etag: str) -> bool:
-    """For a resource that exists and has this strong etag; a weak tag never matches."""
-    return ANY in tags or etag in tags
+    """For a resource that exists; a weak tag never matches, neither a given one nor the resource's own."""
+    return ANY in tags or (etag in tags and not etag.startswith("W/"))
 
 
 def is_weak_match(tags: Collection[str], etag: str) -> bool:
@@ -49,11 +54,23 @@ def is_not_modified(if_none_match: str | None, etag: str) -> bool:
         return False
 
 
-def check_if_match(if_match: str, etag: str) -> None:
-    """For a write: raises the Problem precondition-failed where the resource is not the one that was meant."""
+def condition_in(headers: Mapping[str, str], name: str) -> list[str] | None:
+    """The entity tags of If-Match or If-None-Match, None without this header; InvalidHeader if it is malformed."""
+    if name not in headers:
+        return None
     try:
-        tags = tags_in(if_match)
+        return tags_in(headers[name])
     except ValueError as error:
-        raise InvalidHeader("If-Match", "must be * or a list of entity tags.") from error
-    if not is_strong_match(tags, etag):
-        raise Problem("precondition-failed", "If-Match: it is not, or no longer, the one with this entity tag.")
+        raise InvalidHeader(name, "must be * or a list of entity tags.") from error
+
+
+def check_if_match(tags: list[str] | None, etag: str) -> None:
+    """Raises the Problem precondition-failed unless the resource has one of the tags."""
+    if tags and not is_strong_match(tags, etag):
+        raise Problem("precondition-failed", IF_MATCH_FAILED)
+
+
+def check_if_none_match(tags: list[str] | None, etag: str) -> None:
+    """For a write: raises the Problem precondition-failed if the resource has one of the tags."""
+    if tags and is_weak_match(tags, etag):
+        raise Problem("precondition-failed", "If-None-Match: the resource exists and has one of these entity tags.")

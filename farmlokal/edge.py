@@ -93,8 +93,8 @@ class Visit:
             found[name] = found[name] + b"," + value if name in found else value
         self.headers = found
         self.request_id = logs.request_id_of(self.header(b"x-request-id"))
-        # One whose answer others may have too. Not with a body, which they would wait for.
-        self.is_read = self.method in {"GET", "HEAD"} and not has_body(scope)
+        # One whose answer others may have too. Not with a body, which they would wait for. Django checks If-Match.
+        self.is_read = self.method in {"GET", "HEAD"} and not has_body(scope) and b"if-match" not in found
         self.address = self.path, scope["query_string"], found.get(b"host"), scope["scheme"]
 
     @property

@@ -60,7 +60,7 @@ KINDS = {
     "method-not-allowed": Kind(405, "The method is not allowed here"),
     "idempotency-conflict": Kind(409, "The first request with this key is still running"),
     "webhook-in-progress": Kind(409, "The event is being processed right now"),
-    "precondition-failed": Kind(412, "The resource is not the one that was named"),
+    "precondition-failed": Kind(412, "A precondition of the request failed"),
     "payload-too-large": Kind(413, "The body is too large"),
     "uri-too-long": Kind(414, "The URI is too long"),
     "unsupported-media-type": Kind(415, "The media type is not supported"),

@@ -14,6 +14,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
+from farmlokal.conditional import TAGS
 from farmlokal.errors import CONTENT_TYPE, KINDS, RETRY_AFTER_SECONDS
 from farmlokal.logs import REQUEST_ID
 
@@ -174,7 +175,7 @@ X_CACHE = header(
 def etag(*statuses: int) -> OpenApiParameter:
     tag = {"type": "string", "pattern": '^(W/)?"[0-9a-f]{32}"$'}
     text = "Changes with the document; the weak form comes with a compressed body."
-    return header("ETag", text, tag, '"9f86d081884c7d659a2feaa0c55ad015"', *statuses)
+    return header("ETag", text, tag, TAG, *statuses)
 
 
 def cache_control(value: str, *statuses: int) -> OpenApiParameter:
@@ -187,10 +188,26 @@ def vary(*statuses: int) -> OpenApiParameter:
     return header("Vary", text, {"type": "string", "const": "Accept-Encoding"}, "Accept-Encoding", *statuses)
 
 
+TAG = '"9f86d081884c7d659a2feaa0c55ad015"'
+ENTITY_TAGS = {"type": "string", "format": "entity-tags", "pattern": whole(rf"[ \t]*\*[ \t]*|{TAGS.pattern}")}
+IF_MATCH = parameter(
+    "If-Match",
+    "Entity tags, or `*`. The answer is a 412 unless the resource has one of them; a weak tag never matches.",
+    ENTITY_TAGS,
+    TAG,
+    OpenApiParameter.HEADER,
+)
 IF_NONE_MATCH = parameter(
     "If-None-Match",
     "Entity tags that the client has: where one of them is still the one, the answer is a 304.",
     {"type": "string"},
-    '"9f86d081884c7d659a2feaa0c55ad015"',
+    TAG,
+    OpenApiParameter.HEADER,
+)
+IF_NONE_MATCH_TO_WRITE = parameter(
+    "If-None-Match",
+    "Entity tags, or `*`. The answer is a 412 if the resource has one of them.",
+    ENTITY_TAGS,
+    '"b1946ac92492d2347c6235b4d2611184"',
     OpenApiParameter.HEADER,
 )

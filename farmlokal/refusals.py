@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from django.conf import settings
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 
+from farmlokal.conditional import IF_MATCH_FAILED
 from farmlokal.errors import CONTENT_TYPE, KINDS, URI_TOO_LONG, body_too_large, problem_document
 from farmlokal.logs import REQUEST_ID
 from farmlokal.openapi import REQUEST_ID_EXAMPLE, closed, component, unseen, whole
@@ -97,6 +98,7 @@ def _refused(instance: str, refused: Sequence[Refusal]) -> OpenApiResponse:
 # What any call may be refused with, before its view is asked.
 BAD_HOST = Refusal("bad-request", "Its Host header is not one that this service accepts.")
 BROKEN = Refusal("internal-error", "The failure has been logged under this request_id.")
+NOT_MATCHED = Refusal("precondition-failed", IF_MATCH_FAILED)
 RATE_LIMITED = Refusal("rate-limited", "At most 120 calls in 60 s; try again in 1 s.")
 DATABASE_AWAY = Refusal("database-unavailable", "The database did not answer; try again shortly.")
 ANYWHERE = (

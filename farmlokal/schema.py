@@ -7,6 +7,7 @@ from drf_spectacular.utils import extend_schema
 from farmlokal.metrics import BREAKER_STATES
 from farmlokal.openapi import (
     HEADERS,
+    IF_MATCH,
     IF_NONE_MATCH,
     answer,
     cache_control,
@@ -16,7 +17,7 @@ from farmlokal.openapi import (
     etag,
     vary,
 )
-from farmlokal.refusals import ANYWHERE, BAD_HOST, BROKEN, Refusal, refusals
+from farmlokal.refusals import ANYWHERE, BAD_HOST, BROKEN, NOT_MATCHED, Refusal, refusals
 
 DOCUMENT_CACHE_CONTROL = "public, max-age=60"
 
@@ -97,6 +98,7 @@ openapi_json = extend_schema(
     description="To read it: /docs and /redoc.",
     tags=["service"],
     parameters=[
+        IF_MATCH,
         IF_NONE_MATCH,
         *HEADERS,
         etag(200, 304),
@@ -106,6 +108,6 @@ openapi_json = extend_schema(
     responses={
         200: answer(OPENAPI, "OpenAPI 3.1.", start={"openapi": "3.1.0", "info": {"title": "FarmLokal"}, "paths": {}}),
         304: empty("Not modified: the client has it already."),
-        **refusals("/openapi.json", *ANYWHERE),
+        **refusals("/openapi.json", NOT_MATCHED, *ANYWHERE),
     },
 )

@@ -365,7 +365,7 @@ def answer(
 
     scope = request.META.get("asgi.scope", {})
     found = scope[SERVED] = served(page_key, representation, lifetime, scope.get(HELD))
+    count_page(found.result)
     response = respond(request, found.page.representation, headers)
     response["X-Cache"] = found.result
-    count_page(found.result)
     return response

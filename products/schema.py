@@ -8,10 +8,11 @@ from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 
-from farmlokal.conditional import TAGS
 from farmlokal.openapi import (
     HEADERS,
+    IF_MATCH,
     IF_NONE_MATCH,
+    IF_NONE_MATCH_TO_WRITE,
     JSON,
     RATE_LIMITS,
     X_CACHE,
@@ -26,7 +27,7 @@ from farmlokal.openapi import (
     vary,
     whole,
 )
-from farmlokal.refusals import ANYWHERE, RATE_LIMITED, Refusal, refusals
+from farmlokal.refusals import ANYWHERE, NOT_MATCHED, RATE_LIMITED, Refusal, refusals
 from products.fields import ALL, FIELDS, IDS, MAX_IDS
 from products.filters import MAX_CATEGORIES, MAX_Q_LENGTH, PRICE, SLUG
 from products.idempotency import HEADER as IDEMPOTENCY_KEY
@@ -185,7 +186,6 @@ OFFER: JSON = {
     "price": "120.50",
     "stock": 80,
 }
-TAG = '"9f86d081884c7d659a2feaa0c55ad015"'
 
 
 # Parameters
@@ -257,13 +257,6 @@ LIST_PARAMETERS = [
     ),
 ]
 PRODUCT_ID = OpenApiParameter("id", ID, OpenApiParameter.PATH, examples=[OpenApiExample("id", value=48213)])
-IF_MATCH = parameter(
-    "If-Match",
-    "The entity tag that the product had when it was read: if it has another by now, the answer is a 412.",
-    {"type": "string", "format": "entity-tags", "pattern": whole(rf"[ \t]*\*[ \t]*|{TAGS.pattern}")},
-    TAG,
-    OpenApiParameter.HEADER,
-)
 KEY_PARAMETER = parameter(
     IDEMPOTENCY_KEY,
     "New for each product that is to be made, such as a UUID: a POST that is sent again with its key and body makes "
@@ -326,7 +319,6 @@ BEARER = (
     KEYS_AWAY,
 )
 NOT_THERE = Refusal("not-found", "There is nothing at /products/48213.")
-CHANGED = Refusal("precondition-failed", "If-Match: it is not, or no longer, the one with this entity tag.")
 NOT_A_MEDIA_TYPE = Refusal("unsupported-media-type", 'Unsupported media type "text/plain" in request.')
 RUNNING = Refusal("idempotency-conflict", "Idempotency-Key: the first request with this key is still running.")
 OTHER_BODY = Refusal.of(
@@ -351,7 +343,7 @@ list_products = extend_schema(
     summary="Pages of products, filtered, searched and sorted",
     description="A page costs the same at every depth. To read on, follow `next` until it is null.",
     tags=["catalogue"],
-    parameters=[*LIST_PARAMETERS, IF_NONE_MATCH, *LISTING_HEADERS, LINK_HEADER],
+    parameters=[*LIST_PARAMETERS, IF_MATCH, IF_NONE_MATCH, *LISTING_HEADERS, LINK_HEADER],
     responses={
         200: answer(
             PAGE,
@@ -361,7 +353,7 @@ list_products = extend_schema(
             by_id={"next": None, "previous": None, "results": [MANGO], "missing": [7]},
         ),
         304: NOT_MODIFIED,
-        **refusals("/products", BAD_SORT, BAD_CURSOR, *BEARER, *ANYWHERE, RATE_LIMITED),
+        **refusals("/products", BAD_SORT, BAD_CURSOR, NOT_MATCHED, *BEARER, *ANYWHERE, RATE_LIMITED),
     },
 )
 retrieve = extend_schema(
@@ -370,6 +362,7 @@ retrieve = extend_schema(
     tags=["catalogue"],
     parameters=[
         PRODUCT_ID,
+        IF_MATCH,
         IF_NONE_MATCH,
         *HEADERS,
         *RATE_LIMITS,
@@ -380,7 +373,7 @@ retrieve = extend_schema(
     responses={
         200: answer(PRODUCT, "The product.", mango=MANGO),
         304: NOT_MODIFIED,
-        **refusals(ONE, UNKNOWN, NOT_THERE, *BEARER, *ANYWHERE, RATE_LIMITED),
+        **refusals(ONE, UNKNOWN, NOT_THERE, NOT_MATCHED, *BEARER, *ANYWHERE, RATE_LIMITED),
     },
 )
 WRITTEN_HEADERS = [
@@ -419,7 +412,7 @@ partial_update = extend_schema(
     operation_id="changeProduct",
     summary="Change a product",
     tags=["catalogue"],
-    parameters=[PRODUCT_ID, IF_MATCH, *WRITTEN_HEADERS],
+    parameters=[PRODUCT_ID, IF_MATCH, IF_NONE_MATCH_TO_WRITE, *WRITTEN_HEADERS],
     request={"application/json": PRODUCT_CHANGE},
     examples=[OpenApiExample("price", value={"price": "110.00", "stock": 60}, request_only=True)],
     responses={
@@ -432,7 +425,7 @@ partial_update = extend_schema(
             NOT_ALLOWED,
             KEYS_AWAY,
             NOT_THERE,
-            CHANGED,
+            NOT_MATCHED,
             NOT_A_MEDIA_TYPE,
             *ANYWHERE,
             RATE_LIMITED,
@@ -444,17 +437,19 @@ destroy = extend_schema(
     summary="Withdraw a product",
     description="No page shows it any more. What refers to it elsewhere stays as it is.",
     tags=["catalogue"],
-    parameters=[PRODUCT_ID, IF_MATCH, *WRITTEN_HEADERS],
+    parameters=[PRODUCT_ID, IF_MATCH, IF_NONE_MATCH_TO_WRITE, *WRITTEN_HEADERS],
     responses={
         204: empty("It is withdrawn."),
-        **refusals(ONE, UNKNOWN, NOT_SIGNED_IN, NOT_ALLOWED, KEYS_AWAY, NOT_THERE, CHANGED, *ANYWHERE, RATE_LIMITED),
+        **refusals(
+            ONE, UNKNOWN, NOT_SIGNED_IN, NOT_ALLOWED, KEYS_AWAY, NOT_THERE, NOT_MATCHED, *ANYWHERE, RATE_LIMITED
+        ),
     },
 )
 list_categories = extend_schema(
     operation_id="listCategories",
     summary="All categories, with their commodities",
     tags=["vocabulary"],
-    parameters=[IF_NONE_MATCH, *LISTING_HEADERS],
+    parameters=[IF_MATCH, IF_NONE_MATCH, *LISTING_HEADERS],
     responses={
         200: answer(
             CATEGORIES,
@@ -464,14 +459,14 @@ list_categories = extend_schema(
             },
         ),
         304: NOT_MODIFIED,
-        **refusals("/categories", UNKNOWN, *BEARER, *ANYWHERE, RATE_LIMITED),
+        **refusals("/categories", UNKNOWN, NOT_MATCHED, *BEARER, *ANYWHERE, RATE_LIMITED),
     },
 )
 list_states = extend_schema(
     operation_id="listStates",
     summary="All states, with their districts",
     tags=["vocabulary"],
-    parameters=[IF_NONE_MATCH, *LISTING_HEADERS],
+    parameters=[IF_MATCH, IF_NONE_MATCH, *LISTING_HEADERS],
     responses={
         200: answer(
             STATES,
@@ -487,7 +482,7 @@ list_states = extend_schema(
             },
         ),
         304: NOT_MODIFIED,
-        **refusals("/states", UNKNOWN, *BEARER, *ANYWHERE, RATE_LIMITED),
+        **refusals("/states", UNKNOWN, NOT_MATCHED, *BEARER, *ANYWHERE, RATE_LIMITED),
     },
 )
 

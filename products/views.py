@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
 from farmlokal.bodies import read_json
-from farmlokal.conditional import check_if_match, etag_of
+from farmlokal.conditional import check_if_match, check_if_none_match, condition_in, etag_of
 from farmlokal.logs import show_parameters
 from farmlokal.parameters import check_parameters
 from farmlokal.rest import JSONRenderer
@@ -89,13 +89,16 @@ def written(document: bytes, status: int = 200) -> HttpResponse:
 
 
 def lock_as_expected(request: Request, product_id: int) -> None:
-    """Locks the product that a request is about to change, and holds it to the request's If-Match."""
+    """Locks the product that a request is about to change, and checks the request's preconditions."""
+    if_match, if_none_match = (condition_in(request.headers, name) for name in ("If-Match", "If-None-Match"))
     try:
         services.lock_listed(product_id)
     except Product.DoesNotExist as error:
         raise Http404 from error
-    if "If-Match" in request.headers:
-        check_if_match(request.headers["If-Match"], etag_of(document_of(product_id)))
+    if if_match or if_none_match:
+        etag = etag_of(document_of(product_id))
+        check_if_match(if_match, etag)
+        check_if_none_match(if_none_match, etag)
 
 
 class ProductViewSet(GenericViewSet[Any]):

@@ -87,6 +87,18 @@ def test_what_was_first_asked_for_conditionally_has_all_its_headers(server: Serv
     assert server.request(other).headers["content-type"] == "application/json"
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("target", ["/products?limit=8", "/categories"])
+def test_if_match_is_checked_also_on_a_hot_page(server: Server, target: str, method: str) -> None:
+    server.request(target)
+    hot = server.request(target)
+    assert hot.headers["x-cache"] == "hit"
+    refused = server.request(target, method, If_Match='"nope"')
+    assert (refused.status, refused.headers["content-type"]) == (412, "application/problem+json")
+    assert server.request(target, method, If_Match=hot.headers["etag"]).status == 200
+    assert without_own(server.request(target)) == without_own(hot)  # nothing was learned from the 412
+
+
 def test_one_product_is_never_compressed(server: Server) -> None:
     pk = server.request("/products?limit=1").json["results"][0]["id"]
     first, second = (server.request(f"/products/{pk}", Accept_Encoding="gzip") for _ in range(2))

@@ -54,6 +54,11 @@ include-method = ["PATCH", "DELETE"]
 expected-statuses = ["2xx", 401, 403, 404, 412]
 
 [[operations]]
+include-method = "GET"
+[operations.checks.positive_data_acceptance]
+expected-statuses = ["2xx", 304, 401, 403, 404, 412, "5xx"]
+
+[[operations]]
 include-method = "POST"
 [operations.checks.positive_data_acceptance]
 expected-statuses = ["2xx", 401, 403, 409, 422]

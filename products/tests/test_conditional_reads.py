@@ -67,6 +67,42 @@ def test_one_product_too(client: Client, product: Product) -> None:
     assert (response.status_code, queries) == (304, 0)
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("url", [*READS, "/products?ids={pk}", "/products/{pk}", "/openapi.json"])
+def test_if_match_is_checked_before_if_none_match(client: Client, product: Product, url: str, method: str) -> None:
+    url = url.format(pk=product.pk)
+    etag = client.get(url)["ETag"]
+
+    def status(**headers: str) -> int:
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        return client.generic(method, url, headers=names).status_code
+
+    assert [status(If_Match=tags) for tags in (etag, "*", f'"nope", {etag}')] == [200, 200, 200]
+    assert [status(If_Match=tags) for tags in ('"nope"', f"W/{etag}")] == [412, 412]
+    assert [status(If_Match=tags) for tags in ("", "nope", f"*, {etag}")] == [400, 400, 400]
+    assert [status(If_Match=tag, If_None_Match=etag) for tag in (etag, '"nope"')] == [304, 412]
+
+
+def test_a_failed_if_match_is_a_problem(client: Client) -> None:
+    response = client.get("/products", headers={"If-Match": '"nope"'})
+    assert response["Content-Type"] == "application/problem+json"
+    assert response["Cache-Control"] == "no-store"
+    assert response.json()["code"] == "precondition-failed"
+
+
+def test_if_match_never_matches_the_weak_tag_of_a_compressed_page(client: Client) -> None:
+    etag = client.get("/products")["ETag"]
+    for tag in (etag, f"W/{etag}"):
+        assert client.get("/products", headers={"Accept-Encoding": "gzip", "If-Match": tag}).status_code == 412
+    assert client.get("/products", headers={"Accept-Encoding": "gzip", "If-Match": "*"}).status_code == 200
+
+
+@pytest.mark.parametrize("tag", ["*", '"nope"', "nope"])
+@pytest.mark.parametrize(("url", "status"), [("/products/999999999", 404), ("/products?limit=0", 400)])
+def test_another_failure_goes_before_if_match(client: Client, url: str, status: int, tag: str) -> None:
+    assert client.get(url, headers={"If-Match": tag}).status_code == status
+
+
 def test_any_write_is_seen_by_the_next_request(client: Client, product: Product) -> None:
     def etags() -> list[str]:
         return [client.get(url)["ETag"] for url in ("/products", "/products?q=mango", "/categories")]

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farmlokal.conditional import check_if_match, etag_of, is_not_modified, tags_in
+from farmlokal.conditional import (
+    ANY,
+    check_if_match,
+    check_if_none_match,
+    condition_in,
+    etag_of,
+    is_not_modified,
+    tags_in,
+)
 from farmlokal.errors import Problem
 from products.models import Commodity, Product
 from products.tests.offers import make_offer
@@ -143,10 +151,23 @@ def test_what_a_condition_may_not_hold(header: str) -> None:
     assert not is_not_modified(header, TAG)
 
 
-def test_a_write_compares_strongly() -> None:
-    for header in ("*", TAG, f'"a", {TAG}'):
-        check_if_match(header, TAG)
-    for header, code in {f"W/{TAG}": "precondition-failed", '"a"': "precondition-failed", "a": "bad-request"}.items():
-        with pytest.raises(Problem) as refused:
-            check_if_match(header, TAG)
-        assert refused.value.code == code
+def test_if_match_compares_strongly() -> None:
+    for tags in ([ANY], [TAG], ['"a"', TAG], None):
+        check_if_match(tags, TAG)
+    for tags, etag in (([f"W/{TAG}"], TAG), (['"a"'], TAG), ([f"W/{TAG}"], f"W/{TAG}"), ([TAG], f"W/{TAG}")):
+        with pytest.raises(Problem, match="If-Match"):
+            check_if_match(tags, etag)
+
+
+def test_if_none_match_compares_weakly() -> None:
+    check_if_none_match(['"a"', 'W/"b"'], TAG)
+    for tags in ([ANY], [TAG], [f"W/{TAG}"]):
+        with pytest.raises(Problem, match="If-None-Match"):
+            check_if_none_match(tags, TAG)
+
+
+def test_a_malformed_condition_is_named() -> None:
+    assert condition_in({"If-Match": TAG}, "If-None-Match") is None
+    with pytest.raises(Problem) as refused:
+        condition_in({"If-Match": "a"}, "If-Match")
+    assert (refused.value.code, refused.value.errors[0]["header"]) == ("bad-request", "If-Match")

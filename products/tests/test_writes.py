@@ -151,6 +151,30 @@ def test_if_match_holds_a_write_to_the_product_that_was_read(staff: Client, meth
     assert write(etag).status_code == (412 if method == "PATCH" else 404)
 
 
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+def test_if_none_match_refuses_a_write_to_a_product_that_has_the_tag(staff: Client, method: str) -> None:
+    product = make_offer()
+    url = f"/products/{product.pk}"
+    etag = staff.get(url)["ETag"]
+
+    def write(url: str = url, **conditions: str) -> HttpResponse:
+        body = '{"stock": 99}' if method == "PATCH" else ""
+        headers = {name.replace("_", "-"): value for name, value in conditions.items()}
+        return staff.generic(method, url, body, "application/json", headers=headers)  # type: ignore[return-value]
+
+    for header in ("*", etag, f"W/{etag}", f'"other", {etag}'):
+        refused = write(If_None_Match=header)
+        assert (refused.status_code, json.loads(refused.content)["code"]) == (412, "precondition-failed")
+    for if_match in ("*", '"other"'):
+        malformed = write(If_Match=if_match, If_None_Match="x")
+        assert json.loads(malformed.content)["errors"][0]["header"] == "If-None-Match"
+    assert b"If-Match" in write(If_Match='"other"', If_None_Match="*").content
+    assert b"If-None-Match" in write(If_Match=etag, If_None_Match="*").content
+    assert write("/products/1234567890123", If_None_Match="*").status_code == 404
+    assert Product.objects.get().version == 1
+    assert write(If_Match=etag, If_None_Match='"other"').status_code in {200, 204}
+
+
 def test_if_match_star_is_any_product_that_is_there(staff: Client) -> None:
     product = make_offer()
     assert patch(staff, product, {"stock": 1}, **{"If-Match": "*"}).status_code == 200
