@@ -13,6 +13,7 @@ from django.db.backends.mysql import base
 
 from farmlokal import tally
 from farmlokal.mysql.driver import connect
+from farmlokal.mysql.schema import DatabaseSchemaEditor
 from farmlokal.mysql.watch import watch
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
+    SchemaEditorClass = DatabaseSchemaEditor
+
     # Entered before the commit of the transaction that set it, left after; not at all where it is rolled back.
     around_commit: Callable[[], contextlib.AbstractContextManager[None]] | None = None
 

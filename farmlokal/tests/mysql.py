@@ -1,13 +1,65 @@
-"""What the server of the tests says of itself."""
+"""The server of the tests: what it says of itself, and further databases on it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from django.db import connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+
+class Database:
+    """A migrated database beside the one of the tests, used by processes of its own."""
+
+    def __init__(self, name: str, environment: dict[str, str]) -> None:
+        self.name = name
+        url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+        self.environment = {**os.environ, "DATABASE_URL": url, "ALLOWED_HOSTS": "localhost", "ACCESS_LOG": "off"}
+        self.environment |= environment
+
+    def manage(self, *arguments: str) -> str:
+        """Run manage.py and return its output."""
+        return self._run("manage.py", *arguments)
+
+    def python(self, code: str) -> str:
+        """Run code after django.setup() and return its output."""
+        return self._run("-c", f"import django; django.setup()\n{code}")
+
+    def _run(self, *arguments: str) -> str:
+        command = [sys.executable, *arguments]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def rows(self, sql: str) -> tuple[tuple[Any, ...], ...]:
+        """Run one statement in this database, from the connection of the tests."""
+        with connection.cursor() as cursor:
+            cursor.execute(f"USE `{self.name}`")
+            try:
+                cursor.execute(sql)
+                return tuple(cursor.fetchall())
+            finally:
+                cursor.execute(f"USE `{connection.settings_dict['NAME']}`")
+
+
+@contextmanager
+def migrated_database(charset: str = "utf8mb4", **environment: str) -> Iterator[Database]:
+    database = Database(f"{connection.settings_dict['NAME']}_other", environment)
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE IF EXISTS `{database.name}`")
+        cursor.execute(f"CREATE DATABASE `{database.name}` CHARACTER SET {charset}")
+        try:
+            database.manage("migrate", "--noinput")
+            yield database
+        finally:
+            cursor.execute(f"DROP DATABASE `{database.name}`")
 
 
 def is_running(statement: str) -> bool:
