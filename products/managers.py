@@ -24,8 +24,6 @@ ROW_COLUMNS = (
     *("id", "name", "slug", "description", "category_id", "commodity_id", "variety", "grade", "farm_id"),
     *("district_id", "state_id", "price", "unit", "stock", "organic", "created_at", "updated_at"),
 )
-# What a search finds a product by.
-SEARCHED = ("name", "variety", "commodity__name", "farm__name", "farm__district__name", "farm__district__state__name")
 
 # A row for each word of each product. Into an empty table, MariaDB sorts them first (its bulk load).
 POST = """
@@ -36,9 +34,14 @@ FROM `{products}` p,
                 '$[*]' COLUMNS (term VARCHAR(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$')) word
 WHERE p.is_active AND {where}
 """
-# Those that are there already get the product's price and name.
-AGAIN = "ON DUPLICATE KEY UPDATE price = VALUES(price), name = VALUES(name)"
+# The same for some products, with words that are known here: Vitess has no JSON_TABLE. A row that exists gets the
+# product's price and name.
+POST_ROWS = """
+INSERT INTO `{postings}` (term, created_at, product_id, price, name) VALUES (%s, %s, %s, %s, %s)
+ON DUPLICATE KEY UPDATE price = VALUES(price), name = VALUES(name)
+"""
 REINDEX_ROWS = 500
+REINDEXED = ("words", "is_active", "created_at", "price", "name", "variety", "commodity", "farm")
 
 
 class ProductQuerySet(models.QuerySet[Any]):
@@ -59,33 +62,59 @@ class ProductQuerySet(models.QuerySet[Any]):
         version = apps.get_model("products", "VocabularyVersion").objects.filter(pk=1).values("version")
         return self.values(*ROW_COLUMNS, farm_name=F("farm__name"), vocabulary_version=Subquery(version))
 
-    def reindex(self, progress: Callable[[int], object] = lambda _: None) -> None:
-        """Makes words and postings what they are to be, a few hundred locked products at a time; whoever searches
-        meanwhile finds each product by its old words or by its new ones. progress is told numbers of products."""
+    def reindex(self, progress: Callable[[int], object] = lambda _: None, *, only_stale: bool = False) -> None:
+        """Rebuild words and postings, a few hundred locked products at a time.
+
+        A search meanwhile finds each product by its old words or by its new ones. progress gets numbers of products.
+        only_stale leaves products alone whose words are right, and trusts their postings.
+        """
         last = 0
         while pks := list(self.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:REINDEX_ROWS]):
-            self._reindex(pks)
+            if chosen := self._stale(pks) if only_stale else pks:
+                self._reindex(chosen)
             progress(len(pks))
             last = pks[-1]
+
+    def _reindexed(self, pks: Sequence[int]) -> Self:
+        # A statement for each table: without statistics, a join reads the whole catalogue for these few.
+        return self.filter(pk__in=pks).only(*REINDEXED).prefetch_related("commodity", "farm__district__state")
+
+    def _stale(self, pks: Sequence[int]) -> list[int]:
+        return [product.pk for product in self._reindexed(pks) if product.words != searched_words(product)]
 
     @transactional
     def _reindex(self, pks: Sequence[int]) -> None:
         announce_write()
-        products = self.model._default_manager.filter(pk__in=pks)
-        # Read after they were locked: nobody writes what follows from an older row.
-        len(products.select_for_update().values_list("pk"))
-        changed = []
-        for pk, words, created_at, *texts in products.values_list("pk", "words", "created_at", *SEARCHED):
-            new = joined(words_of(" ".join(texts)))
-            if new != words:
-                stale = apps.get_model("products", "Posting")._default_manager.filter(term__in=words.split())
-                stale.filter(created_at=created_at, product_id=pk).delete()
-                changed.append(self.model(pk=pk, words=new))
-        products.bulk_update(changed, ["words"])
-        where = f"p.id IN ({', '.join(['%s'] * len(pks))})"
-        tables = {"products": self.model._meta.db_table, "postings": f"{self.model._meta.app_label}_posting"}
+        postings = apps.get_model("products", "Posting")._default_manager.all()
+        changed, rows = [], []
+        # Products are locked first and farms read afterwards, so words never follow from an older row.
+        for product in self._reindexed(pks).select_for_update():
+            words = searched_words(product)
+            if words != product.words:
+                postings.of(product, product.words.split()).delete()
+                product.words = words
+                changed.append(product)
+            if product.is_active:
+                created_at = connection.ops.adapt_datetimefield_value(product.created_at)
+                values = (created_at, product.pk, product.price, product.name)
+                rows += [(term, *values) for term in words.split()]
+        self.bulk_update(changed, ["words"])
         with connection.cursor() as cursor:
-            cursor.execute(POST.format(**tables, where=where) + AGAIN, pks)
+            cursor.executemany(POST_ROWS.format(postings=postings.model._meta.db_table), rows)
+
+
+def searched_words(product: Product) -> str:
+    """What a search finds the product by, as Product.words holds it."""
+    district = product.farm.district
+    texts = [
+        product.name,
+        product.variety,
+        product.commodity.name,
+        product.farm.name,
+        district.name,
+        district.state.name,
+    ]
+    return joined(words_of(" ".join(texts)))
 
 
 class PostingQuerySet(models.QuerySet[Any]):
@@ -97,9 +126,9 @@ class PostingQuerySet(models.QuerySet[Any]):
         if before and before.created_at != after.created_at:
             kept = set()
         if before and (gone := old - kept):
-            self._of(before, gone).delete()
+            self.of(before, gone).delete()
         if before and kept and (before.price, before.name) != (after.price, after.name):
-            self._of(before, kept).update(price=after.price, name=after.name)
+            self.of(before, kept).update(price=after.price, name=after.name)
         self.bulk_create(self.made_from(after, new - kept))
 
     def orphans(self, term: str) -> list[tuple[Any, int]]:
@@ -115,5 +144,5 @@ class PostingQuerySet(models.QuerySet[Any]):
         copied |= {"price": product.price, "name": product.name}
         return [self.model(term=term, **copied) for term in sorted(terms)]
 
-    def _of(self, product: Product, terms: Iterable[str]) -> Self:
+    def of(self, product: Product, terms: Iterable[str]) -> Self:
         return self.filter(term__in=sorted(terms), created_at=product.created_at, product_id=product.pk)

@@ -12,9 +12,9 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from products.cache import announce_write
-from products.managers import PostingQuerySet, ProductQuerySet
+from products.managers import PostingQuerySet, ProductQuerySet, searched_words
 from products.transactions import transactional
-from products.words import MAX_WORD_LENGTH, joined, words_of
+from products.words import MAX_WORD_LENGTH
 
 # Names sort alike on every server and every version of it; slugs are compared byte for byte.
 NAME_COLLATION = "utf8mb4_unicode_ci"
@@ -216,8 +216,7 @@ class Product(models.Model):
         self.category_id = self.commodity.category_id
         self.district_id = district.pk
         self.state_id = district.state_id
-        texts = [self.name, self.variety, self.commodity.name, self.farm.name, district.name, district.state.name]
-        self.words = joined(words_of(" ".join(texts)))
+        self.words = searched_words(self)
 
 
 class Posting(models.Model):

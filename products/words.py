@@ -1,7 +1,9 @@
-"""Words: the one way in which text is folded and cut, for what is indexed and for what is asked.
+"""Text to words, by one function for the search index and for queries.
 
 A word is a run of letters and digits of any script, with the marks that belong to them. Case and
-accents do not count; vowel signs, viramas and other marks that tell words apart do.
+accents do not count; vowel signs, viramas and other marks that tell words apart do. Each decimal
+digit counts as 0-9. Format characters such as U+200B and the soft hyphen separate words; only the
+two joiners inside an Indic word are dropped, because writers use them or leave them out.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 MAX_WORD_LENGTH = 200
 # Through a letter; Hebrew and Arabic points; below, beside and above.
 ACCENT_CLASSES = {1, *range(10, 36), *range(200, 255)}
+INDIC = "\u0900-\u0dff"  # Devanagari to Sinhala: the scripts whose spelling uses the joiners
+JOINERS = re.compile(f"(?<=[{INDIC}])[\u200c\u200d]+(?=[{INDIC}])")
 
 
 def words_of(text: str) -> list[str]:
@@ -37,25 +41,32 @@ def _cut(text: str) -> list[str]:
 
 
 def fold(text: str) -> str:
-    """Compatibility forms become one (NFKC), case and accents go; folding twice changes nothing."""
+    """Equal spellings become one (NFKC), case, accents and joiners go; folding twice changes nothing."""
     while (folded := _fold_once(text)) != text:
         text = folded
     return text
 
 
 def _fold_once(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return unicodedata.normalize("NFKC", "".join(c for c in decomposed if not _is_accent(c)))
+    # Before and after: casefold() changes the order of some marks, and leaves text that decomposes further.
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    plain = "".join(_plain(character) for character in decomposed)
+    return unicodedata.normalize("NFKC", JOINERS.sub("", plain))
 
 
 @lru_cache(maxsize=10_000)
+def _plain(character: str) -> str:
+    """The ASCII digit of a decimal digit; nothing for an accent."""
+    if character.isdecimal():
+        return str(unicodedata.decimal(character))
+    return "" if _is_accent(character) else character
+
+
 def _is_accent(character: str) -> bool:
-    """Accents, and what is not seen at all: variation selectors, joiners, soft hyphens."""
+    """Accents, variation selectors and enclosing marks."""
     category, combining = unicodedata.category(character), unicodedata.combining(character)
-    if category == "Mn":
-        is_variation_selector = "\ufe00" <= character <= "\ufe0f" or character >= "\U000e0100"
-        return combining in ACCENT_CLASSES or is_variation_selector
-    return category in ("Cf", "Me")
+    is_variation_selector = "\ufe00" <= character <= "\ufe0f" or character >= "\U000e0100"
+    return category == "Me" or (category == "Mn" and (combining in ACCENT_CLASSES or is_variation_selector))
 
 
 @lru_cache(maxsize=10_000)

@@ -2,12 +2,6 @@
 
 from django.db import migrations, models
 
-from products.managers import ProductQuerySet
-
-
-def index_what_there_is(apps, schema_editor):
-    ProductQuerySet(apps.get_model("products", "Product")).reindex()
-
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -114,5 +108,4 @@ class Migration(migrations.Migration):
             model_name="product",
             index=models.Index(fields=["is_active", "price", "id", "created_at", "name"], name="product_price"),
         ),
-        migrations.RunPython(index_what_there_is, migrations.RunPython.noop),
     ]

@@ -77,6 +77,23 @@ def test_one_letter_words_count(client: Client) -> None:
     assert names(client, "q=plums%20a") == ["Grade A plums"]
 
 
+def test_words_of_names_and_of_queries_are_normalised_alike(client: Client) -> None:
+    make_offers({"name": name} for name in ["Organic\u200bTomato", "क्\u200dषीर", "\u0958लम", "Pack of २५"])
+    for query, found in {
+        "tomato": ["Organic\u200bTomato"],
+        "organic tomato": ["Organic\u200bTomato"],
+        "organic\u200btoma": ["Organic\u200bTomato"],
+        "organictomato": [],
+        "क्षीर": ["क्\u200dषीर"],
+        "क्\u200cषी": ["क्\u200dषीर"],
+        "क\u093cलम": ["\u0958लम"],
+        "25": ["Pack of २५"],
+        "२५": ["Pack of २५"],
+        "\u200b": [],
+    }.items():
+        assert names(client, f"q={quote(query)}") == found, query
+
+
 BAD = {
     "category=": "category",
     "category=unknown": "category",

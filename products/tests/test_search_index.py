@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 import subprocess
 import sys
@@ -9,10 +10,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 from django.db import connection, transaction
 
-from products import services, statistics
+from products import managers, services, statistics
 from products.models import Commodity, Farm, Posting, Product
 from products.tests.offers import make_farm, make_offer, make_offers
 from products.tests.walks import ids, walk
@@ -146,6 +148,42 @@ def test_reindex_mends_what_sql_and_renames_have_done(client: Client) -> None:
     assert len(client.get("/products?q=guava&limit=100").json()["results"]) == 100
     mango.name = "Mango"
     mango.save()
+
+
+def test_migration_reindexes_the_products_whose_words_have_changed(client: Client) -> None:
+    migration = importlib.import_module("products.migrations.0005_words")
+    made = make_offers({"name": f"Organic\u200bTomato {n}"} for n in range(600))
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE products_product SET words = ' organictomato ' WHERE id % 2 = 0")
+        cursor.execute("DELETE FROM products_posting WHERE product_id % 2 = 0")
+        cursor.execute(
+            "INSERT INTO products_posting SELECT 'organictomato', created_at, id, price, name"
+            " FROM products_product WHERE id % 2 = 0"
+        )
+    for _ in range(2):
+        migration.rebuild_search_index(apps, None)
+        assert_whole()
+    assert len([pk for page in walk(client, "/products?q=tomato&limit=100", at_most=10) for pk in ids(page)]) == len(
+        made
+    )
+    assert ids(client.get("/products?q=organictomato").json()) == []
+
+
+def test_interrupted_reindex_keeps_its_finished_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(count: int) -> None:
+        raise KeyboardInterrupt
+
+    make_offers({"name": f"mango {n}"} for n in range(20))
+    Product.objects.update(words="")
+    Posting.objects.all()._raw_delete(using="default")
+    monkeypatch.setattr(managers, "REINDEX_ROWS", 15)
+    with pytest.raises(KeyboardInterrupt):
+        Product.objects.all().reindex(interrupt, only_stale=True)
+    assert Product.objects.exclude(words="").count() == 15
+    Product.objects.all().reindex(only_stale=True)
+    assert_whole()
 
 
 def test_reindexing_beside_writers_misses_nothing_and_hides_nothing(
