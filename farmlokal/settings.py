@@ -128,6 +128,7 @@ try:
     default_host = filter(None, [env.str("RENDER_EXTERNAL_HOSTNAME", "")])
     ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", *default_host, pattern=HOST, at_least=1)
     database = env.mysql_url("DATABASE_URL")
+    DATABASE_FOREIGN_KEYS = env.switch("DATABASE_FOREIGN_KEYS", "on")
     REDIS_URL = env.redis_url("REDIS_URL")
     TRUSTED_PROXY_HOPS = env.int(
         "TRUSTED_PROXY_HOPS", 0, validate=validate.Range(min=0, max=10, error="must be from 0 to 10")

@@ -13,6 +13,7 @@ from django.db.backends.mysql import base
 
 from farmlokal import tally
 from farmlokal.mysql.driver import connect
+from farmlokal.mysql.features import DatabaseFeatures
 from farmlokal.mysql.schema import DatabaseSchemaEditor
 from farmlokal.mysql.watch import watch
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 class DatabaseWrapper(base.DatabaseWrapper):
     SchemaEditorClass = DatabaseSchemaEditor
+    features_class = DatabaseFeatures
 
     # Entered before the commit of the transaction that set it, left after; not at all where it is rolled back.
     around_commit: Callable[[], contextlib.AbstractContextManager[None]] | None = None

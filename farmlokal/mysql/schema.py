@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.mysql import schema
 
 
@@ -10,3 +13,9 @@ class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
     sql_create_table = (
         f"{schema.DatabaseSchemaEditor.sql_create_table} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
     )
+
+    def _field_should_be_indexed(self, model: Any, field: Any) -> bool:
+        """Index a foreign key column whose constraint, which would bring the index, is left out."""
+        is_unconstrained = field.remote_field and not self.connection.features.supports_foreign_keys
+        editor: Any = BaseDatabaseSchemaEditor if is_unconstrained else schema.DatabaseSchemaEditor
+        return bool(editor._field_should_be_indexed(self, model, field))

@@ -45,6 +45,7 @@ BAD = [
     ("REDIS_URL", ""),
     ("REDIS_URL", "redis://:secret@/0"),
     ("REDIS_URL", "rediss://cache.example/0?ssl_cert_reqs=perhaps"),
+    ("DATABASE_FOREIGN_KEYS", "no"),
     ("DEBUG", "perhaps"),
     ("TRUSTED_PROXY_HOPS", "-1"),
     ("TRUSTED_PROXY_HOPS", "one"),
