@@ -9,18 +9,19 @@ import sys
 import termios
 from contextlib import closing
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import MySQLdb
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import Count
+from MySQLdb.cursors import Cursor
 
 from farmlokal.tests.mysql import is_running
 from farmlokal.tests.waiting import wait_until
 from products import bulkload, sample
-from products.models import Farm, Product
+from products.models import Farm, Posting, Product
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,6 +129,67 @@ def test_without_local_files_the_rows_go_by_insert() -> None:
     assert by_insert == content()
 
 
+def test_missing_statements_are_told_from_failures() -> None:
+    with bulkload.connect() as raw, pytest.raises(MySQLdb.Error) as not_supported:
+        bulkload.execute(raw, "SELECT 1 WHERE 1 IN (SELECT 1 LIMIT 1)")
+    with bulkload.connect() as raw, pytest.raises(MySQLdb.Error) as no_such_table:
+        bulkload.execute(raw, "SELECT 1 FROM nowhere")
+    errors = {
+        not_supported.value: True,
+        MySQLdb.OperationalError(1105, "vtgate: http://vtgate:15000/: syntax error at position 5 near 'LOAD'"): True,
+        MySQLdb.OperationalError(1105, "direct DDL is disabled"): True,
+        no_such_table.value: False,
+        MySQLdb.OperationalError(1105, "target: catalogue.-.primary: vttablet: connection reset"): False,
+        MySQLdb.OperationalError(2013, "Lost connection to server during query"): False,
+        MySQLdb.InterfaceError(0, ""): False,
+        MySQLdb.ProgrammingError("not all arguments converted"): False,
+    }
+    assert {error: bulkload.is_unavailable(error) for error in errors} == errors
+
+
+class VitessCursor(Cursor):  # type: ignore[misc]  # the driver has no types
+    """The real server, without the statements that Vitess refuses, and with its errors."""
+
+    refused: ClassVar[dict[str, tuple[int, str]]] = {
+        "LOAD DATA": (1235, "not implemented"),
+        "JSON_TABLE": (1235, "VT12001: unsupported: json_table expressions"),
+        "innodb_ddl_buffer_size": (1193, "VT05006: unknown system variable 'innodb_ddl_buffer_size'"),
+    }
+
+    def execute(self, query: Any, args: Any = None) -> Any:
+        for part, error in self.refused.items():
+            if isinstance(query, str) and part in query:
+                raise MySQLdb.OperationalError(*error)
+        return super().execute(query, args)
+
+
+class SafeMigrationsCursor(VitessCursor):
+    refused: ClassVar[dict[str, tuple[int, str]]] = VitessCursor.refused | dict.fromkeys(
+        ("CREATE TABLE `", "ALTER ", "DROP ", "RENAME ", "TRUNCATE "), (1105, "direct DDL is disabled")
+    )
+
+
+def postings() -> set[tuple[Any, ...]]:
+    return set(Posting.objects.values_list("term", "created_at", "product_id", "price", "name"))
+
+
+@pytest.mark.parametrize("cursor", [VitessCursor, SafeMigrationsCursor])
+def test_seeder_falls_back_on_the_errors_of_vitess(cursor: type[Cursor], monkeypatch: pytest.MonkeyPatch) -> None:
+    def catalogue() -> tuple[Any, ...]:
+        return content(), postings(), list(Farm.objects.order_by("pk").values())
+
+    seed(700)
+    seed(700, "--append")
+    expected = catalogue()
+    parameters = connection.get_connection_params() | {"cursorclass": cursor}
+    monkeypatch.setattr(connection, "get_connection_params", lambda: parameters)
+    monkeypatch.setattr(bulkload, "CHUNK_ROWS", 300)
+    for flags in (["--reset"], ["--append"]):
+        seed(700, *flags)
+    assert catalogue() == expected
+    assert leftovers() == []
+
+
 def test_a_row_that_does_not_fit_stops_the_load() -> None:
     farms = sample.farm_rows(1, 1)
     bad = [*farms, ("2", "x" * 151, farms[0][2])]
@@ -222,7 +284,7 @@ def kill_when(condition: Callable[[], object], environment: dict[str, str], flag
 def _server_noticed() -> bool:
     """The server keeps a dead client's statement, and its lock, until it wants to answer."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT IS_FREE_LOCK({bulkload.LOCK_NAME})")
+        cursor.execute("SELECT IS_FREE_LOCK(%s)", [bulkload.lock_name()])
         return bool(cursor.fetchone()[0])
 
 

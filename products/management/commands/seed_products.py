@@ -11,9 +11,9 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from products import sample
-from products.bulkload import LoadError, Replacement, bulk_connection, connect, execute, load
+from products.bulkload import LoadError, Replacement, bulk_connection, clear, connect, execute, is_unavailable, load
 from products.cache import announce_write
-from products.managers import POST
+from products.managers import POST, POST_ROWS, REINDEX_ROWS
 from products.models import Farm, Posting, Product
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FARMS = Farm._meta.db_table
 PRODUCTS = Product._meta.db_table
 POSTINGS = Posting._meta.db_table
+TABLES = (FARMS, PRODUCTS, POSTINGS)
 
 
 class Command(BaseCommand):
@@ -53,7 +54,7 @@ class Command(BaseCommand):
                 if append:
                     self.append(raw, rows, seed)
                 elif reset or is_empty:
-                    self.replace(raw, rows, seed)
+                    self.reset(raw, rows, seed)
                 else:
                     raise CommandError(
                         "there is a catalogue already; say --reset to replace it or --append to add to it."
@@ -62,12 +63,23 @@ class Command(BaseCommand):
             raise CommandError(f"the load failed: {error}") from error
         self.say(f"{rows:,} products in {time.monotonic() - start:.1f} s.")
 
+    def reset(self, raw: Connection, rows: int, seed: int) -> None:
+        try:
+            self.replace(raw, rows, seed)
+        except MySQLdb.Error as error:
+            if not is_unavailable(error):
+                raise
+            self.say("The server refuses new tables. Deleting the old rows ...")
+            clear(raw, TABLES)
+            announce_write()
+            self.append(raw, rows, seed)
+
     def replace(self, raw: Connection, rows: int, seed: int) -> None:
-        with Replacement(raw, [FARMS, PRODUCTS, POSTINGS]) as replacement:
+        with Replacement(raw, TABLES) as replacement:
             products = replacement.new(PRODUCTS)
             self.fill(raw, rows, seed, farms_into=replacement.new(FARMS), products_into=products)
             self.say("Making each word's list of products ...")
-            execute(raw, POST.format(postings=replacement.new(POSTINGS), products=products, where="TRUE"))
+            post(raw, products, replacement.new(POSTINGS), 1)
             self.say("Adding the keys ...")
             with connect() as other, ThreadPoolExecutor(1) as aside:
                 posting_keys = aside.submit(replacement.add_keys, POSTINGS, other)
@@ -84,12 +96,12 @@ class Command(BaseCommand):
         }
         first = after[Product] + 1
 
-        def post(count: int) -> None:
+        def also(count: int) -> None:
             nonlocal first
-            execute(raw, POST.format(postings=POSTINGS, products=PRODUCTS, where=f"p.id >= {first}"))
+            post(raw, PRODUCTS, POSTINGS, first)
             first += count
 
-        self.fill(raw, rows, seed, farms_after=after[Farm], products_after=after[Product], also=post)
+        self.fill(raw, rows, seed, farms_after=after[Farm], products_after=after[Product], also=also)
 
     def fill(
         self,
@@ -117,3 +129,26 @@ class Command(BaseCommand):
 
     def say(self, text: str) -> None:
         self.stdout.write(text)
+
+
+def post(raw: Connection, products: str, postings: str, first: int) -> None:
+    """Make the postings of the products from this id on."""
+    try:
+        execute(raw, POST.format(postings=postings, products=products, first=first))
+    except MySQLdb.Error as error:
+        if not is_unavailable(error):
+            raise
+        _post_rows(raw, products, postings, first)
+
+
+def _post_rows(raw: Connection, products: str, postings: str, first: int) -> None:
+    page = (
+        f"SELECT id, words, created_at, price, name FROM `{products}` WHERE is_active AND id >= %s"  # noqa: S608
+        f" ORDER BY id LIMIT {REINDEX_ROWS}"
+    )
+    while rows := execute(raw, page, (first,)):
+        made = [
+            (term, created_at, pk, price, name) for pk, words, created_at, price, name in rows for term in words.split()
+        ]
+        raw.cursor().executemany(POST_ROWS.format(postings=postings), made)
+        first = rows[-1][0] + 1
