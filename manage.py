@@ -13,9 +13,6 @@ from farmlokal.mysql.driver import ConnectError
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "farmlokal.settings")
-    os.environ["REDIS_TIMEOUT_SECONDS"] = (
-        os.environ.get("REDIS_TIMEOUT_SECONDS") or "1"
-    )  # no request waits for a command
     try:
         execute_from_command_line(sys.argv)
     except KeyboardInterrupt:

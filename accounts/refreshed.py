@@ -49,7 +49,6 @@ REFUSED_SECONDS = 60.0
 MAX_HOLD_SECONDS = 300.0  # that a provider may ask for
 POLL_SECONDS = 0.02
 IMPATIENT_SECONDS = 0.25
-AWAY_SECONDS = 0.3  # a Redis that is silent for longer is away
 KEPT_SECONDS = 25 * 3600
 TOO_SLOW = "the provider does not answer in time"
 
@@ -326,13 +325,7 @@ class Refreshed:
         return Found(int(number), Kept(value, float(expires), float(due), int(number)))
 
     def _ask(self, script: Script, arguments: Sequence[Any]) -> Any:
-        """None where Redis is away; a machine that was busy for a moment is asked again."""
-        ends = time.monotonic() + AWAY_SECONDS
-        while True:
-            answer = run(script, self._keys, arguments, insists=True)
-            if answer is not None or time.monotonic() >= ends:
-                return answer
-            time.sleep(POLL_SECONDS)
+        return run(script, self._keys, arguments, insists=True)
 
 
 @lru_cache(maxsize=1)

@@ -1,18 +1,20 @@
-"""One connection to Redis for an event loop, over which all requests ask at once.
+"""One connection to Redis for an event loop; all requests share it.
 
-What the requests of one tick ask leaves in one write, and the answers come back in the same order; so a request costs
-a future and a few bytes, not a connection. Where a command has no answer within REDIS_TIMEOUT_SECONDS everyone who
-waits is told that Redis is away, and later callers at once, until all late answers have come and a PING is answered in
-time; after a second the connection is given up. A new one is made in the background, and only one that answers in time
-is used.
+The commands of one tick leave in one write, and the answers come back in the same order, so a request costs a future
+and a few bytes, not a connection.
 
-Silence is Redis's own: it counts from when the commands have left, and before it is believed the event loop, which may
-have been busy all the while, reads what has arrived.
+A command without an answer within REDIS_TIMEOUT_SECONDS means that Redis is silent. All callers that wait are told at
+once, and later callers do not wait, until a PING is answered in time. After one more second the connection is closed,
+and a background task makes a new one.
+
+A busy event loop must not pass for a silent Redis. The time counts from the write, and the loop reads what has arrived
+before it believes in silence.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections import deque
 from functools import partial
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import hiredis
 from django.conf import settings
+from redis import RedisError
 from redis import TimeoutError as RedisTimeoutError
 from redis.connection import SSLConnection, parse_url
 
@@ -30,29 +33,36 @@ if TYPE_CHECKING:
 
     from farmlokal.redis import Script
 
-PATIENCE_SECONDS = 1.0
-CONNECT_SECONDS = 0.5  # nobody waits for it but the first requests of a process
+PATIENCE_SECONDS = 1.0  # a new connection ends the catalogue's state, so a short silence should not cost one
+CONNECT_SECONDS = 2.0  # in the background; enough for a Redis that is far away, with TLS
 PAUSE_SECONDS = 0.2
 
 
-class RedisAwayError(Exception):
-    """Redis does not answer, or not with what was asked for."""
+class RedisAwayError(RedisError):
+    """Redis does not answer, or refuses the command."""
+
+
+class RedisSilentError(RedisAwayError, RedisTimeoutError):
+    """Redis did not answer in time."""
 
 
 class Connection(asyncio.Protocol):
-    """Commands of one tick in one write, answers in the order of the commands."""
+    """Sends the commands of one tick in one write and reads the answers in the order of the commands.
 
-    def __init__(self, notice: Callable[[str], None]) -> None:
-        self._notice = notice
+    on_loss is called once, when the connection is lost.
+    """
+
+    def __init__(self, on_loss: Callable[[RedisAwayError], None]) -> None:
+        self._on_loss = on_loss
         self._loop = asyncio.get_running_loop()
-        self._silence = settings.REDIS_TIMEOUT_SECONDS
+        self._timeout: float = settings.REDIS_TIMEOUT_SECONDS
         self._reader = hiredis.Reader()
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._unsent: list[bytes] = []
-        self._sent: deque[list[Any]] = deque()  # [how many of those that wait, since when], by write
+        self._sent: deque[list[Any]] = deque()  # of each write: [commands without an answer, when it was sent]
         self._is_silent = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
 
     def ask(self, *command: Any) -> asyncio.Future[Any]:
         if self._transport is None or self._is_silent:
@@ -62,60 +72,73 @@ class Connection(asyncio.Protocol):
     def _ask(self, *command: Any) -> asyncio.Future[Any]:
         if not self._unsent:
             self._loop.call_soon(self._send)
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._silence, self._check_silence)
         self._unsent.append(hiredis.pack_command(command))
         future: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append(future)
         return future
 
-    def lose(self, reason: str) -> None:
+    def lose(self, error: RedisAwayError) -> None:
         if self._transport is None:
             return
         self._transport.abort()
         self._transport = None
-        self._tell_all(reason)
+        self._tell_all(error)
         self._waiting, self._unsent, self._sent = deque(), [], deque()
-        self._notice(reason)
+        self._on_loss(error)
 
-    def _tell_all(self, reason: str) -> None:
+    def _tell_all(self, error: RedisAwayError) -> None:
         for future in self._waiting:
             if not future.done():
-                future.set_exception(RedisAwayError(reason))
+                future.set_exception(error)
 
     def _send(self) -> None:
         commands, self._unsent = self._unsent, []
         if self._transport:
             self._sent.append([len(commands), self._loop.time()])
             self._transport.write(b"".join(commands))
+            if self._timer is None:
+                self._watch()
 
-    def _check_silence(self) -> None:
+    def _watch(self) -> None:
+        """Looks again when the oldest write has been without an answer for too long."""
         self._timer = None
-        if self._transport is None or not (self._waiting or self._is_silent):
+        if not self._sent:
             return
-        self._timer = self._loop.call_later(self._silence, self._check_silence)
-        if self._is_silent:
-            Outages.note(RedisTimeoutError("silent"))  # so that nobody else waits for it either
-            if not self._waiting:
-                self._ask("PING").add_done_callback(partial(self._judge, self._loop.time()))
-        if self._owed_for() >= self._silence:
-            # Twice around the loop: the second time is after it has read.
-            self._loop.call_soon(self._loop.call_soon, self._believe_silence)
+        left = self._sent[0][1] + self._limit() - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._watch)
+        else:
+            # Twice around the loop: before the second time it reads what has arrived.
+            self._timer = self._loop.call_soon(self._loop.call_soon, self._look)
 
-    def _owed_for(self) -> float:
-        return self._loop.time() - self._sent[0][1] if self._sent else 0.0
+    def _limit(self) -> float:
+        return self._timeout + PATIENCE_SECONDS if self._is_silent else self._timeout
 
-    def _believe_silence(self) -> None:
-        if self._owed_for() >= PATIENCE_SECONDS:
-            self.lose("no answer")
-        elif self._owed_for() >= self._silence:
-            self._is_silent = True
-            self._tell_all("no answer in time")  # they stay in the line, for the late answers
+    def _look(self) -> None:
+        if self._sent and self._loop.time() - self._sent[0][1] >= self._limit():
+            error = RedisSilentError("no answer in time")
+            if self._is_silent:
+                self.lose(error)
+            else:
+                self._fall_silent(error)
+        self._watch()
+
+    def _fall_silent(self, error: RedisSilentError) -> None:
+        self._is_silent = True
+        Outages.note(error)
+        self._tell_all(error)  # they stay in the queue, for the late answers
+        self._ping()
+
+    def _ping(self) -> None:
+        self._ask("PING").add_done_callback(partial(self._judge, self._loop.time()))
 
     def _judge(self, asked_at: float, answer: asyncio.Future[Any]) -> None:
-        if not answer.exception() and self._loop.time() - asked_at < self._silence:
+        if isinstance(answer.exception(), RedisAwayError):
+            return  # the connection is lost
+        if self._loop.time() - asked_at < self._timeout:
             self._is_silent = False
-            Outages.end()
+        else:
+            self._ping()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
@@ -135,7 +158,7 @@ class Connection(asyncio.Protocol):
                 future.set_result(reply)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.lose(str(exc or "closed by Redis"))
+        self.lose(RedisAwayError(str(exc or "closed by Redis")))
 
 
 class Pipeline:
@@ -154,17 +177,24 @@ class Pipeline:
             self._keeping = asyncio.get_running_loop().create_task(self._keep_connected())
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """What the script returns; raises RedisAwayError at once while there is no connection."""
+        """What the script returns. Raises RedisAwayError, at once while there is no connection or Redis is silent."""
         self.start()
-        if not self._tried.is_set():  # the first requests of a process wait for its first attempt
-            await self._tried.wait()
-        if self._connection is None:
-            raise RedisAwayError("not connected")
+        if not self._tried.is_set():
+            await self._wait_for_first_try()
+        if self._connection is None or Outages.is_silent:
+            raise RedisAwayError("not connected" if self._connection is None else "silent")
         try:
             return await self._evaluate(self._connection, script, keys, arguments)
         except hiredis.ReplyError as error:
             self._follow(error)
             raise RedisAwayError(str(error)) from error
+
+    async def _wait_for_first_try(self) -> None:
+        """The first requests of a process wait for its first connection, for one timeout at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(settings.REDIS_TIMEOUT_SECONDS):
+                await self._tried.wait()
+        self._tried.set()
 
     @staticmethod
     async def _evaluate(connection: Connection, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
@@ -181,15 +211,17 @@ class Pipeline:
                 try:
                     async with asyncio.timeout(CONNECT_SECONDS):
                         self._connection = await self._connected()
-                    Outages.end()
-                except (OSError, TimeoutError, RedisAwayError, hiredis.HiredisError) as error:
+                except TimeoutError:
+                    Outages.note(RedisSilentError("no connection in time"))
+                except (OSError, RedisAwayError, hiredis.HiredisError) as error:
                     Outages.note(error)
             self._tried.set()
             await asyncio.sleep(PAUSE_SECONDS)
 
-    def _note_loss(self, reason: str) -> None:
+    def _note_loss(self, error: RedisAwayError) -> None:
         if self._connection:
-            Outages.note(reason)
+            Outages.note(error)
+            Outages.losses += 1  # a Redis that was silent may have been replaced meanwhile
         self._connection = None
 
     async def _connected(self) -> Connection:
@@ -203,7 +235,7 @@ class Pipeline:
         try:
             await self._greet(connection)
         except BaseException as error:
-            connection.lose(str(error))
+            connection.lose(RedisAwayError(str(error)))
             raise
         return connection
 
@@ -229,7 +261,7 @@ class Pipeline:
             host, _, port = rest.partition(" ")[2].rpartition(":")
             self._options |= {"host": host or self._options.get("host"), "port": int(port)}
             if self._connection:
-                self._connection.lose(str(error))
+                self._connection.lose(RedisAwayError(str(error)))
 
 
 def _tls(options: dict[str, Any]) -> ssl.SSLContext | None:

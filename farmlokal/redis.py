@@ -1,15 +1,16 @@
-"""Redis, which every request can do without: what it holds is found again, and its absence costs little.
+"""Scripts in Redis for threads, and whether this process does without Redis for now.
 
-All that is asked of it here is scripts, one command each. Their keys share a hash tag: on a cluster they live on one
-node, so that a script may touch several, and this service needs no more than to find that node.
+The service asks Redis for scripts only, one command each. All their keys share a hash tag (the part of a key that
+decides which node of a cluster has it), so a script may touch several, and the client only has to find that node.
 
-Timeouts stand in settings. Where Redis did not answer, a process lets it be for a moment, so that a Redis that hangs
-does not slow every request by its timeout.
+A command waits for its answer for REDIS_TIMEOUT_SECONDS. After a failure the process does without Redis, and a
+background thread probes it. So a Redis that hangs costs each thread one timeout, however long it hangs.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from redis import Redis
 
 HASH_TAG: str = settings.CACHES["default"]["KEY_PREFIX"]
-PAUSE_SECONDS = 0.05  # after one failure, twice as long after each further one
-MAX_PAUSE_SECONDS = 1.0
+PAUSE_SECONDS = 0.2  # between two probes of a Redis that is away
+LOOK_SECONDS = 0.05  # a thread that waits for an answer notices within this time that Redis is silent
 
 # For scripts: Redis's own clock, which all processes share, in microseconds.
 CLOCK_LUA = """
@@ -52,54 +53,106 @@ class Script:
 
 
 FORGET = Script("return {redis.call('DEL', KEYS[1])}")
+PROBE_KEY = key("probe")
 
 
 class Outages:
-    """What this process has noticed: how often it lost Redis, which may have come back with what it once held, and
-    until when it lets it be."""
+    """Whether this process does without Redis now, and how often Redis may have lost data.
+
+    away: a command has failed. silent: it has failed by a timeout, so one more attempt could cost another timeout.
+    """
 
     losses = 0
-    over_at = 0.0
-    in_a_row = 0
+    silences = 0
+    is_away = False
+    is_silent = False
+    _lock = threading.Lock()
 
     @classmethod
-    def note(cls, error: object) -> None:
-        cls.losses += not isinstance(error, redis_exceptions.TimeoutError)  # silence alone changes nothing in Redis
-        if time.monotonic() > cls.over_at:  # one line for many failures
-            logger.warning("redis_unavailable", error=str(error))
-        cls.over_at = time.monotonic() + min(PAUSE_SECONDS * 2 ** min(cls.in_a_row, 10), MAX_PAUSE_SECONDS)
-        cls.in_a_row += 1
+    def note(cls, error: Exception) -> None:
+        is_silent = isinstance(error, redis_exceptions.TimeoutError)
+        with cls._lock:
+            cls.is_silent = is_silent
+            cls.silences += is_silent
+            cls.losses += not is_silent  # silence alone changes nothing in Redis
+            if cls.is_away:
+                return
+            cls.is_away = True
+        logger.warning("redis_unavailable", error=str(error))
+        threading.Thread(target=cls._probe, name="redis-probe", daemon=True).start()
 
     @classmethod
     def end(cls) -> None:
-        cls.in_a_row, cls.over_at = 0, 0.0
+        with cls._lock:
+            cls.is_away = cls.is_silent = False
+
+    @classmethod
+    def _probe(cls) -> None:
+        """The script writes, so a Redis that refuses scripts or writes stays away."""
+        while cls.is_away:
+            time.sleep(PAUSE_SECONDS)
+            try:
+                ask(FORGET, [PROBE_KEY])
+            except RedisError as error:
+                cls.note(error)
+            else:
+                cls.end()
+                logger.info("redis_answers")
 
 
 def run(script: Script, keys: Sequence[str], arguments: Sequence[Any] = (), *, insists: bool = False) -> Any:
-    """What the script returns, or None where Redis is away. Who insists is not put off by an earlier failure."""
-    if time.monotonic() < Outages.over_at and not insists:
+    """What the script returns, or None without Redis. insists: try although Redis is away, unless it is silent."""
+    if Outages.is_away and (Outages.is_silent or not insists):
         return None
     try:
-        client = get_redis_connection("default")
-        try:
-            answer = _evaluate(client, script, keys, arguments)
-        except redis_exceptions.MovedError as moved:
-            _follow(client, moved)
-            answer = _evaluate(client, script, keys, arguments)
+        return ask(script, keys, arguments)
     except RedisError as error:
         Outages.note(error)
         return None
-    Outages.end()
-    return answer
+
+
+def ask(script: Script, keys: Sequence[str], arguments: Sequence[Any] = ()) -> Any:
+    """What the script returns. Raises RedisError. Tries, and may wait, even while Redis is away."""
+    client = get_redis_connection("default")
+    try:
+        return _evaluate(client, script, keys, arguments)
+    except redis_exceptions.MovedError as moved:
+        _follow(client, moved)
+        return _evaluate(client, script, keys, arguments)
 
 
 def _evaluate(client: Redis, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-    tally.current.commands += 1
     try:
-        return client.evalsha(script.sha, len(keys), *keys, *arguments)
+        return _send(client, "EVALSHA", script.sha, len(keys), *keys, *arguments)
     except redis_exceptions.NoScriptError:
-        tally.current.commands += 1
-        return client.eval(script.text, len(keys), *keys, *arguments)
+        return _send(client, "EVAL", script.text, len(keys), *keys, *arguments)
+
+
+def _send(client: Redis, *command: Any) -> Any:
+    tally.current.commands += 1
+    connection: Any = client.connection_pool.get_connection()
+    try:
+        connection.send_command(*command)
+        try:
+            _wait_for_answer(connection)
+        except BaseException:
+            connection.disconnect()  # a late answer must not be read as the next command's
+            raise
+        return connection.read_response()
+    finally:
+        client.connection_pool.release(connection)
+
+
+def _wait_for_answer(connection: Any) -> None:
+    """Until the timeout, or until another command finds that Redis is silent.
+
+    It looks once more after that: the process may have stood still while the answer arrived.
+    """
+    silences, ends, is_over = Outages.silences, time.monotonic() + connection.socket_timeout, False
+    while not connection.can_read(0 if is_over else LOOK_SECONDS):
+        if is_over:
+            raise redis_exceptions.TimeoutError("no answer in time")
+        is_over = Outages.silences > silences or time.monotonic() >= ends
 
 
 def _follow(client: Redis, moved: redis_exceptions.MovedError) -> None:

@@ -157,7 +157,7 @@ try:
     )
     PARTNER_WEBHOOK_SECRETS = env.webhook_secrets("PARTNER_WEBHOOK_SECRETS", "")
     REDIS_TIMEOUT_SECONDS = env.float(
-        "REDIS_TIMEOUT_SECONDS", 0.05, validate=validate.Range(min=0.01, max=1, error="must be from 0.01 to 1")
+        "REDIS_TIMEOUT_SECONDS", 0.5, validate=validate.Range(min=0.01, max=1, error="must be from 0.01 to 1")
     )
     PAGE_COALESCE_SECONDS = env.float(
         "PAGE_COALESCE_SECONDS", 0.0, validate=validate.Range(min=0, max=60, error="must be from 0 to 60")
@@ -243,7 +243,7 @@ CACHES = {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": REDIS_URL,
         "OPTIONS": {
-            "SOCKET_CONNECT_TIMEOUT": 0.25,
+            "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_SECONDS,
             "SOCKET_TIMEOUT": REDIS_TIMEOUT_SECONDS,
             "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},
             "SERIALIZER": "django_redis.serializers.json.JSONSerializer",

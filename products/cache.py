@@ -26,6 +26,7 @@ import orjson
 import structlog
 from django.conf import settings
 from django.db import connection
+from redis import RedisError
 
 from farmlokal import redis
 from farmlokal.answers import Representation, respond
@@ -237,7 +238,9 @@ class Debt:
 
     def _is_paid(self) -> bool:
         times = self._times
-        if not run(FORGET, [STATE], insists=True):
+        try:
+            redis.ask(FORGET, [STATE])  # also while Redis is silent: no request waits here
+        except RedisError:
             return False
         with self._lock:
             if self._times != times:  # what was owed since is not paid with it

@@ -1,7 +1,7 @@
 """Copies of an event at the same time in several processes, and processes that die at each step of it.
 
 The steps: claimed in Redis, row inserted, product locked, committed, told to Redis. What stops a process between two
-of them is real: a lock that the test holds, or a Redis that is frozen.
+of them is real: a lock that the test holds, or a Redis that answers late.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from redis import Redis
 from farmlokal.errors import Problem
 from farmlokal.redis import key
 from farmlokal.tests.mysql import is_running
+from farmlokal.tests.proxy import Proxy
 from farmlokal.tests.server import Answer, Server, own_redis, posted, running
 from farmlokal.tests.waiting import wait_until
 from integrations.models import AppliedVersion, WebhookEvent
@@ -439,20 +440,21 @@ def until_it_counts(server: Server, delivery: Delivery) -> list[str]:
 def test_a_process_that_dies_after_its_commit_has_done_it(
     database_environment: dict[str, str], product: Product, tmp_path: Path
 ) -> None:
-    """claimed, committed - Redis is frozen and the process killed - the claim ends, and MySQL knows."""
+    """claimed, committed - the process is killed before Redis knows - the claim ends, and MySQL knows."""
     delivery = Delivery(event(product.pk))
-    with own_redis(tmp_path) as redis:
-        environment = {**database_environment, "REDIS_URL": redis.url, "REDIS_TIMEOUT_SECONDS": "1"}
+    with own_redis(tmp_path) as redis, Proxy(urlsplit(redis.url).port or 0) as proxy:
+        url = f"redis://127.0.0.1:{proxy.port}/0"
+        environment = {**database_environment, "REDIS_URL": url, "REDIS_TIMEOUT_SECONDS": "1"}
         with running(environment, **settings(1)) as server, ThreadPoolExecutor(1) as pool:
             with locked(product):
                 first = pool.submit(post, server, delivery)
                 wait_until(is_waiting)
-                redis.freeze()
+                proxy.behave("slow", 0.6)  # so that it waits between its commit and the end of its claim
             wait_until(lambda: WebhookEvent.objects.filter(webhook_id=delivery.webhook_id).exists())
             os.kill(worker_of(server), signal.SIGKILL)
             with pytest.raises((OSError, ValueError, IndexError)):
                 first.result()
-            redis.thaw()
+            proxy.behave("pass")
             assert is_claimed(redis, delivery)
             assert until_it_counts(server, delivery)[-1] == "duplicate"
     assert_counted_once(product, delivery)

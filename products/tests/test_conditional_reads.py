@@ -35,7 +35,7 @@ READS = ["/products", "/products?q=mango&limit=3", "/products?fields=name", "/ca
 @pytest.fixture(autouse=True)
 def product(live_database: None) -> Iterator[Product]:
     redis.Redis.from_url(os.environ["REDIS_URL"]).flushdb()
-    redis_module.Outages.over_at = 0.0
+    redis_module.Outages.end()
     made = make_offer()
     yield made
     made.delete()
@@ -150,7 +150,7 @@ def test_without_redis_the_tag_is_the_same_and_costs_a_query(client: Client, set
     response, queries = counted(client, "/products", If_None_Match=etag)
     assert (response.status_code, queries) == (304, 1)
     services.withdraw(make_offer(name="While Redis is away").pk)
-    redis_module.Outages.over_at = 0.0
+    redis_module.Outages.end()
 
 
 def test_a_write_while_redis_hangs_is_seen_when_it_is_back(
@@ -163,7 +163,7 @@ def test_a_write_while_redis_hangs_is_seen_when_it_is_back(
     assert client.get("/products?limit=3").status_code == 200
     services.change(product.pk, price=product.price + 1)
     redis_alone.thaw()
-    redis_module.Outages.over_at = 0.0
+    redis_module.Outages.end()
     assert client.get("/products", headers={"If-None-Match": etag}).status_code == 200
 
 
@@ -176,7 +176,7 @@ def test_a_change_that_redis_could_not_be_told_is_told_with_the_next_request(
     settings.CACHES = {"default": there["default"] | {"LOCATION": nobody}}
     services.change(product.pk, price=product.price + 1)
     settings.CACHES = there
-    redis_module.Outages.over_at = 0.0
+    redis_module.Outages.end()
     assert client.get("/products", headers={"If-None-Match": etag}).status_code == 200
 
 
