@@ -294,9 +294,9 @@ class Refreshed:
     def _fetched_alone(self, newer_than: int) -> Kept:
         """Without Redis: as seldom as this process can see to by itself."""
         held, now = self._held, time.monotonic()
+        if held and held.is_usable(newer_than) and (now < self._alone_at or time.time() < held.due):
+            return held  # another thread has just fetched it
         if now < self._alone_at:
-            if held and held.is_usable(newer_than):
-                return held
             raise UnavailableError("it was asked for a moment ago", self._alone_at - now)
         self._alone_at = now + APART_SECONDS
         try:

@@ -410,6 +410,22 @@ def test_redis_away_each_process_asks_once(given: Provider) -> None:
     assert not any(result["failures"] for result in results)
 
 
+def test_without_redis_a_late_thread_gets_what_was_just_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had found no value before the fetch of another thread ended."""
+    monkeypatch.setattr(refreshed, "run", lambda *_, **__: None)
+    monkeypatch.setattr(refreshed, "APART_SECONDS", 0)
+    calls: list[float] = []
+
+    def fetch(ends: float) -> Fetched:
+        calls.append(ends)
+        return Fetched("value", time.time() + 3600, time.time() + 3000)
+
+    value = Refreshed("late", fetch)
+    kept = value.get(soon())
+    assert value._renewing(0).result(10) == kept
+    assert len(calls) == 1
+
+
 def test_redis_and_the_provider_away_each_process_asks_once_a_second(given: Provider) -> None:
     given.answer = lambda _: refused(503)
     nobody = f"redis://127.0.0.1:{free_port()}/0"

@@ -2,7 +2,7 @@
 
 A quote is fresh for 30 s. Of all who ask for the same one at the same moment, one calls: of a process's threads the
 first, and of the processes the one that holds the quote's lock in Redis. The others get what it brings, be it a
-failure. The last good quote is kept for a day. Redis away: each process calls for itself, and knows what it has seen.
+failure. The last good quote is kept for a day. Without Redis each process has its own quotes, also fresh for 30 s.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _shared(flight: Flight, name: str, product_id: int, pincode: str, ends: floa
         lock_ms, fresh_us = int((left + LOCK_MARGIN_SECONDS) * 1000), FRESH_SECONDS * MICROSECONDS
         looked = run(LOOK, [*keys, record], [owner, lock_ms, fresh_us, since])
         if looked is None:
-            return Quoted(fetch_quote(product_id, pincode, ends), time.time())
+            return _alone(name, product_id, pincode, ends)
         packed, is_fresh, wait, failure, has_lock, now, *breaker_state = looked
         kept = Quoted.unpacked(packed)
         if kept and is_fresh:
@@ -160,6 +160,14 @@ def _shared(flight: Flight, name: str, product_id: int, pincode: str, ends: floa
         since = since or int(now)
         time.sleep(min(poll, max(ends - time.monotonic(), 0)))
         poll = min(poll * 2, MAX_POLL_SECONDS)
+
+
+def _alone(name: str, product_id: int, pincode: str, ends: float) -> Quoted:
+    """Without Redis: the process's own quote while it is fresh, else a call."""
+    seen = _seen.get(name)
+    if seen and 0 <= time.time() - seen.quoted_at < FRESH_SECONDS:
+        return seen
+    return Quoted(fetch_quote(product_id, pincode, ends), time.time())
 
 
 def _called(keys: list[str], owner: str, product_id: int, pincode: str, ends: float) -> Quoted:

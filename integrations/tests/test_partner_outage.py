@@ -270,6 +270,17 @@ def test_identical_quotes_are_one_call_on_busy_cores(
     assert sandbox.calls == {"tokens": 1, "quotes": 1}
 
 
+@pytest.mark.parametrize("latency_ms", [0, 500])
+def test_identical_quotes_without_redis_are_one_call_a_process(
+    sandbox: Sandbox, database_environment: dict[str, str], product_id: int, latency_ms: int
+) -> None:
+    sandbox.faults = Faults(latency_ms=latency_ms)
+    environment = {**database_environment, "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    ask_two_hundred_times(environment, sandbox, product_id)
+    assert sandbox.calls["quotes"] <= PROCESSES
+    assert sandbox.calls["tokens"] <= PROCESSES
+
+
 def test_a_listing_does_not_wait_for_a_partner(
     sandbox: Sandbox, database_environment: dict[str, str], product_id: int
 ) -> None:
