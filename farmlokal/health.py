@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import MySQLdb
@@ -11,7 +13,6 @@ from django.conf import settings
 from django.db import connection
 from django.http import HttpResponse
 from django.utils.crypto import constant_time_compare
-from django_redis import get_redis_connection
 from prometheus_client import CONTENT_TYPE_LATEST
 from redis import RedisError
 from rest_framework.decorators import api_view, authentication_classes
@@ -22,6 +23,7 @@ from farmlokal.errors import RETRY_AFTER_SECONDS, Problem
 from farmlokal.metrics import exposition
 from farmlokal.mysql.driver import connect
 from farmlokal.ratelimit import client_of_request
+from farmlokal.redis import PROBE_KEY, Script, ask
 from integrations.partner.client import BREAKERS
 from products.models import Product
 
@@ -31,7 +33,10 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
 
 CHECK_TIMEOUT_SECONDS = 1
+KEPT_SECONDS = 1
 TOO_MANY_CONNECTIONS = {1040, 1203}
+
+WRITE = Script("redis.call('SET', KEYS[1], '', 'PX', 1000) return {redis.call('DEL', KEYS[1])}")
 
 logger = structlog.get_logger(__name__)
 
@@ -82,8 +87,23 @@ def _is_loopback(client: str) -> bool:
     return client == "::/64" or client.startswith("127.")
 
 
-def _checks() -> dict[str, bool]:
-    return {"mysql": _is_up("mysql", _ask_mysql), "redis": _is_up("redis", _ask_redis)}
+class Checks:
+    """Whether MySQL and Redis are up. One thread at a time asks them; the answer serves all for a second."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._found: dict[str, bool] = {}
+        self._ends = 0.0
+
+    def get(self) -> dict[str, bool]:
+        with self._lock:
+            if time.monotonic() >= self._ends:
+                self._found = {"mysql": _is_up("mysql", _ask_mysql), "redis": _is_up("redis", _ask_redis)}
+                self._ends = time.monotonic() + KEPT_SECONDS
+            return self._found
+
+
+_checks = Checks().get
 
 
 def _breakers() -> dict[str, str]:
@@ -120,4 +140,5 @@ def _ask_mysql() -> None:
 
 
 def _ask_redis() -> None:
-    get_redis_connection("default").ping()
+    """By a script that writes: a Redis that answers a PING may still refuse scripts, be read-only or be full."""
+    ask(WRITE, [PROBE_KEY])

@@ -111,13 +111,13 @@ class Daemon:
         self.url = url
         self.pid = 0
         self._command = command
-        self._folder = folder
+        self.folder = folder
         self._is_ready = is_ready
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        with Path(self._folder, "daemon.log").open("wb") as log:
-            self._process = subprocess.Popen(self._command, cwd=self._folder, stdout=log, stderr=log)
+        with Path(self.folder, "daemon.log").open("wb") as log:
+            self._process = subprocess.Popen(self._command, cwd=self.folder, stdout=log, stderr=log)
         self.pid = self._process.pid
         wait_until(self._is_ready)
 

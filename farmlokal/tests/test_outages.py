@@ -7,6 +7,7 @@ the machine may be busy with something else. --log-cli-level=INFO shows what was
 from __future__ import annotations
 
 import contextlib
+import getpass
 import itertools
 import json
 import logging
@@ -16,12 +17,14 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
+import MySQLdb
 import pytest
 import redis
 
+from farmlokal import health
 from farmlokal.tests.proxy import Proxy
 from farmlokal.tests.server import Daemon, Server, own_mysql, own_redis, running
 from farmlokal.tests.waiting import wait_until
@@ -311,6 +314,39 @@ def all_at_once(server: Server, paths: list[str]) -> list[Timed]:
 
 def new_pages(number: int) -> list[str]:
     return list(itertools.islice(unasked, number))
+
+
+def as_root(mysql: Daemon, statement: str) -> Any:
+    """The rows, by the account that may do everything."""
+    socket = str(mysql.folder / "mysql.sock")
+    with contextlib.closing(MySQLdb.connect(unix_socket=socket, user=getpass.getuser())) as root:
+        cursor = root.cursor()
+        cursor.execute(statement)
+        return cursor.fetchall()
+
+
+def test_readyz_is_ok_with_a_mysql_that_takes_no_writes(world: World) -> None:
+    as_root(world.mysql, "SET GLOBAL read_only = 1")
+    try:
+        assert world.direct.request(next(unasked)).status == 200
+        time.sleep(health.KEPT_SECONDS)
+        ready = world.direct.request("/readyz")
+    finally:
+        as_root(world.mysql, "SET GLOBAL read_only = 0")
+    assert ready.status == 200
+    assert ready.json["checks"] == {"mysql": "up", "redis": "up"}
+
+
+def test_readyz_costs_a_connection_a_second_and_process(world: World) -> None:
+    def connections() -> int:
+        ((_, number),) = as_root(world.mysql, "SHOW GLOBAL STATUS LIKE 'Connections'")
+        return int(number)
+
+    before, began = connections(), time.monotonic()
+    assert {found.answer.status for found in all_at_once(world.direct, ["/readyz"] * 300)} == {200}
+    seconds = time.monotonic() - began
+    processes = 2
+    assert connections() - before <= processes * (seconds / health.KEPT_SECONDS + 1) + 1
 
 
 def assert_refused(found: list[Timed]) -> None:

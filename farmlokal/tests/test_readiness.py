@@ -1,0 +1,96 @@
+"""/readyz: whether Redis does what the service needs, and what asking costs the servers."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+
+from farmlokal import health
+from farmlokal.redis import Outages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from django.test import Client
+    from pytest_django.fixtures import Settings
+
+    from farmlokal.tests.server import Daemon
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _fresh_checks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(health, "_checks", health.Checks().get)
+    yield
+    Outages.end()
+
+
+@pytest.fixture
+def own(redis_alone: Daemon, settings: Settings) -> Iterator[redis.Redis]:
+    """The Redis that the service uses, as its operator sees it."""
+    url = redis_alone.url.replace("//", "//limited:secret@")
+    settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": url}}
+    with redis.Redis.from_url(redis_alone.url) as operator:
+        allow(operator, "~*", "+@all")
+        yield operator
+
+
+def allow(operator: redis.Redis, *rules: str) -> None:
+    operator.execute_command("ACL", "SETUSER", "limited", "reset", "on", ">secret", *rules)  # type: ignore[no-untyped-call]
+
+
+def fill(operator: redis.Redis) -> None:
+    operator.config_set("maxmemory-policy", "noeviction")
+    operator.config_set("maxmemory", 1)
+
+
+def ready(client: Client) -> tuple[int, Any]:
+    answer = client.get("/readyz")
+    return answer.status_code, answer.json()
+
+
+BREAKERS = {"partner": "closed"}
+REFUSALS: dict[str, Callable[[redis.Redis], object]] = {
+    "scripts": lambda operator: allow(operator, "~*", "+@all", "-@scripting"),
+    "our keys": lambda operator: allow(operator, "~others:*", "+@all"),
+    "writes": lambda operator: operator.replicaof("127.0.0.1", 1),
+    "what needs memory": fill,
+}
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+def test_a_redis_that_answers_but_refuses_is_down(client: Client, own: redis.Redis, what: str) -> None:
+    REFUSALS[what](own)
+    assert own.ping()
+    down = {"status": "degraded", "checks": {"mysql": "up", "redis": "down"}, "breakers": BREAKERS}
+    assert ready(client) == (200, down)
+    assert 'farmlokal_dependency_up{name="redis"} 0.0' in client.get("/metrics").content.decode()
+
+
+def test_a_redis_that_keeps_to_our_keys_is_up(client: Client, own: redis.Redis) -> None:
+    allow(own, "~{farmlokal}*", "+@all", "-@dangerous")
+    up = {"status": "ok", "checks": {"mysql": "up", "redis": "up"}, "breakers": BREAKERS}
+    assert ready(client) == (200, up)
+    assert own.keys() == []
+    assert 'farmlokal_dependency_up{name="redis"} 1.0' in client.get("/metrics").content.decode()
+
+
+def test_a_hundred_at_once_are_one_check(own: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "KEPT_SECONDS", 60)
+    checks = health.Checks()
+    with ThreadPoolExecutor(20) as pool:
+        found = list(pool.map(lambda _: checks.get(), range(100)))
+    assert found == [{"mysql": True, "redis": True}] * 100
+    assert own.info("commandstats")["cmdstat_set"]["calls"] == 1
+
+
+def test_a_check_is_kept_for_a_while_only(own: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "KEPT_SECONDS", 0)
+    checks = health.Checks()
+    assert checks.get()["redis"]
+    fill(own)
+    assert not checks.get()["redis"]
