@@ -25,7 +25,7 @@ from farmlokal import cors, forwarded
 from farmlokal.arrival import ARRIVED, note_arrival
 from farmlokal.edge import Edge
 from farmlokal.errors import MAX_REQUEST_LINE_BYTES, REFUSAL, URI_TOO_LONG
-from farmlokal.middleware import ADMIN, PROBES
+from farmlokal.middleware import ADMIN, LIVENESS, PROBES
 from farmlokal.uploads import RefusedError, UnreadBody, has_body, received
 from integrations.partner.client import end_of
 from integrations.webhooks.signatures import MAX_BODY_BYTES as MAX_WEBHOOK_BYTES
@@ -42,6 +42,7 @@ THREADS_PER_WORKER = 16
 PARTNER_THREADS_PER_WORKER = 16
 WEBHOOK_THREADS_PER_WORKER = 8
 DOOR_THREADS_PER_WORKER = 4
+CHECK_THREADS_PER_WORKER = 2
 THREAD_WAIT_SECONDS = 5
 WEBHOOKS = "/webhooks/"
 OF_PARTNER = re.compile(r"/products/[0-9]+/delivery-quote")
@@ -77,7 +78,9 @@ class Pool:
 _requests = Pool(THREADS_PER_WORKER)
 _partner = Pool(PARTNER_THREADS_PER_WORKER)
 _webhooks = Pool(WEBHOOK_THREADS_PER_WORKER)
+# Never waits for MySQL or Redis, as the checks of /readyz and /metrics may.
 _door = WSGIMiddleware(wsgi_application, workers=DOOR_THREADS_PER_WORKER)  # type: ignore[arg-type]
+_checks = WSGIMiddleware(wsgi_application, workers=CHECK_THREADS_PER_WORKER)  # type: ignore[arg-type]
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,7 +120,8 @@ def _with_cors(scope: Scope, send: Send) -> Send:
 async def _django(scope: Scope, receive: Receive, send: Send) -> None:
     """Everything that the edge does not answer itself."""
     if scope["path"] in PROBES:
-        await _door(scope, _receiving(b""), send)  # type: ignore[arg-type]
+        run = _door if scope["path"] == LIVENESS else _checks
+        await run(scope, _receiving(b""), send)  # type: ignore[arg-type]
         return
     try:
         _check_request_line(scope)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
 ADMIN = "/admin/"
-PROBES = ("/livez", "/readyz", "/metrics")
+LIVENESS = "/livez"
+PROBES = (LIVENESS, "/readyz", "/metrics")
 
 
 def is_without_cookies(request: HttpRequest) -> bool:

@@ -12,6 +12,7 @@ import itertools
 import json
 import logging
 import os
+import select
 import subprocess
 import sys
 import time
@@ -349,6 +350,24 @@ def test_readyz_costs_a_connection_a_second_and_process(world: World) -> None:
     assert connections() - before <= processes * (seconds / health.KEPT_SECONDS + 1) + 1
 
 
+def test_livez_does_not_wait_for_readyz(world: World) -> None:
+    """With MySQL frozen the checks take a second; so many ask for them that every thread of theirs waits."""
+    ask = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    time.sleep(health.KEPT_SECONDS)
+    world.mysql.freeze()
+    try:
+        with contextlib.ExitStack() as stack:
+            waiting = [stack.enter_context(world.direct.connect()) for _ in range(20)]
+            for connection in waiting:
+                connection.sendall(ask)
+            time.sleep(0.2)
+            assert {world.direct.request("/livez").status for _ in range(4)} == {200}
+            answered, _, _ = select.select(waiting, [], [], 0)
+    finally:
+        world.mysql.thaw()
+    assert not answered
+
+
 def assert_refused(found: list[Timed]) -> None:
     for answer, _ in found:
         assert answer.status == 503, answer
@@ -389,6 +408,7 @@ def test_without_mysql_a_page_is_old_or_refused_at_once(world: World, how: str, 
             later = other.submit(all_at_once, server, new_pages(20))
             alive = [timed(server, "/livez") for _ in range(10)]
         hot = all_at_once(server, HOT * 5)
+        time.sleep(health.KEPT_SECONDS)
         ready = timed(server, "/readyz")
     finally:
         end()
