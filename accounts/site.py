@@ -1,48 +1,74 @@
-"""The admin site, whose login takes five attempts a minute for one name from one address."""
+"""The admin site, and how many login attempts it takes.
+
+Attempts are counted before the password is hashed, because a hash costs 0.4 s of CPU. There are three limits: for one
+address, for one name from one address, and for one name from all addresses. The last one could lock staff out, so a
+browser that has logged in before has a counter of its own (OWASP's "device cookies").
+
+django-ratelimit has fixed windows: around the end of a window, twice as many attempts may pass.
+"""
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import ValidationError
+from django.utils.crypto import get_random_string
 from django_ratelimit.core import get_usage
 from redis import RedisError
 
+from accounts.models import login_name
 from farmlokal.ratelimit import Policy, buckets, client_of_request
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
-ATTEMPTS = Policy("login", 5, 60)
+PER_ADDRESS = Policy("login-address", 20, 60)
+PER_NAME_AND_ADDRESS = Policy("login", 5, 60)
+PER_NAME = Policy("login-name", 40, 300)  # more than one address can reach with five a minute
 EXHAUSTED = "exhausted"
+BROWSER_COOKIE = "known_browser"
+BROWSER_COOKIE_SECONDS = 90 * 24 * 3600
 
 
-def seconds_to_wait(request: HttpRequest, name: str) -> int:
-    """0 where the attempt is one of those allowed; all of them count."""
-    who = f"{client_of_request(request)} {name.casefold()}"
+def seconds_to_wait(request: HttpRequest, username: str) -> int:
+    """0 if this attempt is allowed. An attempt that one limit refuses does not count for the next."""
+    name, address = login_name(username), client_of_request(request)
+    browser = request.get_signed_cookie(BROWSER_COOKIE, default="", salt=name, max_age=BROWSER_COOKIE_SECONDS)
+    limits = [
+        (PER_ADDRESS, address),
+        (PER_NAME_AND_ADDRESS, f"{address} {name}"),
+        (PER_NAME, f"{browser} {name}"),
+    ]
+    return next((seconds for policy, key in limits if (seconds := _count(request, policy, key))), 0)
+
+
+def _count(request: HttpRequest, policy: Policy, key: str) -> int:
+    """Counts one attempt; returns the seconds to wait, or 0."""
     try:
         usage = get_usage(
             request,
-            group="admin-login",
-            key=lambda *_: who,
-            rate=f"{ATTEMPTS.quota}/{ATTEMPTS.window}s",
+            group=policy.name,
+            key=lambda *_: key,
+            rate=f"{policy.quota}/{policy.window}s",
             increment=True,
         )
     except RedisError:  # without Redis, each process counts by itself
-        decision = buckets.decide(f"{ATTEMPTS.name}:{who}", ATTEMPTS)
+        decision = buckets.decide(f"{policy.name}:{key}", policy)
         return decision.retry_after if decision.is_refused else 0
     return max(usage["time_left"], 1) if usage and usage["should_limit"] else 0
 
 
 class LoginForm(AdminAuthenticationForm):
     def clean(self) -> dict[str, Any]:
-        """The password is not looked at where there have been too many attempts."""
+        """Refuses the attempt before the password is hashed."""
         seconds = seconds_to_wait(self.request, self.cleaned_data.get("username", "")) if self.request else 0
         if self.request and seconds:
             self.request.META[EXHAUSTED] = seconds
-            raise ValidationError(f"Too many attempts for this name. Try again in {seconds} seconds.", code=EXHAUSTED)
+            raise ValidationError(f"Too many attempts. Try again in {seconds} seconds.", code=EXHAUSTED)
         return super().clean()
 
 
@@ -57,4 +83,19 @@ class StaffSite(AdminSite):
         if seconds := request.META.get(EXHAUSTED):
             response.status_code = 429
             response["Retry-After"] = str(seconds)
+        elif request.method == "POST" and response.status_code == HTTPStatus.FOUND:
+            _remember_browser(request, response)
         return response
+
+
+def _remember_browser(request: HttpRequest, response: HttpResponse) -> None:
+    response.set_signed_cookie(
+        BROWSER_COOKIE,
+        get_random_string(22),
+        salt=login_name(request.user.get_username()),
+        max_age=BROWSER_COOKIE_SECONDS,
+        path=request.path,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
