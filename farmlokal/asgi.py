@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 THREADS_PER_WORKER = 16
 PARTNER_THREADS_PER_WORKER = 16
 WEBHOOK_THREADS_PER_WORKER = 8
+STAFF_THREADS_PER_WORKER = 4
 DOOR_THREADS_PER_WORKER = 4
 CHECK_THREADS_PER_WORKER = 2
 THREAD_WAIT_SECONDS = 5
@@ -78,6 +79,7 @@ class Pool:
 _requests = Pool(THREADS_PER_WORKER)
 _partner = Pool(PARTNER_THREADS_PER_WORKER)
 _webhooks = Pool(WEBHOOK_THREADS_PER_WORKER)
+_staff = Pool(STAFF_THREADS_PER_WORKER)
 # Never waits for MySQL or Redis, as the checks of /readyz and /metrics may.
 _door = WSGIMiddleware(wsgi_application, workers=DOOR_THREADS_PER_WORKER)  # type: ignore[arg-type]
 _checks = WSGIMiddleware(wsgi_application, workers=CHECK_THREADS_PER_WORKER)  # type: ignore[arg-type]
@@ -154,6 +156,8 @@ async def _free_pool(scope: Scope) -> Pool:
         await _take(_partner, left, "partner-timeout", "All threads wait for the partner.")
         return _partner
     pool = _webhooks if scope["path"].startswith(WEBHOOKS) else _requests
+    if scope["path"].startswith(ADMIN):  # a login hashes for 0.4 s
+        pool = _staff
     await _take(pool, THREAD_WAIT_SECONDS, "database-unavailable", "All threads are waiting.")
     return pool
 
