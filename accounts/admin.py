@@ -3,18 +3,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group
 
 from accounts.models import ApiClient, User
+from farmlokal.admin import StaffAdmin
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-admin.site.register(User, UserAdmin)
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class StaffGroupAdmin(StaffAdmin, GroupAdmin):
+    pass
+
+
+@admin.register(User)
+class StaffUserAdmin(StaffAdmin, UserAdmin):  # type: ignore[type-arg]
+    readonly_fields = ("last_login", "date_joined")
 
 
 @admin.register(ApiClient)
-class ApiClientAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ApiClientAdmin(StaffAdmin):
     list_display = ("name", "client_id", "rate", "is_active", "created_at")
     list_filter = ("is_active",)
     search_fields = ("name", "client_id")

@@ -13,6 +13,7 @@ from django.contrib import admin, messages
 from django.db import transaction
 from django.utils.translation import ngettext
 
+from farmlokal.admin import StaffAdmin
 from farmlokal.paginator import WINDOW_ROWS, WindowPaginator, is_across_pages
 from products.models import Category, Commodity, District, Farm, Product, State
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 
-class KeptAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class KeptAdmin(StaffAdmin):
     """For rows that others refer to: what they follow from is fixed once they exist."""
 
     fixed_fields: tuple[str, ...] = ()

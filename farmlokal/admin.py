@@ -1,0 +1,57 @@
+"""The base class of all pages of the admin. A request made by hand gets a 4xx or a form error, not a 500."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.widgets import AutocompleteSelect
+from django.core.exceptions import BadRequest, ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.db.models import ForeignKey, Model, QuerySet
+    from django.forms import ModelChoiceField
+    from django.http import HttpRequest, HttpResponse
+
+
+def is_key(text: str, model: type[Model]) -> bool:
+    try:
+        model._meta.pk.to_python(text)
+    except ValidationError:
+        return False
+    return True
+
+
+class KeySelect(AutocompleteSelect):
+    """Looks up only the keys among the values it gets; Django's widget fails for "abc"."""
+
+    def optgroups(self, name: str, value: Sequence[str], attr: dict[str, Any] | None = None) -> Any:
+        keys = [text for text in value if is_key(text, self.field.remote_field.model)]
+        return super().optgroups(name, keys, attr)
+
+
+class StaffAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Allows what the list's own filters send. Django allows every lookup of every field, and fails for some."""
+        names = [getattr(item, "parameter_name", item) for item in self.list_filter]
+        return any(lookup in {name, f"{name}__exact", f"{name}__id__exact", f"{name}__isnull"} for name in names)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        return super().get_object(request, object_id, from_field or None)  # of "?_to_field=", it is empty
+
+    def formfield_for_foreignkey(
+        self, db_field: ForeignKey[Any], request: HttpRequest, **kwargs: Any
+    ) -> ModelChoiceField[Any] | None:
+        if db_field.name in self.get_autocomplete_fields(request):
+            kwargs["widget"] = KeySelect(db_field, self.admin_site)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def response_action(  # type: ignore[override]  # the stubs describe a later Django
+        self, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> HttpResponse | None:
+        if not all(is_key(text, self.model) for text in request.POST.getlist(ACTION_CHECKBOX_NAME)):
+            raise BadRequest(f"{ACTION_CHECKBOX_NAME} is not a key.")
+        return super().response_action(request, queryset)
