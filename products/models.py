@@ -14,12 +14,14 @@ from django.utils.text import slugify
 from products.cache import announce_write
 from products.managers import PostingQuerySet, ProductQuerySet, searched_words
 from products.transactions import transactional
+from products.validators import validate_line, validate_slug_source, validate_text
 from products.words import MAX_WORD_LENGTH
 
 # Names sort alike on every server and every version of it; slugs are compared byte for byte.
 NAME_COLLATION = "utf8mb4_unicode_ci"
 SLUG_COLLATION = WORD_COLLATION = "utf8mb4_bin"
 MAX_STOCK = 2**31 - 1
+MAX_DESCRIPTION_LENGTH = 10_000
 
 # Each sort has an index of its own for the whole catalogue and behind each of these filters.
 SORT_FIELDS = ("created_at", "price", "name")
@@ -61,7 +63,7 @@ class VocabularyVersion(models.Model):
 class VocabularyEntry(models.Model):
     """A name from the fixed lists that products refer to."""
 
-    name = models.CharField(max_length=100, db_collation=NAME_COLLATION)
+    name = models.CharField(max_length=100, db_collation=NAME_COLLATION, validators=[validate_line])
     slug = models.SlugField(max_length=120, unique=True, db_collation=SLUG_COLLATION)
 
     class Meta:
@@ -103,7 +105,7 @@ class District(VocabularyEntry):
 
 
 class Farm(models.Model):
-    name = models.CharField(max_length=150, db_collation=NAME_COLLATION)
+    name = models.CharField(max_length=150, db_collation=NAME_COLLATION, validators=[validate_line])
     district = models.ForeignKey(District, models.PROTECT, related_name="farms")
 
     class Meta:
@@ -143,14 +145,18 @@ class Product(models.Model):
         PIECE = "piece", "piece"
         BUNCH = "bunch", "bunch"
 
-    name = models.CharField(max_length=200, db_collation=NAME_COLLATION)
+    name = models.CharField(
+        max_length=200, db_collation=NAME_COLLATION, validators=[validate_line, validate_slug_source]
+    )
     slug = models.SlugField(
         max_length=200, allow_unicode=True, db_index=False, editable=False, db_collation=SLUG_COLLATION
     )
-    description = models.TextField(blank=True, default="")
+    description = models.TextField(
+        max_length=MAX_DESCRIPTION_LENGTH, blank=True, default="", validators=[validate_text]
+    )
     commodity = models.ForeignKey(Commodity, models.PROTECT, db_index=False)
     category = models.ForeignKey(Category, models.DO_NOTHING, db_constraint=False, db_index=False, editable=False)
-    variety = models.CharField(max_length=100, blank=True, default="")
+    variety = models.CharField(max_length=100, blank=True, default="", validators=[validate_line])
     grade = models.CharField(max_length=1, choices=Grade)
     farm = models.ForeignKey(Farm, models.PROTECT, db_index=False)
     district = models.ForeignKey(District, models.DO_NOTHING, db_constraint=False, db_index=False, editable=False)

@@ -32,9 +32,10 @@ from products.fields import ALL, FIELDS, IDS, MAX_IDS
 from products.filters import MAX_CATEGORIES, MAX_Q_LENGTH, PRICE, SLUG
 from products.idempotency import HEADER as IDEMPOTENCY_KEY
 from products.idempotency import KEY, QUOTED
-from products.models import MAX_STOCK, SORT_FIELDS, Product
+from products.models import MAX_DESCRIPTION_LENGTH, MAX_STOCK, SORT_FIELDS, Product
 from products.pages import ProductPagination
-from products.serializers import MAX_DESCRIPTION_LENGTH, ProductInput
+from products.serializers import ProductInput
+from products.validators import NOT_IN_LINE, NOT_IN_TEXT
 
 LISTING_CACHE_CONTROL = "public, max-age=30, stale-while-revalidate=60, stale-if-error=600"
 DETAIL_CACHE_CONTROL = "no-cache"
@@ -47,7 +48,8 @@ MAX_VARIETY_LENGTH = Product._meta.get_field("variety").max_length
 
 ID: JSON = {"type": "integer", "minimum": 0, "maximum": MAX_ID}
 SLUG_TEXT: JSON = {"type": "string", "pattern": whole(SLUG)}
-TEXT: JSON = {"type": "string", "pattern": r"^[^\u0000]*$"}
+LINE: JSON = {"type": "string", "pattern": f"^[^{NOT_IN_LINE}]*$"}
+TEXT: JSON = {"type": "string", "pattern": f"^[^{NOT_IN_TEXT}]*$"}
 MONEY: JSON = {"type": "string", "pattern": r"^[0-9]{1,8}\.[0-9]{2}$"}
 MOMENT: JSON = {
     "type": "string",
@@ -131,13 +133,13 @@ WRITABLE: JSON = {
     "name": {
         "type": "string",
         "maxLength": MAX_NAME_LENGTH,
-        "pattern": TEXT["pattern"],
+        "pattern": LINE["pattern"],
         "not": {"pattern": r"^[^\p{L}\p{N}]*$"},  # Python clients would fail to compile it as the pattern
         "description": "With a letter or a digit; blanks around it are dropped.",
     },
     "description": {**TEXT, "maxLength": MAX_DESCRIPTION_LENGTH},
     "commodity": {**SLUG_TEXT, "description": "A slug of GET /categories; the category follows from it."},
-    "variety": {**TEXT, "maxLength": MAX_VARIETY_LENGTH},
+    "variety": {**LINE, "maxLength": MAX_VARIETY_LENGTH},
     "grade": GRADE,
     "farm": {**ID, "minimum": 1, "description": "Its id; district and state follow from it."},
     "price": {

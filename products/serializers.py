@@ -11,14 +11,13 @@ from rest_framework import serializers
 from farmlokal.bodies import FlagField, InputSerializer, OneOfField, PointerMessages, StringField, WholeNumberField
 from products import vocabulary
 from products.filters import PRICE
-from products.models import MAX_STOCK, Commodity, Farm, Product
+from products.models import MAX_DESCRIPTION_LENGTH, MAX_STOCK, Commodity, Farm, Product
+from products.validators import validate_line, validate_slug_source, validate_text
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from farmlokal.bodies import Messages
-
-MAX_DESCRIPTION_LENGTH = 10_000
 
 
 def rfc3339(moment: datetime) -> str:
@@ -54,10 +53,19 @@ class ProductSerializer(serializers.BaseSerializer[dict[str, Any]]):
         }
 
 
-def has_letter_or_digit(name: str) -> None:
-    """Without one there would be no slug, and no word to find the product by."""
-    if not any(character.isalnum() for character in name):
-        raise serializers.ValidationError("must have a letter or a digit.")
+class LineField(StringField):
+    """One line. It is checked as sent, before the blanks around it are dropped: some of them are control characters."""
+
+    check = staticmethod(validate_line)
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        if isinstance(data, str):
+            self.check(data)
+        return super().run_validation(data)
+
+
+class TextField(LineField):
+    check = staticmethod(validate_text)
 
 
 class CommodityField(StringField):
@@ -99,10 +107,10 @@ class PriceField(PointerMessages, serializers.Field[Any, Any, Any, Any]):
 class ProductInput(InputSerializer):
     """The members that clients write: the rest of a product follows from them."""
 
-    name = StringField(max_length=200, validators=[has_letter_or_digit])
-    description = StringField(max_length=MAX_DESCRIPTION_LENGTH, allow_blank=True, required=False)
+    name = LineField(max_length=200, validators=[validate_slug_source])
+    description = TextField(max_length=MAX_DESCRIPTION_LENGTH, allow_blank=True, required=False)
     commodity = CommodityField(max_length=120)
-    variety = StringField(max_length=100, allow_blank=True, required=False)
+    variety = LineField(max_length=100, allow_blank=True, required=False)
     grade = OneOfField(Product.Grade.choices)
     farm = FarmField()
     price = PriceField()

@@ -214,7 +214,7 @@ def test_a_bad_member_is_named(staff: Client, name: str, value: Any) -> None:
     [
         *(("price", price) for price in ["0.01", "1", "00000045.5", "99999999.99"]),
         *(("stock", stock) for stock in [0, MAX_INTEGER]),
-        *(("name", name) for name in ["x" * 200, "हापुस आम", "7", "🥭 Mango", "a\nb", "'; DROP TABLE"]),
+        *(("name", name) for name in ["x" * 200, "हापुस आम", "7", "🥭 Mango", "'; DROP TABLE"]),
         *(("description", text) for text in ["", "x" * 10_000, "🥭\n\t"]),
     ],
 )

@@ -1,0 +1,88 @@
+"""The admin and the API have the same rules for texts."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from products.models import Category, Commodity, District, Product, State
+from products.tests.offers import make_farm
+from products.tests.staff import offer
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+    from products.models import VocabularyEntry
+
+pytestmark = pytest.mark.django_db
+
+CONTROLS = ["\0", "\x1b[31m", "\x7f", "\x85", "\x9b31m", "\u202a", "\u202e", "\u2066", "\u2069"]
+LINE_BREAKS = ["\n", "\r", "\r\n", "\v", "\f", "\t", "\u2028", "\u2029"]
+NAMES_WITHOUT_A_WORD = ["!!!", "__", "🥭", "- -", "\u037a"]  # the last one is a letter, but leaves no slug
+JOINED_EMOJI = "👩\u200d🌾"
+HINDI = "क\u094d\u200dष"  # with a joiner that is part of the spelling
+ARABIC = "تمر \u200f(A)"  # with a mark of direction
+
+REFUSED = [
+    *[("name", f"Man{text}go") for text in [*CONTROLS, *LINE_BREAKS]],
+    *[("name", name) for name in NAMES_WITHOUT_A_WORD],
+    *[("variety", f"Al{text}phonso") for text in [*CONTROLS, *LINE_BREAKS]],
+    *[("description", f"Ripe{text}.") for text in [*CONTROLS, "\v", "\f"]],
+    ("description", "x" * 10_001),
+]
+ACCEPTED = [
+    *[("name", f"Mango {text}") for text in [JOINED_EMOJI, HINDI, ARABIC, "™", "²"]],
+    ("variety", "!!!"),
+    ("description", "Ripe.\r\n\tSweet.\n"),
+    ("description", "x" * 10_000),
+]
+
+
+def through_api(client: Client, **fields: Any) -> Any:
+    return client.post("/products", json.dumps(offer(**fields)), content_type="application/json")
+
+
+def through_admin(client: Client, **fields: Any) -> Any:
+    mango = Commodity.objects.get(slug="mango").pk
+    form = {"name": "Mango", "commodity": mango, "grade": "A", "price": "120.50", "unit": "kg", "stock": 1}
+    return client.post("/admin/products/product/add/", form | {"farm": make_farm().pk} | fields)
+
+
+@pytest.mark.parametrize(("field", "text"), REFUSED)
+def test_bad_text_is_refused_by_both(admin_client: Client, field: str, text: str) -> None:
+    refused = through_api(admin_client, **{field: text})
+    assert refused.status_code == 400
+    assert [error["pointer"] for error in refused.json()["errors"]] == [f"/{field}"]
+    page = through_admin(admin_client, **{field: text})
+    assert list(page.context["adminform"].form.errors) == [field]
+    assert not Product.objects.exists()
+
+
+@pytest.mark.parametrize(("field", "text"), ACCEPTED)
+def test_good_text_is_accepted_by_both(admin_client: Client, field: str, text: str) -> None:
+    answer = through_api(admin_client, **{field: text})
+    assert answer.status_code == 201, answer.content
+    page = through_admin(admin_client, **{field: text})
+    assert page.status_code == 302, page.context["adminform"].form.errors
+    assert Product.objects.count() == 2
+
+
+@pytest.mark.parametrize("text", ["\n", "Mango\n", "\x1cMango"])
+def test_api_refuses_control_characters_at_the_ends_of_a_line(admin_client: Client, text: str) -> None:
+    assert through_api(admin_client, name=text).status_code == 400
+    assert through_api(admin_client, variety=text).status_code == 400
+
+
+@pytest.mark.parametrize("text", [*CONTROLS, "\n"])
+@pytest.mark.parametrize("model", ["category", "commodity", "state", "district", "farm"])
+def test_names_of_other_rows_are_one_line(admin_client: Client, model: str, text: str) -> None:
+    page = admin_client.post(f"/admin/products/{model}/add/", {"name": f"Man{text}go"})
+    assert "name" in page.context["adminform"].form.errors
+
+
+@pytest.mark.parametrize("model", [Category, Commodity, State, District])
+def test_vocabulary_keeps_the_rules(model: type[VocabularyEntry]) -> None:
+    for row in model._default_manager.all():
+        row.clean_fields()
