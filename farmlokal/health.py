@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 CHECK_TIMEOUT_SECONDS = 1
 KEPT_SECONDS = 1
+FORWARDING_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 TOO_MANY_CONNECTIONS = {1040, 1203}
 
 WRITE = Script("redis.call('SET', KEYS[1], '', 'PX', 1000) return {redis.call('DEL', KEYS[1])}")
@@ -76,15 +77,18 @@ def metrics(request: Request) -> HttpResponse:
         given = request.headers.get("Authorization", "")
         if not constant_time_compare(given, f"Bearer {settings.METRICS_TOKEN}"):
             raise Problem("not-authenticated", "Metrics need their token.", headers={"WWW-Authenticate": "Bearer"})
-    elif not _is_loopback(client_of_request(request._request)):
+    elif not _is_from_this_machine(request):
         raise Problem("permission-denied", "Without METRICS_TOKEN, metrics are for this machine alone.")
     return HttpResponse(
         exposition(_checks(), _breakers()), content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"}
     )
 
 
-def _is_loopback(client: str) -> bool:
-    return client == "::/64" or client.startswith("127.")
+def _is_from_this_machine(request: Request) -> bool:
+    """Directly: a proxy on the same machine passes on what others ask."""
+    client = client_of_request(request._request)
+    is_loopback = client == "::/64" or client.startswith("127.")
+    return is_loopback and not any(header in request.headers for header in FORWARDING_HEADERS)
 
 
 class Checks:

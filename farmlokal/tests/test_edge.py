@@ -235,9 +235,19 @@ def test_metrics_are_for_this_machine_or_for_who_has_the_token(database_environm
     with running(database_environment, METRICS_TOKEN="secret") as guarded:
         for given, status in assert_status.items():
             assert guarded.request("/metrics", Authorization=given).status == status
-    with running(database_environment, TRUSTED_PROXY_HOPS="1") as behind:
-        assert behind.request("/metrics", X_Forwarded_For="203.0.113.9").status == 403
-        assert behind.request("/metrics", X_Forwarded_For="127.0.0.1").status == 200
+
+
+@pytest.mark.parametrize("hops", ["0", "1"])
+def test_metrics_without_a_token_are_not_served_through_a_proxy(
+    database_environment: dict[str, str], hops: str
+) -> None:
+    """The proxy may run on the same machine."""
+    with running(database_environment, TRUSTED_PROXY_HOPS=hops, WEB_CONCURRENCY="1") as server:
+        assert server.request("/metrics").status == 200
+        for address in ("203.0.113.9", "127.0.0.1", ""):
+            assert server.request("/metrics", X_Forwarded_For=address).status == 403
+            assert server.request("/metrics", Forwarded=f"for={address}").status == 403
+            assert server.request("/metrics", X_Real_IP=address).status == 403
 
 
 def test_metrics_may_be_off(database_environment: dict[str, str]) -> None:
