@@ -275,6 +275,7 @@ WHITENOISE_USE_FINDERS = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TRUSTED_PROXY_HOPS > 0
 SECURE_HSTS_SECONDS = 365 * 24 * 3600
 CSRF_FAILURE_VIEW = "farmlokal.errors.csrf_failure"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "farmlokal.debug.SecretFilter"
 SILENCED_SYSTEM_CHECKS = [
     "security.W005",  # HSTS for subdomains and
     "security.W021",  # its preload list are the domain owner's decision

@@ -1,0 +1,32 @@
+"""Hides secrets on Django's debug page, which DEBUG=on shows to everyone who can reach the service."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from django.views.debug import SafeExceptionReporterFilter
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from django.http import HttpRequest
+
+PASSWORD_IN_URL = re.compile(r"(?<=://)[^\s/'\"]*:[^\s'\"]*(?=@)")
+
+
+class SecretFilter(SafeExceptionReporterFilter):
+    """Besides names such as KEY and PASSWORD, hides our URLs with passwords. Django does not filter local variables
+    while DEBUG is on; here they are filtered, too."""
+
+    hidden_settings = re.compile(
+        rf"{SafeExceptionReporterFilter.hidden_settings.pattern}|REDIS_URL|DATABASE\w*_URL|LOCATION", re.IGNORECASE
+    )
+
+    def cleanse_setting(self, key: Any, value: Any) -> Any:
+        cleansed = super().cleanse_setting(key, value)
+        return PASSWORD_IN_URL.sub(self.cleansed_substitute, cleansed) if isinstance(cleansed, str) else cleansed
+
+    def get_traceback_frame_variables(self, request: HttpRequest | None, tb_frame: FrameType) -> Any:
+        variables = super().get_traceback_frame_variables(request, tb_frame)
+        return [(name, self.cleanse_setting(name, value)) for name, value in variables]
