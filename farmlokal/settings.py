@@ -277,6 +277,7 @@ SECURE_HSTS_SECONDS = 365 * 24 * 3600
 CSRF_FAILURE_VIEW = "farmlokal.errors.csrf_failure"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "farmlokal.debug.SecretFilter"
 SILENCED_SYSTEM_CHECKS = [
+    "security.W003",  # farmlokal.middleware.CsrfViewMiddleware is Django's own, for the admin and for writes
     "security.W005",  # HSTS for subdomains and
     "security.W021",  # its preload list are the domain owner's decision
     "security.W008",  # the proxy that ends TLS redirects plain HTTP, as Render's does
