@@ -27,10 +27,27 @@ class RefusedError(Exception):
     """Arguments: the code and the detail of the problem that answers the request."""
 
 
-class _Memory:
-    """What the large bodies of this process hold now."""
+class _Reservation:
+    """Memory for one body, of what this process allows for all large ones together."""
 
-    large_bytes = 0
+    in_use = 0  # bytes, of all reservations
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._bytes = 0
+
+    def grow(self, size: int) -> None:
+        """To this size. Raises RefusedError."""
+        if size > self._most:
+            raise RefusedError("payload-too-large", body_too_large(self._most))
+        size = size if size > SMALL_BYTES else 0
+        _Reservation.in_use += size - self._bytes
+        self._bytes = size
+        if size and _Reservation.in_use > MAX_LARGE_BYTES:
+            raise RefusedError("database-unavailable", "Too many large bodies are arriving; try again shortly.")
+
+    def release(self) -> None:
+        _Reservation.in_use -= self._bytes
 
 
 def has_body(scope: Scope) -> bool:
@@ -42,42 +59,33 @@ def has_body(scope: Scope) -> bool:
 
 @contextlib.asynccontextmanager
 async def received(scope: Scope, receive: Receive, most: int | None) -> AsyncIterator[bytes]:
-    """The body, of `most` bytes at most (None: it is not read). Its memory is accounted for until the block ends.
+    """The body, of `most` bytes at most (None: it is not read). Its memory is reserved until the block ends.
     Raises RefusedError."""
-    body = bytearray()
+    reservation = _Reservation(most or 0)
     try:
-        if most is not None:
-            try:
-                async with asyncio.timeout(WAIT_SECONDS):
-                    await _receive_into(body, scope, receive, most)
-            except TimeoutError:
-                raise RefusedError("bad-request", "The body did not arrive in time.") from None
-        yield bytes(body)
+        yield b"" if most is None else await _received(scope, receive, reservation)
     finally:
-        _Memory.large_bytes -= _large(len(body))
+        reservation.release()
 
 
-async def _receive_into(body: bytearray, scope: Scope, receive: Receive, most: int) -> None:
+async def _received(scope: Scope, receive: Receive, reservation: _Reservation) -> bytes:
     declared = int(dict(scope["headers"]).get(b"content-length", b"0"))
-    if declared > most:
-        raise RefusedError("payload-too-large", body_too_large(most))
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":  # what has arrived may look complete
-            raise RefusedError("bad-request", "The body did not arrive.")
-        before = _large(len(body))
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-        _Memory.large_bytes += _large(len(body)) - before
-        if len(body) > most:
-            raise RefusedError("payload-too-large", body_too_large(most))
-        if _large(len(body)) and _Memory.large_bytes > MAX_LARGE_BYTES:
-            raise RefusedError("database-unavailable", "Too many large bodies are arriving; try again shortly.")
-
-
-def _large(size: int) -> int:
-    return size if size > SMALL_BYTES else 0
+    reservation.grow(declared)
+    pieces: list[bytes] = []
+    arrived, more = 0, True
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":  # what has arrived may look complete
+                    raise RefusedError("bad-request", "The body did not arrive.")
+                pieces.append(message.get("body", b""))
+                arrived += len(pieces[-1])
+                reservation.grow(max(declared, arrived))
+                more = message.get("more_body", False)
+    except TimeoutError:
+        raise RefusedError("bad-request", "The body did not arrive in time.") from None
+    return b"".join(pieces)
 
 
 class UnreadBody:
