@@ -218,7 +218,7 @@ def test_make_manage_works_beside_make_run_only(checkout: Path, environment: dic
     alone = subprocess.run(command, cwd=checkout, env=environment, check=False, capture_output=True, text=True)
     assert alone.returncode != 0
     assert "make manage: needs a make run in another terminal" in alone.stderr
-    environment |= {"PORT": str(free_port()), "SECRET_KEY": "one of the user's own, long enough to be accepted"}
+    environment |= {"PORT": str(free_port()), "SECRET_KEY": "one of the user's own, and long enough to be accepted"}
     with started(["make", "run"], environment, tmp_path / "log", checkout):
         wait_until(lambda: "Ctrl-C ends it" in (tmp_path / "log").read_text(), 60)
         del environment["SECRET_KEY"]

@@ -58,7 +58,7 @@ def test_every_write_moves_its_entries() -> None:
     products = [make_offer(farm=farms[0]) for _ in range(5)]
     for _ in range(150):
         changes: dict[str, Any] = {
-            "name": rng.choice(["Mango", "Mango ripe", "आम", "!!", "mango MANGO mängo"]),
+            "name": rng.choice(["Mango", "Mango ripe", "आम", "7", "mango MANGO mängo"]),
             "price": rng.choice([Decimal("1.00"), Decimal("2.00")]),
             "commodity": rng.choice(commodities),
             "farm": rng.choice(farms),
