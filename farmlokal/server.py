@@ -105,6 +105,15 @@ class Protocol(HttpToolsProtocol):
         self._clear_deadline()
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn always closes
+        """A client that has sent its requests and says so still reads the answers. True: stay open for them."""
+        cycle = self._latest
+        if cycle is None or cycle.response_complete or cycle.more_body:
+            self.transport.close()
+            return False
+        cycle.keep_alive = False
+        return True
+
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
             return

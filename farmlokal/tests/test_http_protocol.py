@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import resource
+import socket
 import threading
 import time
 from pathlib import Path
@@ -17,7 +18,6 @@ from farmlokal.tests.waiting import wait_until
 from products.tests.offers import make_offers
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.usefixtures("live_database")
@@ -128,6 +128,16 @@ def test_complete_request_before_a_broken_one_is_answered(server: Server) -> Non
 
 def test_empty_lines_before_a_request_are_ignored(server: Server) -> None:
     assert answers_to(server, b"\r\n\r\n" + LAST) == [200]
+
+
+@pytest.mark.parametrize("target", ["/livez", "/products?limit=3", "/products?limit=3&price_min=1"])
+def test_client_that_has_closed_its_side_gets_its_answers(server: Server, target: str) -> None:
+    request = f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    with server.connect() as connection:
+        connection.sendall(request * 3)
+        connection.shutdown(socket.SHUT_WR)
+        found = everything(connection)
+    assert re.findall(rb"HTTP/1\.1 (\d+) ", found) == [b"200"] * 3
 
 
 def test_trailers_do_not_become_headers(server: Server) -> None:
