@@ -14,7 +14,6 @@ before it believes in silence.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 from collections import deque
 from functools import partial
@@ -191,10 +190,12 @@ class Pipeline:
 
     async def _wait_for_first_try(self) -> None:
         """The first requests of a process wait for its first connection, for one timeout at most."""
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(settings.REDIS_TIMEOUT_SECONDS):
                 await self._tried.wait()
-        self._tried.set()
+        except TimeoutError:
+            Outages.note(RedisSilentError("no connection in time"))  # so that Django does not wait for it again
+            self._tried.set()
 
     @staticmethod
     async def _evaluate(connection: Connection, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:

@@ -9,7 +9,9 @@ background thread probes it. So a Redis that hangs costs each thread one timeout
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,7 @@ from redis import exceptions as redis_exceptions
 from farmlokal import tally
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from redis import Redis
 
@@ -42,6 +44,27 @@ logger = structlog.get_logger(__name__)
 
 def key(*parts: str) -> str:
     return ":".join((HASH_TAG, *parts))
+
+
+class DeadlineError(RedisError):
+    """The caller's own deadline came first. That says nothing about Redis."""
+
+
+class _Deadline(threading.local):
+    ends = math.inf  # by time.monotonic
+
+
+_deadline = _Deadline()
+
+
+@contextlib.contextmanager
+def until(ends: float) -> Iterator[None]:
+    """Commands of this thread wait no longer than that. Redis still runs a command whose answer comes too late."""
+    before, _deadline.ends = _deadline.ends, ends
+    try:
+        yield
+    finally:
+        _deadline.ends = before
 
 
 class Script:
@@ -106,6 +129,8 @@ def run(script: Script, keys: Sequence[str], arguments: Sequence[Any] = (), *, i
         return None
     try:
         return ask(script, keys, arguments)
+    except DeadlineError:
+        return None
     except RedisError as error:
         Outages.note(error)
         return None
@@ -129,6 +154,8 @@ def _evaluate(client: Redis, script: Script, keys: Sequence[str], arguments: Seq
 
 
 def _send(client: Redis, *command: Any) -> Any:
+    if time.monotonic() >= _deadline.ends:  # a new connection would wait for its greeting, too
+        raise DeadlineError("no time was left")
     tally.current.commands += 1
     connection: Any = client.connection_pool.get_connection()
     try:
@@ -144,12 +171,16 @@ def _send(client: Redis, *command: Any) -> Any:
 
 
 def _wait_for_answer(connection: Any) -> None:
-    """Until the timeout, or until another command finds that Redis is silent.
+    """Until the timeout, the caller's deadline, or until another command finds that Redis is silent.
 
     It looks once more after that: the process may have stood still while the answer arrived.
     """
-    silences, ends, is_over = Outages.silences, time.monotonic() + connection.socket_timeout, False
-    while not connection.can_read(0 if is_over else LOOK_SECONDS):
+    silences, is_over = Outages.silences, False
+    timeout_at = time.monotonic() + connection.socket_timeout
+    ends = min(timeout_at, _deadline.ends)
+    while not connection.can_read(0 if is_over else min(LOOK_SECONDS, max(ends - time.monotonic(), 0))):
+        if is_over and Outages.silences == silences and ends < timeout_at:
+            raise DeadlineError("no answer before the deadline")
         if is_over:
             raise redis_exceptions.TimeoutError("no answer in time")
         is_over = Outages.silences > silences or time.monotonic() >= ends

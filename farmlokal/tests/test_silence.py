@@ -20,7 +20,7 @@ from django.conf import settings
 from farmlokal import pipeline, tally
 from farmlokal.admission import ADMIT
 from farmlokal.pipeline import Pipeline, RedisAwayError
-from farmlokal.redis import FORGET, Outages, Script, run
+from farmlokal.redis import FORGET, Outages, Script, run, until
 from farmlokal.tests.proxy import Proxy
 from farmlokal.tests.waiting import wait_until
 from products.cache import STATE
@@ -70,6 +70,17 @@ def test_after_one_timeout_no_thread_asks_a_hung_redis(redis_alone: Daemon, insi
     assert commands(insists=insists) == 0
     redis_alone.thaw()
     wait_until(lambda: run(ONE, []) == [1])
+
+
+def test_deadline_of_a_caller_is_no_outage_and_its_command_still_runs(redis_alone: Daemon) -> None:
+    counter = Script("return {redis.call('INCR', KEYS[1])}")
+    assert run(counter, [STATE]) == [1]
+    redis_alone.freeze()
+    with until(time.monotonic() + 0.05):
+        assert run(counter, [STATE]) is None
+    assert not Outages.is_away
+    redis_alone.thaw()
+    wait_until(lambda: run(Script("return {redis.call('GET', KEYS[1])}"), [STATE]) == [b"2"])
 
 
 def test_a_dead_redis_is_asked_only_by_calls_that_insist(redis_alone: Daemon) -> None:

@@ -17,7 +17,7 @@ import orjson
 
 from farmlokal.errors import Problem
 from farmlokal.recent import Recent
-from farmlokal.redis import CLOCK_LUA, Script, key, run
+from farmlokal.redis import CLOCK_LUA, Script, key, run, until
 from integrations.breaker import MICROSECONDS, WAIT_LUA
 from integrations.partner.client import TOO_SLOW, Quote, client, fetch_quote, unavailable
 
@@ -120,7 +120,8 @@ def get_quote(product_id: int, pincode: str, ends: float) -> tuple[Quoted, bool]
 
 def _fly(flight: Flight, name: str, product_id: int, pincode: str, ends: float) -> None:
     try:
-        found = _shared(flight, name, product_id, pincode, ends)
+        with until(ends):
+            found = _shared(flight, name, product_id, pincode, ends)
         _seen.put(name, found)
         flight.landing.set_result(found)
     except BaseException as error:

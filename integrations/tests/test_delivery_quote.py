@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from django.test import Client
     from pytest_django.fixtures import Settings
 
+    from farmlokal.tests.server import Daemon
     from integrations.partner.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db
@@ -337,3 +338,17 @@ def test_what_is_a_quote(body: str, fee: str, hours: float) -> None:
 def test_what_is_none(body: bytes) -> None:
     with pytest.raises(FailedError):
         read_quote(Answer(200, {}, body))
+
+
+def test_quote_ends_at_its_deadline_while_redis_hangs(
+    product: Product, redis_alone: Daemon, settings: Settings
+) -> None:
+    there = settings.CACHES["default"]
+    settings.CACHES = {"default": there | {"OPTIONS": there["OPTIONS"] | {"SOCKET_TIMEOUT": 30}}}
+    quotes.get_quote(product.pk, "560001", time.monotonic() + DEADLINE)
+    redis_alone.freeze()
+    begun = time.monotonic()
+    with pytest.raises(Problem, match="in time"):
+        quotes.get_quote(product.pk, "560002", begun + 0.5)
+    assert time.monotonic() - begun < 10, "it waited for Redis, which has 30 s"
+    redis_alone.thaw()
