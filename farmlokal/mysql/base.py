@@ -12,6 +12,7 @@ from django.db import OperationalError
 from django.db.backends.mysql import base
 
 from farmlokal import tally
+from farmlokal.mysql.client import DatabaseClient
 from farmlokal.mysql.driver import connect
 from farmlokal.mysql.features import DatabaseFeatures
 from farmlokal.mysql.schema import DatabaseSchemaEditor
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 class DatabaseWrapper(base.DatabaseWrapper):
     SchemaEditorClass = DatabaseSchemaEditor
+    client_class = DatabaseClient
     features_class = DatabaseFeatures
 
     # Entered before the commit of the transaction that set it, left after; not at all where it is rolled back.

@@ -105,6 +105,13 @@ def test_server_without_tls_is_refused(option: str) -> None:
     assert refused.value.args[0] == TLS_ERROR
 
 
+@pytest.mark.parametrize("option", ["ssl_mode=REQUIRED", "ssl_mode=VERIFY_IDENTITY"])
+def test_dbshell_is_refused_where_it_could_not_promise_tls(option: str) -> None:
+    done = _manage(f"{PLAIN}?{option}", "dbshell", "--", "--execute=SELECT 1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "cannot promise the TLS that DATABASE_URL asks for" in done.stderr
+
+
 def test_requests_probes_and_loads_refuse_plain_text(monkeypatch: pytest.MonkeyPatch, django_db_blocker: Any) -> None:
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "ssl_mode", "REQUIRED")
     with pytest.raises(ConnectError):

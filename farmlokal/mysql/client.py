@@ -1,0 +1,24 @@
+"""`manage.py dbshell`, which runs the mysql or mariadb program and not our driver."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+from django.db.backends.mysql import client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class DatabaseClient(client.DatabaseClient):
+    @classmethod
+    def settings_to_cmd_args_env(cls, settings_dict: dict[str, Any], parameters: Iterable[str]) -> Any:
+        """Refuses where DATABASE_URL asks for TLS: the two programs name its options differently, and without them
+        they settle for plain text."""
+        if settings_dict["OPTIONS"]["ssl_mode"] != "DISABLED":
+            raise CommandError(
+                "dbshell cannot promise the TLS that DATABASE_URL asks for; run mysql --ssl-mode=VERIFY_IDENTITY "
+                "or mariadb --ssl-verify-server-cert yourself"
+            )
+        return super().settings_to_cmd_args_env(settings_dict, parameters)
