@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from environs import Env, EnvError, ValidationError, validate
 from redis.backoff import NoBackoff
@@ -56,18 +57,22 @@ env.add_parser("rate", parser(rates.parse))
 
 
 @env.parser_for("names")
-def parse_names(value: str, pattern: str = ".+", at_least: int = 0) -> list[str]:
-    """Comma-separated, none of them empty: an empty key, for one, would be everybody's."""
+def parse_names(value: str, pattern: str = ".+", form: str = "names", at_least: int = 0) -> list[str]:
+    """Comma-separated, none of them empty. form: what they are, for the error."""
     names = [name.strip() for name in value.split(",")] if value else []
     if len(names) < at_least or not all(re.fullmatch(pattern, name) for name in names):
-        raise ValidationError("must be names with commas between them")
+        raise ValidationError(f"must be {form}, with commas between several")
     return names
 
 
 @env.parser_for("http_url")
 def parse_http_url(value: str) -> str:
     """https://host/path, or nothing."""
-    if value and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s#]*)?", value):
+    try:
+        is_valid = re.fullmatch(r"https?://[^\s/?#@]+(/[^\s#]*)?", value) and urlsplit(value).port != 0
+    except ValueError:  # the port is no number, or too large
+        is_valid = False
+    if value and not is_valid:
         raise ValidationError("must look like https://host/path")
     return value
 
@@ -123,10 +128,17 @@ try:
         "SECRET_KEY",
         validate=validate.Length(LEAST_KEY_CHARACTERS, error="must be random, with at least {min} characters"),
     )
-    SECRET_KEY_FALLBACKS = env.names("SECRET_KEY_FALLBACKS", "")
+    SECRET_KEY_FALLBACKS = env.names(
+        "SECRET_KEY_FALLBACKS",
+        "",
+        pattern=f".{{{LEAST_KEY_CHARACTERS},}}",
+        form=f"keys of at least {LEAST_KEY_CHARACTERS} characters",
+    )
     # Render sets RENDER_EXTERNAL_HOSTNAME; ALLOWED_HOSTS replaces it for a domain of one's own.
     default_host = filter(None, [env.str("RENDER_EXTERNAL_HOSTNAME", "")])
-    ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", *default_host, pattern=HOST, at_least=1)
+    ALLOWED_HOSTS = env.names(
+        "ALLOWED_HOSTS", *default_host, pattern=HOST, form="host names such as api.example.in", at_least=1
+    )
     database = env.mysql_url("DATABASE_URL")
     DATABASE_FOREIGN_KEYS = env.switch("DATABASE_FOREIGN_KEYS", "on")
     REDIS_URL = env.redis_url("REDIS_URL")
@@ -134,7 +146,9 @@ try:
         "TRUSTED_PROXY_HOPS", 0, validate=validate.Range(min=0, max=10, error="must be from 0 to 10")
     )
     TRUST_FORWARDED_HOST = env.switch("TRUST_FORWARDED_HOST", "off")
-    CORS_ALLOWED_ORIGINS = env.names("CORS_ALLOWED_ORIGINS", "", pattern=ORIGIN)
+    CORS_ALLOWED_ORIGINS = env.names(
+        "CORS_ALLOWED_ORIGINS", "", pattern=ORIGIN, form="origins such as https://shop.example"
+    )
     LOG_LEVEL = env.level("LOG_LEVEL", "INFO")
     RATE_LIMIT_ANONYMOUS = env.rate("RATE_LIMIT_ANONYMOUS", "120/60")
     RATE_LIMIT_CLIENT = env.rate("RATE_LIMIT_CLIENT", "1200/60")

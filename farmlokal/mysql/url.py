@@ -5,6 +5,7 @@ Other clients' names for the same options are accepted, so that the URLs of host
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import ssl
@@ -31,8 +32,6 @@ ALIASES: dict[tuple[str, str], str | None] = {
     ("sslaccept", "strict"): "VERIFY_IDENTITY",  # Prisma
     ("sslaccept", "accept_invalid_certs"): "REQUIRED",
     ("ssl", "true"): "VERIFY_IDENTITY",
-    ("ssl", '{"rejectunauthorized":true}'): "VERIFY_IDENTITY",  # mysql2 of Node
-    ("ssl", '{"rejectunauthorized":false}'): "REQUIRED",
     ("ssl_verify_cert", "true"): "VERIFY_IDENTITY",  # PyMySQL
     ("ssl_verify_identity", "true"): "VERIFY_IDENTITY",
     ("reconnect", "true"): None,
@@ -83,10 +82,21 @@ def _mode(name: str, value: str) -> str | None:
         if value.upper() not in SSL_MODES:
             raise ValueError(f"has the unknown ssl_mode {value}; known: {', '.join(SSL_MODES)}")
         return value.upper()
+    if name == "ssl" and value.startswith("{"):
+        return _mode_of_node(value)
     try:
         return ALIASES[name, re.sub(r"\s", "", value).lower()]
     except KeyError:
-        raise ValueError(f"has an unknown {name} option; leave it out, or {INSTEAD}") from None
+        raise ValueError(f"has an unknown {name} option; {INSTEAD}") from None
+
+
+def _mode_of_node(value: str) -> str:
+    """ssl={"rejectUnauthorized":true}, as mysql2 of Node takes it."""
+    try:
+        options = json.loads(value)
+    except ValueError:
+        raise ValueError(f"has an ssl option that is not JSON; {INSTEAD}") from None
+    return "REQUIRED" if options.get("rejectUnauthorized") is False else "VERIFY_IDENTITY"
 
 
 def _system_ca() -> dict[str, str]:

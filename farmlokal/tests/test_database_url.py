@@ -57,6 +57,7 @@ ACCEPTED = {
     ),
     f"{HOST}?sslaccept=accept_invalid_certs": REQUIRED,
     f'{HOST}?ssl={{"rejectUnauthorized": false}}': REQUIRED,
+    f'{HOST}?ssl={{"minVersion":"TLSv1.2","rejectUnauthorized":true}}': VERIFIED,
     # The strongest of several wins.
     f"{HOST}?ssl_mode=REQUIRED&sslaccept=strict": VERIFIED,
     f"{HOST}?ssl_mode=DISABLED&ssl_verify_cert=true": VERIFIED,
@@ -71,7 +72,7 @@ REFUSED = {
     "mysql://user:pa/ss@db.example/farm": "percent-encoded",
     "mysql://user:pa#ss@db.example/farm": "percent-encoded",
     "mysql://user:pass@db.example/farm\nx": "must look like",
-    f"{HOST}?sslmode=require": "unknown sslmode option; leave it out, or write ssl_mode=VERIFY_IDENTITY",
+    f"{HOST}?sslmode=require": "unknown sslmode option; write ssl_mode=VERIFY_IDENTITY",
     f"{HOST}?ssl=false": "unknown ssl option",
     f"{HOST}?sslaccept=perhaps": "unknown sslaccept option",
     f"{HOST}?ssl_verify_cert=false": "unknown ssl_verify_cert option",
