@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import httptools
@@ -17,7 +18,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
 
-from farmlokal.errors import MAX_REQUEST_LINE_BYTES
+from farmlokal.errors import MAX_REQUEST_LINE_BYTES, RETRY_AFTER_SECONDS
 from farmlokal.logs import request_id_of
 
 if TYPE_CHECKING:
@@ -257,6 +258,8 @@ class Protocol(HttpToolsProtocol):
         request_id = request_id_of("")
         logger.info("request_refused", status=status, reason=text, peer=self._peer(), request_id=request_id)
         headers = f"x-request-id: {request_id}\r\ncontent-type: text/plain\r\ncontent-length: {len(text)}\r\n"
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers += f"retry-after: {RETRY_AFTER_SECONDS}\r\n"
         self.transport.write(STATUS_LINE[status] + f"{headers}connection: close\r\n\r\n{text}".encode())
         self.transport.write_eof()
         self._set_deadline(LINGER_SECONDS)

@@ -247,7 +247,9 @@ def test_connections_of_a_worker_are_limited(database_environment: dict[str, str
             kept[-1].sendall(GET + b"\r\n")
             assert kept[-1].recv(65536).startswith(b"HTTP/1.1 200 ")
             with server.connect() as one_more:
-                assert everything(one_more).startswith(b"HTTP/1.1 503 ")
+                refusal = everything(one_more)
+                assert refusal.startswith(b"HTTP/1.1 503 ")
+                assert b"retry-after: 5\r\n" in refusal
             kept[0].close()
             wait_until(lambda: answers_to(server, LAST) == [200])
     finally:
