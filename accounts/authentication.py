@@ -16,7 +16,7 @@ from rest_framework.authentication import BaseAuthentication
 
 from accounts import clients, keys
 from accounts.refreshed import UnavailableError
-from farmlokal.errors import Problem
+from farmlokal.http.problems import Problem
 from farmlokal.ratelimit import LIMITED_AS, is_limited
 from farmlokal.recent import Recent
 

@@ -10,7 +10,7 @@ from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 
 from accounts.models import ApiClient
-from farmlokal.errors import is_database_away
+from farmlokal.http.problems import is_database_away
 from farmlokal.recent import Recent
 
 REMEMBERED_SECONDS = 5.0

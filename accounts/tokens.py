@@ -33,7 +33,7 @@ from accounts.refreshed import (
 )
 from accounts.refreshed import UnavailableError as ValueUnavailableError
 from farmlokal import metrics
-from farmlokal.errors import Problem
+from farmlokal.http.problems import Problem
 from farmlokal.outbound import Answer, DeadlineExceededError, OutboundError, call
 
 UNAVAILABLE = "No access token for the partner is to be had."  # why is in the log

@@ -24,8 +24,8 @@ from farmlokal.wsgi import application as wsgi_application  # first: it sets up 
 from farmlokal import cors, forwarded
 from farmlokal.arrival import ARRIVED, note_arrival
 from farmlokal.edge import Edge
-from farmlokal.errors import MAX_REQUEST_LINE_BYTES, REFUSAL, URI_TOO_LONG
-from farmlokal.middleware import ADMIN, LIVENESS, PROBES
+from farmlokal.http.middleware import ADMIN, LIVENESS, PROBES
+from farmlokal.http.problems import MAX_REQUEST_LINE_BYTES, REFUSAL, URI_TOO_LONG
 from farmlokal.uploads import RefusedError, UnreadBody, has_body, received
 from integrations.partner.client import end_of
 from integrations.webhooks.signatures import MAX_BODY_BYTES as MAX_WEBHOOK_BYTES

@@ -13,7 +13,7 @@ from drf_spectacular.generators import SchemaGenerator
 from rest_framework.decorators import api_view, authentication_classes
 
 from farmlokal import schema
-from farmlokal.answers import Representation, respond
+from farmlokal.http.representations import Representation, respond
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse

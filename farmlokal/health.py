@@ -19,7 +19,7 @@ from rest_framework.decorators import api_view, authentication_classes
 from rest_framework.response import Response
 
 from farmlokal import schema
-from farmlokal.errors import RETRY_AFTER_SECONDS, Problem
+from farmlokal.http.problems import RETRY_AFTER_SECONDS, Problem
 from farmlokal.metrics import exposition
 from farmlokal.mysql.driver import connect
 from farmlokal.ratelimit import client_of_request

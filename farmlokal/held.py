@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from farmlokal.answers import CONTENT_TYPE
+from farmlokal.http.representations import CONTENT_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

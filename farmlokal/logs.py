@@ -95,7 +95,7 @@ def logging_config(level: str) -> dict[str, Any]:
             # Django's own handlers off: everything goes to the root, once.
             "django": {"handlers": [], "level": level},
             "django.server": {"handlers": [], "propagate": True},
-            # The request line tells of a 4xx, farmlokal.errors of a 5xx: no second line for either.
+            # The request line tells of a 4xx, farmlokal.http.problems of a 5xx: no second line for either.
             "django.request": {"level": "CRITICAL"},
             "django.security": {"level": "CRITICAL"},
             "gunicorn.error": {"handlers": [], "propagate": True, "level": level},

@@ -14,8 +14,8 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
-from farmlokal.conditional import TAGS
-from farmlokal.errors import CONTENT_TYPE, KINDS, RETRY_AFTER_SECONDS
+from farmlokal.http.conditional import TAGS
+from farmlokal.http.problems import CONTENT_TYPE, KINDS, RETRY_AFTER_SECONDS
 from farmlokal.logs import REQUEST_ID
 
 if TYPE_CHECKING:

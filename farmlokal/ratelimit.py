@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.conf import settings
 
 from farmlokal import metrics
-from farmlokal.errors import problem_response
+from farmlokal.http.problems import problem_response
 from farmlokal.recent import Recent
 from farmlokal.redis import CLOCK_LUA, Script, key, run
 

@@ -1,4 +1,4 @@
-"""Failures in the descriptions of calls: what each can be refused with, from the table of farmlokal.errors."""
+"""Failures in the descriptions of calls: what each can be refused with, from the table of farmlokal.http.problems."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from django.conf import settings
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 
-from farmlokal.conditional import IF_MATCH_FAILED
-from farmlokal.errors import CONTENT_TYPE, KINDS, URI_TOO_LONG, body_too_large, problem_document
+from farmlokal.http.conditional import IF_MATCH_FAILED
+from farmlokal.http.problems import CONTENT_TYPE, KINDS, URI_TOO_LONG, body_too_large, problem_document
 from farmlokal.logs import REQUEST_ID
 from farmlokal.openapi import REQUEST_ID_EXAMPLE, closed, component, unseen, whole
 

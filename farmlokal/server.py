@@ -18,7 +18,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
 
-from farmlokal.errors import MAX_REQUEST_LINE_BYTES, RETRY_AFTER_SECONDS
+from farmlokal.http.problems import MAX_REQUEST_LINE_BYTES, RETRY_AFTER_SECONDS
 from farmlokal.logs import request_id_of
 
 if TYPE_CHECKING:

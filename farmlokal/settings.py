@@ -211,16 +211,16 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "farmlokal.logs.RequestLogMiddleware",
-    "farmlokal.errors.ProblemMiddleware",
+    "farmlokal.http.problems.ProblemMiddleware",
     "accounts.authentication.CallerMiddleware",
     "farmlokal.ratelimit.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "farmlokal.middleware.SessionMiddleware",
-    "farmlokal.middleware.CommonMiddleware",
-    "farmlokal.middleware.CsrfViewMiddleware",
-    "farmlokal.middleware.AuthenticationMiddleware",
-    "farmlokal.middleware.MessageMiddleware",
+    "farmlokal.http.middleware.SessionMiddleware",
+    "farmlokal.http.middleware.CommonMiddleware",
+    "farmlokal.http.middleware.CsrfViewMiddleware",
+    "farmlokal.http.middleware.AuthenticationMiddleware",
+    "farmlokal.http.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 TEMPLATES = [
@@ -288,10 +288,10 @@ WHITENOISE_USE_FINDERS = True
 # farmlokal.forwarded tells Django the scheme and the host.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TRUSTED_PROXY_HOPS > 0
 SECURE_HSTS_SECONDS = 365 * 24 * 3600
-CSRF_FAILURE_VIEW = "farmlokal.errors.csrf_failure"
+CSRF_FAILURE_VIEW = "farmlokal.http.problems.csrf_failure"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "farmlokal.debug.SecretFilter"
 SILENCED_SYSTEM_CHECKS = [
-    "security.W003",  # farmlokal.middleware.CsrfViewMiddleware is Django's own, for the admin and for writes
+    "security.W003",  # farmlokal.http.middleware.CsrfViewMiddleware is Django's own, for the admin and for writes
     "security.W005",  # HSTS for subdomains and
     "security.W021",  # its preload list are the domain owner's decision
     "security.W008",  # the proxy that ends TLS redirects plain HTTP, as Render's does
@@ -300,11 +300,11 @@ SILENCED_SYSTEM_CHECKS = [
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.BearerAuthentication"],
     "UNAUTHENTICATED_USER": None,
-    "DEFAULT_RENDERER_CLASSES": ["farmlokal.rest.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["farmlokal.http.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "farmlokal.rest.AlwaysFirstRenderer",
-    "DEFAULT_METADATA_CLASS": "farmlokal.rest.NoMetadata",
-    "EXCEPTION_HANDLER": "farmlokal.errors.handle_exception",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "farmlokal.http.renderers.AlwaysFirstRenderer",
+    "DEFAULT_METADATA_CLASS": "farmlokal.http.renderers.NoMetadata",
+    "EXCEPTION_HANDLER": "farmlokal.http.problems.handle_exception",
     "DEFAULT_SCHEMA_CLASS": "farmlokal.openapi.Schema",
 }
 SPECTACULAR_SETTINGS = {

@@ -23,7 +23,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 
-handler400 = "farmlokal.errors.bad_request"
-handler403 = "farmlokal.errors.permission_denied"
-handler404 = "farmlokal.errors.not_found"
-handler500 = "farmlokal.errors.server_error"
+handler400 = "farmlokal.http.problems.bad_request"
+handler403 = "farmlokal.http.problems.permission_denied"
+handler404 = "farmlokal.http.problems.not_found"
+handler500 = "farmlokal.http.problems.server_error"

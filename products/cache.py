@@ -29,8 +29,8 @@ from django.db import connection
 from redis import RedisError
 
 from farmlokal import redis
-from farmlokal.answers import Representation, respond
-from farmlokal.errors import is_database_away
+from farmlokal.http.problems import is_database_away
+from farmlokal.http.representations import Representation, respond
 from farmlokal.metrics import count_page
 from farmlokal.redis import CLOCK_LUA, FORGET, Script, key, run
 

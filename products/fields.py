@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from farmlokal.errors import InvalidParameter
+from farmlokal.http.problems import InvalidParameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,7 +14,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django_filters.rest_framework import DjangoFilterBackend
 
-from farmlokal.errors import Problem
+from farmlokal.http.problems import Problem
 from products import vocabulary
 from products.conditions import Flag, Nothing, OneOf, Prefix, Priced, Word
 from products.models import Product

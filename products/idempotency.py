@@ -17,7 +17,7 @@ from django.db import IntegrityError, OperationalError, transaction
 from django.http import HttpResponse
 from django.utils import timezone
 
-from farmlokal.errors import InvalidHeader, Problem
+from farmlokal.http.problems import InvalidHeader, Problem
 from products.cache import announce_write
 from products.models import IdempotencyKey
 from products.transactions import ROW_IS_LOCKED, transactional

@@ -16,7 +16,7 @@ from django.db.models import Q
 from rest_framework.pagination import BasePagination
 from rest_framework.response import Response
 
-from farmlokal.errors import InvalidParameter
+from farmlokal.http.problems import InvalidParameter
 from products.cursors import Cursor, CursorError, seal, unseal
 
 if TYPE_CHECKING:

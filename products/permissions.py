@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import BasePermission
 
-from farmlokal.errors import Problem
+from farmlokal.http.problems import Problem
 
 if TYPE_CHECKING:
     from rest_framework.request import Request

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rest_framework import serializers
 
-from farmlokal.bodies import FlagField, InputSerializer, OneOfField, PointerMessages, StringField, WholeNumberField
+from farmlokal.http.json_bodies import (
+    FlagField,
+    InputSerializer,
+    OneOfField,
+    PointerMessages,
+    StringField,
+    WholeNumberField,
+)
 from products import vocabulary
 from products.filters import PRICE
 from products.models import MAX_DESCRIPTION_LENGTH, MAX_STOCK, Commodity, Farm, Product
@@ -17,7 +24,7 @@ from products.validators import validate_line, validate_slug_source, validate_te
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from farmlokal.bodies import Messages
+    from farmlokal.http.json_bodies import Messages
 
 
 def rfc3339(moment: datetime) -> str:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-import farmlokal.converters  # noqa: F401  # id
+import farmlokal.http.converters  # noqa: F401  # id
 from products.views import ProductViewSet
 
 urlpatterns = [

@@ -11,11 +11,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
-from farmlokal.bodies import read_json
-from farmlokal.conditional import check_if_match, check_if_none_match, condition_in, etag_of
+from farmlokal.http.conditional import check_if_match, check_if_none_match, condition_in, etag_of
+from farmlokal.http.json_bodies import read_json
+from farmlokal.http.query_parameters import check_parameters
+from farmlokal.http.renderers import JSONRenderer
 from farmlokal.logs import show_parameters
-from farmlokal.parameters import check_parameters
-from farmlokal.rest import JSONRenderer
 from products import idempotency, schema, services, vocabulary
 from products.cache import LASTING, SHORT, Made, answer
 from products.fields import FIELDS, IDS, only, read_fields, read_ids

@@ -13,7 +13,7 @@ import django
 
 def main(threads: int, starts: float, until: float, wait: float) -> None:
     from accounts.tokens import get_access_token  # noqa: PLC0415  # once Django is set up
-    from farmlokal.errors import Problem  # noqa: PLC0415
+    from farmlokal.http.problems import Problem  # noqa: PLC0415
 
     def ask(_: int) -> tuple[list[str], list[float], set[str]]:
         found, waits, failures = set(), [], set()

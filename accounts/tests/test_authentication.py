@@ -23,7 +23,7 @@ from accounts.authentication import Caller, caller_of, known_caller
 from accounts.models import ApiClient
 from accounts.tests.issuer import Issuer, issuer
 from accounts.tests.memory import clean_slate, forgetful
-from farmlokal.errors import Problem
+from farmlokal.http.problems import Problem
 from farmlokal.tests.server import free_port
 from farmlokal.tests.waiting import wait_until
 from products.models import Product

@@ -22,7 +22,7 @@ from accounts.refreshed import Fetched, FetchError, Refreshed, UnavailableError
 from accounts.tests.provider import Provider, issued, provider, refused
 from accounts.tokens import get_access_token
 from farmlokal import metrics
-from farmlokal.errors import Problem
+from farmlokal.http.problems import Problem
 from farmlokal.tests.server import free_port
 from farmlokal.tests.waiting import wait_until
 

@@ -19,7 +19,7 @@ from drf_spectacular.validation import validate_schema
 
 from accounts.models import User
 from farmlokal.docs import document
-from farmlokal.errors import KINDS
+from farmlokal.http.problems import KINDS
 from farmlokal.tests.server import Server, running
 from integrations.tests.partner import partner, settings_for
 from products.models import IdempotencyKey

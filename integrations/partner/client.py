@@ -18,7 +18,7 @@ import structlog
 from django.conf import settings
 
 from accounts import tokens
-from farmlokal.errors import Problem
+from farmlokal.http.problems import Problem
 from integrations.exceptions import CallError, FailedError, RejectedError, TimedOutError
 from integrations.http import Client
 

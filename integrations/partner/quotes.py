@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 
 import orjson
 
-from farmlokal.errors import Problem
+from farmlokal.http.problems import Problem
 from farmlokal.recent import Recent
 from farmlokal.redis import CLOCK_LUA, Script, key, run, until
 from integrations.breaker import MICROSECONDS, WAIT_LUA

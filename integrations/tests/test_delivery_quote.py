@@ -13,7 +13,7 @@ import pytest
 import redis
 from django.core.management import call_command
 
-from farmlokal.errors import Problem
+from farmlokal.http.problems import Problem
 from farmlokal.outbound import Answer
 from farmlokal.tests.sockets import blackhole
 from integrations.breaker import LEAST

@@ -29,7 +29,7 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 from redis import Redis
 
-from farmlokal.errors import Problem
+from farmlokal.http.problems import Problem
 from farmlokal.redis import key
 from farmlokal.tests.mysql import is_running
 from farmlokal.tests.proxy import Proxy

@@ -16,7 +16,7 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from farmlokal import tally
-from farmlokal.bodies import MAX_DEPTH, MAX_DIGITS
+from farmlokal.http.json_bodies import MAX_DEPTH, MAX_DIGITS
 from farmlokal.tests.node import installed
 from integrations.models import WebhookEvent
 from integrations.partner.sender import PRICE, STOCK, WITHDRAWN

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from farmlokal.bodies import InputSerializer, WholeNumberField
+from farmlokal.http.json_bodies import InputSerializer, WholeNumberField
 from integrations.models import AppliedVersion, WebhookEvent
 from products import services
 from products.models import MAX_STOCK
@@ -18,7 +18,7 @@ from products.serializers import PriceField
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from farmlokal.bodies import Messages
+    from farmlokal.http.json_bodies import Messages
     from integrations.webhooks.events import Event
 
 Status = WebhookEvent.Status

@@ -20,7 +20,7 @@ import structlog
 from django.db import IntegrityError, OperationalError, transaction
 from django.utils import timezone
 
-from farmlokal.errors import Problem, is_passing, was_ended
+from farmlokal.http.problems import Problem, is_passing, was_ended
 from farmlokal.metrics import count_webhook
 from integrations.models import MAX_ERROR_LENGTH, MAX_NAME_LENGTH, PARTNER, WebhookEvent
 from integrations.webhooks import claims, events, handlers

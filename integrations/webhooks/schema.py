@@ -6,7 +6,7 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 
-from farmlokal.errors import body_too_large
+from farmlokal.http.problems import body_too_large
 from farmlokal.openapi import HEADERS, JSON, answer, cache_control, closed, component, header, parameter, whole
 from farmlokal.refusals import ANYWHERE, Refusal, refusals
 from integrations.models import WebhookEvent

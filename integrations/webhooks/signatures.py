@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.conf import settings
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from farmlokal.bodies import text_of
-from farmlokal.errors import InvalidHeader, Problem
+from farmlokal.http.json_bodies import text_of
+from farmlokal.http.problems import InvalidHeader, Problem
 from farmlokal.webhook_secrets import decode
 from integrations.models import MAX_ID_LENGTH
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from farmlokal.bodies import check_coding, check_media_type
-from farmlokal.errors import Problem, body_too_large
-from farmlokal.parameters import check_parameters
+from farmlokal.http.json_bodies import check_coding, check_media_type
+from farmlokal.http.problems import Problem, body_too_large
+from farmlokal.http.query_parameters import check_parameters
 from integrations.webhooks import inbox, schema, signatures
 
 if TYPE_CHECKING:

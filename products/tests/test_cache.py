@@ -18,7 +18,7 @@ from django.db import OperationalError, connection, transaction
 from django.db.utils import IntegrityError
 from django.http import HttpResponse
 
-from farmlokal.answers import Representation
+from farmlokal.http.representations import Representation
 from farmlokal.redis import ask, key, run
 from farmlokal.tests.waiting import wait_until
 from products import cache, services

@@ -14,7 +14,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from farmlokal import redis as redis_module
-from farmlokal.answers import accepts_gzip
+from farmlokal.http.representations import accepts_gzip
 from products import cache, services
 from products.models import Category, Product
 from products.tests.offers import make_offer

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farmlokal.conditional import (
+from farmlokal.http.conditional import (
     ANY,
     check_if_match,
     check_if_none_match,
@@ -15,7 +15,7 @@ from farmlokal.conditional import (
     is_not_modified,
     tags_in,
 )
-from farmlokal.errors import Problem
+from farmlokal.http.problems import Problem
 from products.models import Commodity, Product
 from products.tests.offers import make_offer
 from products.tests.staff import make_staff

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
 
-from farmlokal.errors import Problem
+from farmlokal.http.problems import Problem
 from integrations.models import PARTNER, WebhookEvent
 from integrations.webhooks import inbox
 from integrations.webhooks.signatures import WEBHOOK_ID

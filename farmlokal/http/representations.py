@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.http import HttpResponse
 
-from farmlokal.conditional import check_if_match, condition_in, etag_of, is_not_modified
+from farmlokal.http.conditional import check_if_match, condition_in, etag_of, is_not_modified
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

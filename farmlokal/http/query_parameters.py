@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from farmlokal.errors import InvalidParameter
+from farmlokal.http.problems import InvalidParameter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

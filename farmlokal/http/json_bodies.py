@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias
 from rest_framework import serializers
 from rest_framework.exceptions import UnsupportedMediaType
 
-from farmlokal.errors import Problem
+from farmlokal.http.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence

@@ -10,7 +10,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
-from farmlokal.errors import InvalidHeader, Problem
+from farmlokal.http.problems import InvalidHeader, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
