@@ -18,10 +18,10 @@ from redis import RedisError
 from rest_framework.decorators import api_view, authentication_classes
 from rest_framework.response import Response
 
-from farmlokal import schema
 from farmlokal.http.problems import RETRY_AFTER_SECONDS, Problem
 from farmlokal.metrics import exposition
 from farmlokal.mysql.driver import connect
+from farmlokal.openapi import service
 from farmlokal.ratelimit import client_of_request
 from farmlokal.redis import PROBE_KEY, Script, ask
 from integrations.partner.client import BREAKERS
@@ -42,7 +42,7 @@ WRITE = Script("redis.call('SET', KEYS[1], '', 'PX', 1000) return {redis.call('D
 logger = structlog.get_logger(__name__)
 
 
-@schema.livez
+@service.livez
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 def livez(request: Request) -> Response:
@@ -50,7 +50,7 @@ def livez(request: Request) -> Response:
     return Response({"status": "ok"})
 
 
-@schema.readyz
+@service.readyz
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 def readyz(request: Request) -> Response:
@@ -66,7 +66,7 @@ def readyz(request: Request) -> Response:
     return Response(answer, status=503, headers=headers | {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
-@schema.metrics
+@service.metrics
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 def metrics(request: Request) -> HttpResponse:

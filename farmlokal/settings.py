@@ -305,7 +305,7 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "farmlokal.http.renderers.AlwaysFirstRenderer",
     "DEFAULT_METADATA_CLASS": "farmlokal.http.renderers.NoMetadata",
     "EXCEPTION_HANDLER": "farmlokal.http.problems.handle_exception",
-    "DEFAULT_SCHEMA_CLASS": "farmlokal.openapi.Schema",
+    "DEFAULT_SCHEMA_CLASS": "farmlokal.openapi.building.Schema",
 }
 SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
@@ -320,8 +320,8 @@ SPECTACULAR_SETTINGS = {
     ],
     "SORT_OPERATION_PARAMETERS": False,  # theirs is the order of the descriptions
     "DISABLE_DOCSTRING_DESCRIPTIONS": True,  # they are for those who read the code
-    "GET_MOCK_REQUEST": "farmlokal.openapi.mock_request",
-    "POSTPROCESSING_HOOKS": ["farmlokal.openapi.complete"],
+    "GET_MOCK_REQUEST": "farmlokal.openapi.building.mock_request",
+    "POSTPROCESSING_HOOKS": ["farmlokal.openapi.building.complete"],
 }
 
 LOGGING = logging_config(LOG_LEVEL)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
-from farmlokal import docs, health
+from farmlokal import health
+from farmlokal.openapi import views
 from products.views import CategoryView, StateView
 
 urlpatterns = [
@@ -17,9 +18,9 @@ urlpatterns = [
     path("livez", health.livez),
     path("readyz", health.readyz),
     path("metrics", health.metrics),
-    path("openapi.json", docs.openapi_json, name="openapi"),
-    path("docs", docs.docs),
-    path("redoc", docs.redoc),
+    path("openapi.json", views.openapi_json, name="openapi"),
+    path("docs", views.docs),
+    path("redoc", views.redoc),
     path("admin/", admin.site.urls),
 ]
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 
-from farmlokal.openapi import (
+from farmlokal.openapi.building import (
     HEADERS,
     IF_MATCH,
     IF_NONE_MATCH,
@@ -27,7 +27,7 @@ from farmlokal.openapi import (
     vary,
     whole,
 )
-from farmlokal.refusals import ANYWHERE, NOT_MATCHED, RATE_LIMITED, Refusal, refusals
+from farmlokal.openapi.problems import ANYWHERE, NOT_MATCHED, RATE_LIMITED, Refusal, refusals
 from products.fields import ALL, FIELDS, IDS, MAX_IDS
 from products.filters import MAX_CATEGORIES, MAX_Q_LENGTH, PRICE, SLUG
 from products.idempotency import HEADER as IDEMPOTENCY_KEY

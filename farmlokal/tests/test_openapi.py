@@ -18,8 +18,8 @@ from django.urls import URLResolver, get_resolver
 from drf_spectacular.validation import validate_schema
 
 from accounts.models import User
-from farmlokal.docs import document
 from farmlokal.http.problems import KINDS
+from farmlokal.openapi.views import document
 from farmlokal.tests.server import Server, running
 from integrations.tests.partner import partner, settings_for
 from products.models import IdempotencyKey

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from drf_spectacular.utils import extend_schema
 
-from farmlokal.openapi import HEADERS, JSON, RATE_LIMITS, answer, cache_control, closed, component, parameter, whole
-from farmlokal.refusals import ANYWHERE, RATE_LIMITED, Refusal, refusals
+from farmlokal.openapi.building import (
+    HEADERS,
+    JSON,
+    RATE_LIMITS,
+    answer,
+    cache_control,
+    closed,
+    component,
+    parameter,
+    whole,
+)
+from farmlokal.openapi.problems import ANYWHERE, RATE_LIMITED, Refusal, refusals
 from products.schema import BEARER, ID, MOMENT, MONEY, NOT_THERE, PRODUCT_ID
 
 CACHE_CONTROL = "no-store"

@@ -7,8 +7,8 @@ from typing import Any
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 
 from farmlokal.http.problems import body_too_large
-from farmlokal.openapi import HEADERS, JSON, answer, cache_control, closed, component, header, parameter, whole
-from farmlokal.refusals import ANYWHERE, Refusal, refusals
+from farmlokal.openapi.building import HEADERS, JSON, answer, cache_control, closed, component, header, parameter, whole
+from farmlokal.openapi.problems import ANYWHERE, Refusal, refusals
 from integrations.models import WebhookEvent
 from integrations.webhooks.events import TYPE
 from integrations.webhooks.handlers import EXACT_PRICE, HANDLERS, MAX_VERSION

@@ -5,7 +5,7 @@ from __future__ import annotations
 from drf_spectacular.utils import extend_schema
 
 from farmlokal.metrics import BREAKER_STATES
-from farmlokal.openapi import (
+from farmlokal.openapi.building import (
     HEADERS,
     IF_MATCH,
     IF_NONE_MATCH,
@@ -17,7 +17,7 @@ from farmlokal.openapi import (
     etag,
     vary,
 )
-from farmlokal.refusals import ANYWHERE, BAD_HOST, BROKEN, NOT_MATCHED, Refusal, refusals
+from farmlokal.openapi.problems import ANYWHERE, BAD_HOST, BROKEN, NOT_MATCHED, Refusal, refusals
 
 DOCUMENT_CACHE_CONTROL = "public, max-age=60"
 

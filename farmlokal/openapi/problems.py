@@ -11,7 +11,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from farmlokal.http.conditional import IF_MATCH_FAILED
 from farmlokal.http.problems import CONTENT_TYPE, KINDS, URI_TOO_LONG, body_too_large, problem_document
 from farmlokal.logs import REQUEST_ID
-from farmlokal.openapi import REQUEST_ID_EXAMPLE, closed, component, unseen, whole
+from farmlokal.openapi.building import REQUEST_ID_EXAMPLE, closed, component, unseen, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

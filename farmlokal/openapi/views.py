@@ -12,14 +12,14 @@ from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.decorators import api_view, authentication_classes
 
-from farmlokal import schema
 from farmlokal.http.representations import Representation, respond
+from farmlokal.openapi import service
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from rest_framework.request import Request
 
-DOCUMENT_HEADERS = {"Cache-Control": schema.DOCUMENT_CACHE_CONTROL}
+DOCUMENT_HEADERS = {"Cache-Control": service.DOCUMENT_CACHE_CONTROL}
 
 # The viewers put styles into the page and images into those; Redoc searches in a worker that it makes from a blob.
 PAGE_HEADERS = {
@@ -37,7 +37,7 @@ def document() -> Representation:
     return Representation.of(orjson.dumps(generator.get_schema(public=True)))  # type: ignore[no-untyped-call]
 
 
-@schema.openapi_json
+@service.openapi_json
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 def openapi_json(request: Request) -> HttpResponse:
