@@ -18,8 +18,8 @@ from django.conf import settings  # the first use reads the environment, and end
 from django.db import connections
 from gunicorn.glogging import Logger
 
-from farmlokal import metrics
 from farmlokal.mysql.driver import TLS_ERROR, ConnectError, connect
+from farmlokal.observability import metrics
 
 wsgi_app = "farmlokal.asgi:application"
 worker_class = "farmlokal.server.Worker"
@@ -36,7 +36,7 @@ logconfig_dict = settings.LOGGING
 
 
 class logger_class(Logger):  # type: ignore[misc]  # noqa: N801  # gunicorn names it
-    # farmlokal.logs writes the request line; with a logconfig_dict gunicorn would make its own, too.
+    # farmlokal.observability.logs writes the request line; with a logconfig_dict gunicorn would make its own, too.
     access_log_enabled = False
 
 

@@ -32,8 +32,8 @@ from accounts.refreshed import (
     Refreshed,
 )
 from accounts.refreshed import UnavailableError as ValueUnavailableError
-from farmlokal import metrics
 from farmlokal.http.problems import Problem
+from farmlokal.observability import metrics
 from farmlokal.outbound import Answer, DeadlineExceededError, OutboundError, call
 
 UNAVAILABLE = "No access token for the partner is to be had."  # why is in the log

@@ -19,8 +19,8 @@ from rest_framework.decorators import api_view, authentication_classes
 from rest_framework.response import Response
 
 from farmlokal.http.problems import RETRY_AFTER_SECONDS, Problem
-from farmlokal.metrics import exposition
 from farmlokal.mysql.driver import connect
+from farmlokal.observability.metrics import exposition
 from farmlokal.openapi import service
 from farmlokal.ratelimit import client_of_request
 from farmlokal.redis import PROBE_KEY, Script, ask

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.conf import settings
 
-from farmlokal import metrics
 from farmlokal.http.problems import problem_response
+from farmlokal.observability import metrics
 from farmlokal.recent import Recent
 from farmlokal.redis import CLOCK_LUA, Script, key, run
 

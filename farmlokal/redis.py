@@ -22,7 +22,7 @@ from django_redis import get_redis_connection
 from redis import RedisError
 from redis import exceptions as redis_exceptions
 
-from farmlokal import tally
+from farmlokal.observability import request_costs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -156,7 +156,7 @@ def _evaluate(client: Redis, script: Script, keys: Sequence[str], arguments: Seq
 def _send(client: Redis, *command: Any) -> Any:
     if time.monotonic() >= _deadline.ends:  # a new connection would wait for its greeting, too
         raise DeadlineError("no time was left")
-    tally.current.commands += 1
+    request_costs.current.commands += 1
     connection: Any = client.connection_pool.get_connection()
     try:
         connection.send_command(*command)

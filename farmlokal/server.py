@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
 
 from farmlokal.http.problems import MAX_REQUEST_LINE_BYTES, RETRY_AFTER_SECONDS
-from farmlokal.logs import request_id_of
+from farmlokal.observability.logs import request_id_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -276,7 +276,7 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # the library has no types
         "lifespan": "on",
         "proxy_headers": False,  # farmlokal.forwarded judges them
         "server_header": False,
-        "access_log": False,  # farmlokal.logs writes the request line
+        "access_log": False,  # farmlokal.observability.logs writes the request line
     }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

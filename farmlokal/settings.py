@@ -16,8 +16,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from farmlokal import rates, redis_url, webhook_secrets
-from farmlokal.logs import LOG_LEVELS, logging_config
 from farmlokal.mysql import url as mysql_url
+from farmlokal.observability.logs import LOG_LEVELS, logging_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -210,7 +210,7 @@ INSTALLED_APPS = [
     "integrations",
 ]
 MIDDLEWARE = [
-    "farmlokal.logs.RequestLogMiddleware",
+    "farmlokal.observability.logs.RequestLogMiddleware",
     "farmlokal.http.problems.ProblemMiddleware",
     "accounts.authentication.CallerMiddleware",
     "farmlokal.ratelimit.RateLimitMiddleware",
@@ -289,7 +289,7 @@ WHITENOISE_USE_FINDERS = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TRUSTED_PROXY_HOPS > 0
 SECURE_HSTS_SECONDS = 365 * 24 * 3600
 CSRF_FAILURE_VIEW = "farmlokal.http.problems.csrf_failure"
-DEFAULT_EXCEPTION_REPORTER_FILTER = "farmlokal.debug.SecretFilter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "farmlokal.observability.debug_page.SecretFilter"
 SILENCED_SYSTEM_CHECKS = [
     "security.W003",  # farmlokal.http.middleware.CsrfViewMiddleware is Django's own, for the admin and for writes
     "security.W005",  # HSTS for subdomains and

@@ -31,7 +31,7 @@ from redis import RedisError
 from farmlokal import redis
 from farmlokal.http.problems import is_database_away
 from farmlokal.http.representations import Representation, respond
-from farmlokal.metrics import count_page
+from farmlokal.observability.metrics import count_page
 from farmlokal.redis import CLOCK_LUA, FORGET, Script, key, run
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from farmlokal.http.conditional import check_if_match, check_if_none_match, cond
 from farmlokal.http.json_bodies import read_json
 from farmlokal.http.query_parameters import check_parameters
 from farmlokal.http.renderers import JSONRenderer
-from farmlokal.logs import show_parameters
+from farmlokal.observability.logs import show_parameters
 from products import idempotency, schema, services, vocabulary
 from products.cache import LASTING, SHORT, Made, answer
 from products.fields import FIELDS, IDS, only, read_fields, read_ids

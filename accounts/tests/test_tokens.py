@@ -21,8 +21,8 @@ from accounts import refreshed, tokens
 from accounts.refreshed import Fetched, FetchError, Refreshed, UnavailableError
 from accounts.tests.provider import Provider, issued, provider, refused
 from accounts.tokens import get_access_token
-from farmlokal import metrics
 from farmlokal.http.problems import Problem
+from farmlokal.observability import metrics
 from farmlokal.tests.server import free_port
 from farmlokal.tests.waiting import wait_until
 

@@ -24,7 +24,7 @@ def main() -> None:
     from accounts import authentication, clients  # noqa: PLC0415
     from accounts.models import ApiClient  # noqa: PLC0415
     from accounts.tests.issuer import issuer  # noqa: PLC0415
-    from farmlokal import tally  # noqa: PLC0415
+    from farmlokal.observability import request_costs  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
     ApiClient.objects.get_or_create(client_id="shop", name="A shop")
@@ -35,12 +35,12 @@ def main() -> None:
 
         def measured(call: Callable[[str], object], headers: list[str]) -> tuple[float, int]:
             """Microseconds of a call, and what all calls asked of Redis and MySQL."""
-            tally.current.clear()
+            request_costs.current.clear()
             start = time.perf_counter()
             for header in headers:
                 call(header)
             seconds = time.perf_counter() - start
-            return seconds / len(headers) * 1e6, tally.current.commands + tally.current.statements
+            return seconds / len(headers) * 1e6, request_costs.current.commands + request_costs.current.statements
 
         found: dict[str, list[tuple[float, int]]] = {"seen before": [], "RS256, new": [], "ES256, new": []}
         for turn in range(TURNS):

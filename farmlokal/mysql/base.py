@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from django.db import OperationalError
 from django.db.backends.mysql import base
 
-from farmlokal import tally
 from farmlokal.mysql.client import DatabaseClient
 from farmlokal.mysql.driver import connect
 from farmlokal.mysql.features import DatabaseFeatures
 from farmlokal.mysql.schema import DatabaseSchemaEditor
 from farmlokal.mysql.watch import watch
+from farmlokal.observability import request_costs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +57,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
 def _counted_and_watched(
     execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
 ) -> Any:
-    tally.current.statements += 1
+    request_costs.current.statements += 1
     with watch.over(context["connection"].connection):
         return execute(sql, params, many, context)

@@ -16,7 +16,7 @@ from rest_framework.request import Request
 
 from farmlokal.http.conditional import TAGS
 from farmlokal.http.problems import CONTENT_TYPE, KINDS, RETRY_AFTER_SECONDS
-from farmlokal.logs import REQUEST_ID
+from farmlokal.observability.logs import REQUEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

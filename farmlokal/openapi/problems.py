@@ -10,7 +10,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 
 from farmlokal.http.conditional import IF_MATCH_FAILED
 from farmlokal.http.problems import CONTENT_TYPE, KINDS, URI_TOO_LONG, body_too_large, problem_document
-from farmlokal.logs import REQUEST_ID
+from farmlokal.observability.logs import REQUEST_ID
 from farmlokal.openapi.building import REQUEST_ID_EXAMPLE, closed, component, unseen, whole
 
 if TYPE_CHECKING:

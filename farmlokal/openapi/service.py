@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from drf_spectacular.utils import extend_schema
 
-from farmlokal.metrics import BREAKER_STATES
+from farmlokal.observability.metrics import BREAKER_STATES
 from farmlokal.openapi.building import (
     HEADERS,
     IF_MATCH,

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import farmlokal.urls  # noqa: F401  # its views name the parameters
-from farmlokal import logs
-from farmlokal.logs import MAX_QUERY_LENGTH, loggable
+from farmlokal.observability import logs
+from farmlokal.observability.logs import MAX_QUERY_LENGTH, loggable
 from farmlokal.tests.server import running
 from farmlokal.tests.waiting import wait_until
 from products.tests.offers import make_offer

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.mmap_dict import MmapedDict
 
-from farmlokal import metrics
+from farmlokal.observability import metrics
 from farmlokal.tests.server import running
 from farmlokal.tests.waiting import wait_until
 

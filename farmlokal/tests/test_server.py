@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farmlokal.logs import _to_json
+from farmlokal.observability.logs import _to_json
 from farmlokal.tests.server import Server, running
 from farmlokal.tests.waiting import wait_until
 from products.tests.offers import make_offers

@@ -17,8 +17,9 @@ import pytest
 import redis
 from django.conf import settings
 
-from farmlokal import pipeline, tally
+from farmlokal import pipeline
 from farmlokal.admission import ADMIT
+from farmlokal.observability import request_costs
 from farmlokal.pipeline import Pipeline, RedisAwayError
 from farmlokal.redis import FORGET, Outages, Script, run, until
 from farmlokal.tests.proxy import Proxy
@@ -53,10 +54,10 @@ def _no_outage() -> Iterator[None]:
 
 def commands(*, insists: bool) -> int:
     """How many commands Redis gets of so many calls."""
-    before = tally.current.commands
+    before = request_costs.current.commands
     for _ in range(CALLS):
         assert run(ONE, [], insists=insists) is None
-    return tally.current.commands - before
+    return request_costs.current.commands - before
 
 
 # Threads

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 from farmlokal.arrival import arrived_at
 from farmlokal.http.problems import InvalidParameter
 from farmlokal.http.query_parameters import check_parameters
-from farmlokal.logs import show_parameters
+from farmlokal.observability.logs import show_parameters
 from integrations.partner import schema
 from integrations.partner.client import end_of
 from integrations.partner.quotes import get_quote

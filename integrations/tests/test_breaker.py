@@ -247,12 +247,12 @@ def test_second_attempts_are_few(breaker: Breaker) -> None:
 
 
 def test_an_attempt_is_two_commands(shared: Breaker) -> None:
-    from farmlokal import tally  # noqa: PLC0415
+    from farmlokal.observability import request_costs  # noqa: PLC0415
 
     call(shared, works)
-    tally.current.clear()
+    request_costs.current.clear()
     call(shared, works)
-    assert tally.current.commands == 2
+    assert request_costs.current.commands == 2
 
 
 # Redis emptied, away, and back

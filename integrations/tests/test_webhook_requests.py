@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
-from farmlokal import tally
 from farmlokal.http.json_bodies import MAX_DEPTH, MAX_DIGITS
+from farmlokal.observability import request_costs
 from farmlokal.tests.node import installed
 from integrations.models import WebhookEvent
 from integrations.partner.sender import PRICE, STOCK, WITHDRAWN
@@ -278,7 +278,7 @@ def test_other_credentials_are_nobodys_concern(client: Client) -> None:
 
 def test_a_refusal_asks_redis_nothing(client: Client) -> None:
     Delivery(body(), secret=OTHER_SECRET).send(client)
-    assert (tally.current.statements, tally.current.commands) == (0, 0)
+    assert (request_costs.current.statements, request_costs.current.commands) == (0, 0)
 
 
 texts = st.text(max_size=40) | st.sampled_from([PRICE, STOCK, WITHDRAWN, "47.50", "2026-11-23T06:30:00Z"])

@@ -12,8 +12,8 @@ import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
-from farmlokal import tally
-from farmlokal.metrics import exposition
+from farmlokal.observability import request_costs
+from farmlokal.observability.metrics import exposition
 from integrations.models import AppliedVersion, WebhookEvent
 from integrations.partner.sender import PAUSES, PRICE, STOCK, WITHDRAWN
 from integrations.tests.deliveries import SECRET, Delivery, break_prices, event
@@ -116,7 +116,7 @@ def test_a_copy_is_a_duplicate_for_one_redis_command(client: Client, product: Pr
     assert delivery.send(client) == (200, "processed")
     with CaptureQueriesContext(connection) as queries:
         assert delivery.send(client) == (200, "duplicate")
-        assert (tally.current.statements, tally.current.commands) == (0, 1)
+        assert (request_costs.current.statements, request_costs.current.commands) == (0, 1)
     assert not queries.captured_queries
     assert Product.objects.get().version == 2
 
@@ -125,7 +125,7 @@ def test_while_it_is_claimed_a_copy_costs_no_sql(client: Client, product: Produc
     delivery = Delivery(event(product.pk))
     claims.claim(delivery.webhook_id, "another")
     assert delivery.send(client) == (409, "webhook-in-progress")
-    assert (tally.current.statements, tally.current.commands) == (0, 1)
+    assert (request_costs.current.statements, request_costs.current.commands) == (0, 1)
 
 
 @pytest.mark.parametrize("event_type", [PRICE, "product.painted"])
@@ -134,9 +134,9 @@ def test_where_redis_has_lost_it_mysql_knows(client: Client, product: Product, e
     delivery.send(client)
     clean_slate()
     assert delivery.send(client) == (200, "duplicate")
-    assert tally.current.statements > 0
+    assert request_costs.current.statements > 0
     assert delivery.send(client) == (200, "duplicate")
-    assert tally.current.statements == 0  # Redis knows again
+    assert request_costs.current.statements == 0  # Redis knows again
     with redis_let_be():
         assert delivery.send(client) == (200, "duplicate")
     assert Product.objects.get().version == 2 - (event_type != PRICE)

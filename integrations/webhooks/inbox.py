@@ -21,7 +21,7 @@ from django.db import IntegrityError, OperationalError, transaction
 from django.utils import timezone
 
 from farmlokal.http.problems import Problem, is_passing, was_ended
-from farmlokal.metrics import count_webhook
+from farmlokal.observability.metrics import count_webhook
 from integrations.models import MAX_ERROR_LENGTH, MAX_NAME_LENGTH, PARTNER, WebhookEvent
 from integrations.webhooks import claims, events, handlers
 from products.cache import announce_write

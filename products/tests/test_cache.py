@@ -328,7 +328,7 @@ django.setup()
 from concurrent.futures import ThreadPoolExecutor
 from django.test import Client
 from django.db import connection
-from farmlokal import tally
+from farmlokal.observability import request_costs
 everybody = threading.Barrier(16)
 def prepare(_):
     connection.ensure_connection()
@@ -338,7 +338,7 @@ def prepare(_):
 def call(_):
     response = Client(headers={"Host": "localhost"}).get("/products")
     assert response.status_code == 200, response.content
-    return f"{response['X-Cache']}:{tally.current.statements}"
+    return f"{response['X-Cache']}:{request_costs.current.statements}"
 with ThreadPoolExecutor(16) as callers:
     list(callers.map(prepare, range(16)))
     print("ready", flush=True)
@@ -389,11 +389,11 @@ def test_many_requests_for_one_missing_page_are_one_statement(database_environme
 HOLDER = """
 import sys, time, django
 django.setup()
-from farmlokal import tally
+from farmlokal.observability import request_costs
 from products import cache
 from django.test import Client
 def dies_in_the_middle(body, link="", **more):
-    print("holding", tally.current.statements, flush=True)
+    print("holding", request_costs.current.statements, flush=True)
     time.sleep(60)
 client = Client(headers={"Host": "localhost"})
 client.get("/products")  # what a process reads once

@@ -22,7 +22,7 @@ import structlog
 from django.conf import settings
 from django.http import HttpResponse
 
-from farmlokal import metrics, tally
+from farmlokal.observability import metrics, request_costs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -182,7 +182,7 @@ class RequestLogMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         start = time.perf_counter()
-        tally.current.clear()
+        request_costs.current.clear()
         request_id = request_id_of(request.headers.get("X-Request-ID", ""))
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             response = self.get_response(request)
@@ -195,7 +195,7 @@ class RequestLogMiddleware:
             seconds = time.perf_counter() - start
             route = template_of(match.route) if match else None
             metrics.count_request(route, request.method or "", response.status_code, seconds)
-            metrics.count_cost(route, tally.current.statements, tally.current.commands)
+            metrics.count_cost(route, request_costs.current.statements, request_costs.current.commands)
             if is_on():
                 query, peer = request.META.get("QUERY_STRING", ""), request.META.get("REMOTE_ADDR", "")
                 status = response.status_code
