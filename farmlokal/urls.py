@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from farmlokal import health
-from farmlokal.openapi import views
+from farmlokal.openapi import views as openapi
 from products.views import CategoryView, StateView
 
 urlpatterns = [
@@ -18,9 +18,9 @@ urlpatterns = [
     path("livez", health.livez),
     path("readyz", health.readyz),
     path("metrics", health.metrics),
-    path("openapi.json", views.openapi_json, name="openapi"),
-    path("docs", views.docs),
-    path("redoc", views.redoc),
+    path("openapi.json", openapi.openapi_json, name="openapi"),
+    path("docs", openapi.docs),
+    path("redoc", openapi.redoc),
     path("admin/", admin.site.urls),
 ]
 
