@@ -15,7 +15,7 @@ from products.words import joined, words_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from products.conditions import Condition
+    from products.listing.conditions import Condition
     from products.models import Product
 
 

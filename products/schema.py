@@ -28,12 +28,12 @@ from farmlokal.openapi.building import (
     whole,
 )
 from farmlokal.openapi.problems import ANYWHERE, NOT_MATCHED, RATE_LIMITED, Refusal, refusals
-from products.fields import ALL, FIELDS, IDS, MAX_IDS
-from products.filters import MAX_CATEGORIES, MAX_Q_LENGTH, PRICE, SLUG
 from products.idempotency import HEADER as IDEMPOTENCY_KEY
 from products.idempotency import KEY, QUOTED
+from products.listing.filters import MAX_CATEGORIES, MAX_Q_LENGTH, PRICE, SLUG
+from products.listing.projection import ALL, FIELDS, IDS, MAX_IDS
+from products.listing.queries import ProductPagination
 from products.models import MAX_DESCRIPTION_LENGTH, MAX_STOCK, SORT_FIELDS, Product
-from products.pages import ProductPagination
 from products.serializers import ProductInput
 from products.validators import NOT_IN_LINE, NOT_IN_TEXT
 

@@ -17,7 +17,7 @@ from farmlokal.http.json_bodies import (
     WholeNumberField,
 )
 from products import vocabulary
-from products.filters import PRICE
+from products.listing.filters import PRICE
 from products.models import MAX_DESCRIPTION_LENGTH, MAX_STOCK, Commodity, Farm, Product
 from products.validators import validate_line, validate_slug_source, validate_text
 

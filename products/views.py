@@ -18,10 +18,10 @@ from farmlokal.http.renderers import JSONRenderer
 from farmlokal.observability.logs import show_parameters
 from products import idempotency, schema, services, vocabulary
 from products.cache import LASTING, SHORT, Made, answer
-from products.fields import FIELDS, IDS, only, read_fields, read_ids
-from products.filters import ProductFilter, ProductFilterBackend
+from products.listing.filters import ProductFilter, ProductFilterBackend
+from products.listing.projection import FIELDS, IDS, only, read_fields, read_ids
+from products.listing.queries import ProductPagination
 from products.models import Product
-from products.pages import ProductPagination
 from products.permissions import WRITES, MayWrite, StaffSession, caller_of
 from products.serializers import ProductInput, ProductSerializer
 from products.transactions import transactional

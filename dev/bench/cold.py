@@ -55,10 +55,10 @@ def theirs(moment: str) -> str:
 
 def middle(rows: int) -> str:
     """A cursor of ours from the middle of the catalogue."""
-    from products.cursors import seal  # noqa: PLC0415  # once Django is set up
+    from products.listing.cursors import seal  # noqa: PLC0415  # once Django is set up
+    from products.listing.pagination import Sort  # noqa: PLC0415
+    from products.listing.queries import ProductPagination  # noqa: PLC0415
     from products.models import Product  # noqa: PLC0415
-    from products.pages import ProductPagination  # noqa: PLC0415
-    from products.pagination import Sort  # noqa: PLC0415
 
     pagination = ProductPagination()
     pagination.model, pagination.sort, pagination.filters = Product, Sort.parse("-created_at"), []

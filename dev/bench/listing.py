@@ -1,6 +1,6 @@
 """Every kind of listing, every sort, first, middle and last page: milliseconds and rows read.
 
-What is timed is products.pages.find(): the plan, the statement and its rows, without HTTP and JSON. Beside
+What is timed is products.listing.queries.find(): the plan, the statement and its rows, without HTTP and JSON. Beside
 it, the same page by a statement without a budget, by the fastest of all the ways that the planner knows.
 Rows read are the server's own count (Handler_read%), without noise.
 """
@@ -67,7 +67,7 @@ def limit(seconds: float) -> None:
 
 def cases() -> dict[str, list[Any]]:
     """name -> conditions; terms and values of the sizes asked for, as this catalogue has them."""
-    from products.conditions import Flag, OneOf, Prefix, Priced, Sql, Word  # noqa: PLC0415  # once Django is set up
+    from products.listing.conditions import Flag, OneOf, Prefix, Priced, Sql, Word  # noqa: PLC0415  # once Django is set up
 
     rows = run(Sql("SELECT term, COUNT(*) FROM products_posting GROUP BY term"))
     total = max(count for _, count in rows)
@@ -99,7 +99,7 @@ def cases() -> dict[str, list[Any]]:
 
 
 def combinations(rng: random.Random) -> list[list[Any]]:
-    from products.conditions import Flag, OneOf, Prefix, Priced  # noqa: PLC0415
+    from products.listing.conditions import Flag, OneOf, Prefix, Priced  # noqa: PLC0415
     from products.models import Product  # noqa: PLC0415
 
     ids = [rng.randrange(1, Product.objects.latest("pk").pk) for _ in range(3 * RANDOM_COMBINATIONS)]
@@ -126,10 +126,10 @@ def combinations(rng: random.Random) -> list[list[Any]]:
 
 def places(conditions: Sequence[Any], sort: Any) -> dict[str, Any]:
     """Where the first, the middle and the last page begin: found by the source that leads to the fewest products."""
-    from products import pages, plans  # noqa: PLC0415  # once Django is set up
-    from products import statistics as known  # noqa: PLC0415
-    from products.conditions import POSTINGS, PRODUCTS, Sql  # noqa: PLC0415
-    from products.pagination import Place  # noqa: PLC0415
+    from products.listing import plans, queries  # noqa: PLC0415  # once Django is set up
+    from products.listing import statistics as known  # noqa: PLC0415
+    from products.listing.conditions import POSTINGS, PRODUCTS, Sql  # noqa: PLC0415
+    from products.listing.pagination import Place  # noqa: PLC0415
 
     options = [
         option
@@ -140,22 +140,22 @@ def places(conditions: Sequence[Any], sort: Any) -> dict[str, Any]:
     (source,) = option.sources
     where = Sql.all_of([source.where, *(c.sql() for c in conditions if c not in option.answers)])
     product = f" STRAIGHT_JOIN {PRODUCTS} p ON p.id = {source.key}" if source.table == POSTINGS else ""
-    matches = f"FROM {pages._table(source)}{product} WHERE {where.text}"
+    matches = f"FROM {queries._table(source)}{product} WHERE {where.text}"
     ((count,),) = run(Sql(f"SELECT COUNT(*) {matches}", where.params))
     found: dict[str, Any] = {"first": None}
     for page, offset in (("middle", count // 2), ("last", count - LIMIT - 1)):
         if offset > 0:
-            column = pages._column(source, sort)
-            order = f"{pages._order(column, source.key, sort)} LIMIT 1 OFFSET {offset}"
+            column = queries._column(source, sort)
+            order = f"{queries._order(column, source.key, sort)} LIMIT 1 OFFSET {offset}"
             found[page] = Place(*run(Sql(f"SELECT {column}, {source.key} {matches} {order}", where.params))[0])
     return found
 
 
 def best_raw(conditions: Sequence[Any], sort: Any, behind: Any) -> tuple[float, int]:
     """Milliseconds and rows read of the fastest statement that reads one ordered source to the page's end."""
-    from products import pages, plans  # noqa: PLC0415
-    from products import statistics as known  # noqa: PLC0415
-    from products.conditions import Sql  # noqa: PLC0415
+    from products.listing import plans, queries  # noqa: PLC0415
+    from products.listing import statistics as known  # noqa: PLC0415
+    from products.listing.conditions import Sql  # noqa: PLC0415
 
     best = (float("inf"), 0)
     for option in plans._options(conditions, sort.field, known.current()):
@@ -163,7 +163,7 @@ def best_raw(conditions: Sequence[Any], sort: Any, behind: Any) -> tuple[float, 
             continue
         checks = [c.sql() for c in conditions if c not in option.answers]
         source = option.sources[0]._replace(where=Sql.all_of([option.sources[0].where, *checks]))
-        statement = pages._direct(plans.Plan((source,), (), 0), sort, behind, LIMIT + 1)
+        statement = queries._direct(plans.Plan((source,), (), 0), sort, behind, LIMIT + 1)
         try:
             limit(TOO_LONG_SECONDS)
             times = [timed(lambda: run(statement))[1] for _ in range(3)]
@@ -177,7 +177,7 @@ def best_raw(conditions: Sequence[Any], sort: Any, behind: Any) -> tuple[float, 
 
 
 def measure(conditions: Sequence[Any], sort: Any, behind: Any, repeats: int) -> tuple[list[float], int, float, int]:
-    from products.pages import find  # noqa: PLC0415
+    from products.listing.queries import find  # noqa: PLC0415
 
     def page() -> Any:
         return find(conditions, sort, behind, LIMIT + 1)
@@ -199,7 +199,7 @@ def line(name: str, cells: Sequence[tuple[list[float], int, float, int]]) -> str
 
 def main(rows: int, combination_count: int = RANDOM_COMBINATIONS) -> None:
     django.setup()
-    from products.pagination import Sort  # noqa: PLC0415
+    from products.listing.pagination import Sort  # noqa: PLC0415
 
     if rows:
         call_command("migrate", verbosity=0)

@@ -1,7 +1,7 @@
 """The same listings in a small and in a large catalogue: what a hundred times the products cost.
 
 First pages, and pages from the middle of the range of each sort field, of what an index holds in order, and of two
-conditions that need checks. Milliseconds of products.pages.find(), as in listing.py.
+conditions that need checks. Milliseconds of products.listing.queries.find(), as in listing.py.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ MIDDLE = {"created_at": dt.datetime(2025, 7, 1, tzinfo=dt.UTC), "price": Decimal
 def measured() -> dict[str, list[float]]:
     """listing -> median milliseconds of each sort and page."""
     from products import vocabulary  # noqa: PLC0415  # once Django is set up
-    from products.conditions import Flag, OneOf, Prefix, Word  # noqa: PLC0415
+    from products.listing.conditions import Flag, OneOf, Prefix, Word  # noqa: PLC0415
+    from products.listing.pagination import Place, Sort  # noqa: PLC0415
+    from products.listing.queries import find  # noqa: PLC0415
     from products.models import Farm  # noqa: PLC0415
-    from products.pages import find  # noqa: PLC0415
-    from products.pagination import Place, Sort  # noqa: PLC0415
 
     def of(field: str, *slugs: str) -> OneOf:
         return OneOf(field, tuple(vocabulary.find(field, slug) or 0 for slug in slugs))
@@ -62,7 +62,7 @@ def measured() -> dict[str, list[float]]:
 
 def main(rows: int) -> None:
     django.setup()
-    from products import statistics as known  # noqa: PLC0415
+    from products.listing import statistics as known  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
     results = []

@@ -36,25 +36,25 @@ def client(sql: str) -> float:
 
 def main(rows: int) -> None:
     django.setup()
-    from products import bulkload, sample  # noqa: PLC0415  # once Django is set up
+    from products.seeding import bulk_loader, generator  # noqa: PLC0415  # once Django is set up
 
     call_command("migrate", verbosity=0)
-    farms = sample.farm_rows(1, -(-rows // sample.PRODUCTS_PER_FARM))
+    farms = generator.farm_rows(1, -(-rows // generator.PRODUCTS_PER_FARM))
     with tempfile.TemporaryDirectory(dir=".local/bench") as folder:
         path = Path(folder, "rows.tsv").resolve()
         with path.open("w") as file:
-            for row in sample.product_rows(1, rows, farms):
+            for row in generator.product_rows(1, rows, farms):
                 file.write("\t".join(row) + "\n")
-        with bulkload.bulk_connection() as raw:
-            ((_, definition),) = bulkload.execute(raw, "SHOW CREATE TABLE products_product")
-        keys = bulkload.secondary_keys(definition)
+        with bulk_loader.bulk_connection() as raw:
+            ((_, definition),) = bulk_loader.execute(raw, "SHOW CREATE TABLE products_product")
+        keys = bulk_loader.secondary_keys(definition)
         floors, ours = [], []
         for number in range(1, REPEATS + 1):
             client(f"DROP TABLE IF EXISTS {SCRATCH}; CREATE TABLE {SCRATCH} LIKE products_product")
             client(f"ALTER TABLE {SCRATCH} {', '.join(f'DROP KEY {name}' for name in keys)}")
             load = client(
                 f"SET unique_checks=0, foreign_key_checks=0; LOAD DATA LOCAL INFILE '{path}' INTO TABLE {SCRATCH}"
-                f" CHARACTER SET utf8mb4 FIELDS ESCAPED BY '' ({', '.join(sample.PRODUCT_COLUMNS)})"
+                f" CHARACTER SET utf8mb4 FIELDS ESCAPED BY '' ({', '.join(generator.PRODUCT_COLUMNS)})"
             )
             alter = client(f"ALTER TABLE {SCRATCH} {', '.join(f'ADD {key}' for key in keys.values())}")
             client(f"DROP TABLE {SCRATCH}")

@@ -28,7 +28,7 @@ from farmlokal.tests.proxy import Proxy
 from farmlokal.tests.server import GUNICORN, free_port, own_mysql, own_redis, running
 from farmlokal.tests.sockets import certificate, listening, without_tls
 from farmlokal.tests.waiting import wait_until
-from products import bulkload
+from products.seeding import bulk_loader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +116,7 @@ def test_requests_probes_and_loads_refuse_plain_text(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "ssl_mode", "REQUIRED")
     with pytest.raises(ConnectError):
         health._ask_mysql()
-    with pytest.raises(ConnectError), bulkload.connect():
+    with pytest.raises(ConnectError), bulk_loader.connect():
         pass
     with django_db_blocker.unblock(), pytest.raises(OperationalError, match="DATABASE_URL"):
         connections.create_connection("default").ensure_connection()

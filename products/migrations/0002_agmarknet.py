@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.db import migrations
 
-from products import agmarknet
+from products.seeding import agmarknet
 
 
 class Migration(migrations.Migration):

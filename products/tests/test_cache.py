@@ -23,8 +23,8 @@ from farmlokal.redis import ask, key, run
 from farmlokal.tests.waiting import wait_until
 from products import cache, services
 from products.cache import LASTING, SHORT, STATE, WRITERS, Page, look, served, unpacked
-from products.fields import ALL
 from products.idempotency import answer_once
+from products.listing.projection import ALL
 from products.models import Category, IdempotencyKey, Product
 from products.tests.offers import make_offer
 

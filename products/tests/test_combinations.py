@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from products import plans, statistics
+from products.listing import plans, statistics
 from products.models import Commodity, Product
 from products.tests.offers import make_farm, make_offers
 from products.tests.walks import SORTS, ids, walk

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from products.cursors import Cursor, CursorError, seal, unseal
+from products.listing.cursors import Cursor, CursorError, seal, unseal
 from products.tests.offers import make_offers
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
 
-from products import statistics, vocabulary
+from products import vocabulary
+from products.listing import statistics
 from products.models import Category
 from products.tests.offers import make_farm, make_offer, make_offers
 

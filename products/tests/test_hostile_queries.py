@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from products import statistics
+from products.listing import statistics
 from products.tests.offers import make_offers
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import pytest
 from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
+from products.listing.pagination import KeysetPagination
 from products.models import Farm, State
-from products.pagination import KeysetPagination
 from products.tests.offers import make_farm
 
 pytestmark = pytest.mark.django_db

@@ -11,10 +11,11 @@ from django.test.utils import CaptureQueriesContext
 
 from farmlokal.redis import FORGET, run
 from farmlokal.tests.mysql import rows_read
-from products import sample, statistics
 from products.cache import STATE
-from products.cursors import Cursor, seal
+from products.listing import statistics
+from products.listing.cursors import Cursor, seal
 from products.models import Product
+from products.seeding import generator
 from products.tests.walks import SORTS, get_page
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ def test_a_page_reads_at_most_three_rows_a_product(client: Client, sort: str) ->
 
 def test_a_page_in_a_block_of_equal_values_costs_no_more(client: Client) -> None:
     blocks = {
-        "price": Product.objects.filter(price=sample.SALE_PRICE),
-        "created_at": Product.objects.filter(created_at=sample.IMPORT_MOMENT + "+00:00"),
+        "price": Product.objects.filter(price=generator.SALE_PRICE),
+        "created_at": Product.objects.filter(created_at=generator.IMPORT_MOMENT + "+00:00"),
         "name": Product.objects.filter(name="Tomato, Grade A"),
     }
     for field, block in blocks.items():

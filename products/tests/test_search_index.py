@@ -14,7 +14,8 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import connection, transaction
 
-from products import managers, services, statistics
+from products import managers, services
+from products.listing import statistics
 from products.models import Commodity, Farm, Posting, Product
 from products.tests.offers import make_farm, make_offer, make_offers
 from products.tests.walks import ids, walk

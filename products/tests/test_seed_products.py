@@ -20,8 +20,8 @@ from MySQLdb.cursors import Cursor
 
 from farmlokal.tests.mysql import is_running
 from farmlokal.tests.waiting import wait_until
-from products import bulkload, sample
 from products.models import Farm, Posting, Product
+from products.seeding import bulk_loader, generator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,9 +79,9 @@ def test_the_catalogue_is_believable() -> None:
     by_commodity = [n for _, n in products.values_list("commodity").annotate(n=Count("pk")).order_by("-n")]
     assert by_commodity[0] > 20 * by_commodity[len(by_commodity) // 2], "few commodities make most products"
     assert len(by_commodity) > 400
-    same_moment = products.filter(created_at=sample.IMPORT_MOMENT + "+00:00").count()
+    same_moment = products.filter(created_at=generator.IMPORT_MOMENT + "+00:00").count()
     assert same_moment == pytest.approx(2_000, rel=0.1)
-    assert products.filter(price=sample.SALE_PRICE).count() == pytest.approx(2_000, rel=0.1)
+    assert products.filter(price=generator.SALE_PRICE).count() == pytest.approx(2_000, rel=0.1)
 
 
 def test_products_are_not_overwritten_unasked() -> None:
@@ -114,26 +114,26 @@ def test_the_new_tables_have_the_keys_of_the_old_ones() -> None:
 
 
 def test_without_local_files_the_rows_go_by_insert() -> None:
-    farms = sample.farm_rows(1, 2)
-    rows = list(sample.product_rows(1, 2_500, farms))
+    farms = generator.farm_rows(1, 2)
+    rows = list(generator.product_rows(1, 2_500, farms))
     counts: list[int] = []
     with closing(MySQLdb.connect(**connection.get_connection_params() | {"local_infile": 0})) as raw:
-        bulkload.load(raw, "products_farm", sample.FARM_COLUMNS, farms, lambda _: None)
-        bulkload.load(raw, "products_product", sample.PRODUCT_COLUMNS, rows, counts.append)
-        assert int(dict(bulkload.execute(raw, "SHOW SESSION STATUS LIKE 'Com_insert'"))["Com_insert"]) > 0
+        bulk_loader.load(raw, "products_farm", generator.FARM_COLUMNS, farms, lambda _: None)
+        bulk_loader.load(raw, "products_product", generator.PRODUCT_COLUMNS, rows, counts.append)
+        assert int(dict(bulk_loader.execute(raw, "SHOW SESSION STATUS LIKE 'Com_insert'"))["Com_insert"]) > 0
     by_insert = content()
     assert sum(counts) == 2_500
-    with bulkload.bulk_connection() as raw:
-        bulkload.execute(raw, "DELETE FROM products_product")
-        bulkload.load(raw, "products_product", sample.PRODUCT_COLUMNS, rows, counts.append)
+    with bulk_loader.bulk_connection() as raw:
+        bulk_loader.execute(raw, "DELETE FROM products_product")
+        bulk_loader.load(raw, "products_product", generator.PRODUCT_COLUMNS, rows, counts.append)
     assert by_insert == content()
 
 
 def test_missing_statements_are_told_from_failures() -> None:
-    with bulkload.connect() as raw, pytest.raises(MySQLdb.Error) as not_supported:
-        bulkload.execute(raw, "SELECT 1 WHERE 1 IN (SELECT 1 LIMIT 1)")
-    with bulkload.connect() as raw, pytest.raises(MySQLdb.Error) as no_such_table:
-        bulkload.execute(raw, "SELECT 1 FROM nowhere")
+    with bulk_loader.connect() as raw, pytest.raises(MySQLdb.Error) as not_supported:
+        bulk_loader.execute(raw, "SELECT 1 WHERE 1 IN (SELECT 1 LIMIT 1)")
+    with bulk_loader.connect() as raw, pytest.raises(MySQLdb.Error) as no_such_table:
+        bulk_loader.execute(raw, "SELECT 1 FROM nowhere")
     errors = {
         not_supported.value: True,
         MySQLdb.OperationalError(1105, "vtgate: http://vtgate:15000/: syntax error at position 5 near 'LOAD'"): True,
@@ -144,7 +144,7 @@ def test_missing_statements_are_told_from_failures() -> None:
         MySQLdb.InterfaceError(0, ""): False,
         MySQLdb.ProgrammingError("not all arguments converted"): False,
     }
-    assert {error: bulkload.is_unavailable(error) for error in errors} == errors
+    assert {error: bulk_loader.is_unavailable(error) for error in errors} == errors
 
 
 class VitessCursor(Cursor):  # type: ignore[misc]  # the driver has no types
@@ -183,7 +183,7 @@ def test_seeder_falls_back_on_the_errors_of_vitess(cursor: type[Cursor], monkeyp
     expected = catalogue()
     parameters = connection.get_connection_params() | {"cursorclass": cursor}
     monkeypatch.setattr(connection, "get_connection_params", lambda: parameters)
-    monkeypatch.setattr(bulkload, "CHUNK_ROWS", 300)
+    monkeypatch.setattr(bulk_loader, "CHUNK_ROWS", 300)
     for flags in (["--reset"], ["--append"]):
         seed(700, *flags)
     assert catalogue() == expected
@@ -191,12 +191,12 @@ def test_seeder_falls_back_on_the_errors_of_vitess(cursor: type[Cursor], monkeyp
 
 
 def test_a_row_that_does_not_fit_stops_the_load() -> None:
-    farms = sample.farm_rows(1, 1)
+    farms = generator.farm_rows(1, 1)
     bad = [*farms, ("2", "x" * 151, farms[0][2])]
     for local_infile in (1, 0):
         with closing(MySQLdb.connect(**connection.get_connection_params() | {"local_infile": local_infile})) as raw:
-            with pytest.raises(bulkload.LoadError, match=r"products_farm: Data (too long|truncated)"):
-                bulkload.load(raw, "products_farm", sample.FARM_COLUMNS, bad, lambda _: None)
+            with pytest.raises(bulk_loader.LoadError, match=r"products_farm: Data (too long|truncated)"):
+                bulk_loader.load(raw, "products_farm", generator.FARM_COLUMNS, bad, lambda _: None)
             assert Farm.objects.count() == 0
 
 
@@ -207,15 +207,15 @@ def test_what_is_appended_is_seen_at_once(client: Client, monkeypatch: pytest.Mo
         answer = client.get("/products?limit=100")
         return answer["X-Cache"], len(answer.json()["results"])
 
-    def rows(*args: Any) -> Iterator[bulkload.Row]:
+    def rows(*args: Any) -> Iterator[bulk_loader.Row]:
         yield from islice(good(*args), 10)
         yield ("not", "a", "product")
 
-    good = sample.product_rows
+    good = generator.product_rows
     assert [page(), page()] == [("miss", 0), ("hit", 0)]
     with monkeypatch.context() as patched:
-        patched.setattr(sample, "product_rows", rows)
-        patched.setattr(bulkload, "CHUNK_ROWS", 10)
+        patched.setattr(generator, "product_rows", rows)
+        patched.setattr(bulk_loader, "CHUNK_ROWS", 10)
         with pytest.raises(CommandError, match="the load failed"):
             seed(20, "--append")
     assert page() == ("miss", 10)
@@ -233,7 +233,7 @@ def test_a_table_that_others_refer_to_is_not_replaced_without_them() -> None:
 
 
 def test_only_one_load_runs_at_a_time() -> None:
-    with bulkload.bulk_connection(), pytest.raises(CommandError, match="another load is running"):
+    with bulk_loader.bulk_connection(), pytest.raises(CommandError, match="another load is running"):
         seed(10, "--reset")
 
 
@@ -268,7 +268,7 @@ def test_killed_while_appending_it_leaves_whole_chunks(database_environment: dic
     wait_until(_server_noticed, 180)
     count = Product.objects.count()
     assert count > 1_000
-    assert (count - 1_000) % bulkload.CHUNK_ROWS == 0
+    assert (count - 1_000) % bulk_loader.CHUNK_ROWS == 0
     assert content()[:1_000] == before
 
 
@@ -284,7 +284,7 @@ def kill_when(condition: Callable[[], object], environment: dict[str, str], flag
 def _server_noticed() -> bool:
     """The server keeps a dead client's statement, and its lock, until it wants to answer."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT IS_FREE_LOCK(%s)", [bulkload.lock_name()])
+        cursor.execute("SELECT IS_FREE_LOCK(%s)", [bulk_loader.lock_name()])
         return bool(cursor.fetchone()[0])
 
 

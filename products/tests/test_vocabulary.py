@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from products import agmarknet
 from products.models import Category, Commodity, District, State, VocabularyVersion
+from products.seeding import agmarknet
 from products.tests.offers import make_offer
 
 if TYPE_CHECKING:

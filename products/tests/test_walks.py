@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from products import bulkload, sample
 from products.models import Farm, Product
+from products.seeding import bulk_loader, generator
 from products.tests.offers import make_offers
 from products.tests.walks import SORTS, ids, walk
 
@@ -64,15 +64,15 @@ def equal_offers(live_database: None) -> int:
     Product.objects.all()._raw_delete(using="default")
     Farm.objects.all().delete()
     count = 100_000
-    farms = sample.farm_rows(1, 10)
-    same = {"created_at": sample.IMPORT_MOMENT, "price": "49.00", "name": "Mango"}
+    farms = generator.farm_rows(1, 10)
+    same = {"created_at": generator.IMPORT_MOMENT, "price": "49.00", "name": "Mango"}
     rows = (
-        tuple(same.get(column, value) for column, value in zip(sample.PRODUCT_COLUMNS, row, strict=True))
-        for row in sample.product_rows(1, count, farms)
+        tuple(same.get(column, value) for column, value in zip(generator.PRODUCT_COLUMNS, row, strict=True))
+        for row in generator.product_rows(1, count, farms)
     )
-    with bulkload.bulk_connection() as raw:
-        bulkload.load(raw, "products_farm", sample.FARM_COLUMNS, farms, lambda _: None)
-        bulkload.load(raw, "products_product", sample.PRODUCT_COLUMNS, rows, lambda _: None)
+    with bulk_loader.bulk_connection() as raw:
+        bulk_loader.load(raw, "products_farm", generator.FARM_COLUMNS, farms, lambda _: None)
+        bulk_loader.load(raw, "products_product", generator.PRODUCT_COLUMNS, rows, lambda _: None)
     return count
 
 

@@ -10,11 +10,20 @@ import MySQLdb
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from products import sample
-from products.bulkload import LoadError, Replacement, bulk_connection, clear, connect, execute, is_unavailable, load
 from products.cache import announce_write
 from products.managers import POST, POST_ROWS, REINDEX_ROWS
 from products.models import Farm, Posting, Product
+from products.seeding import generator
+from products.seeding.bulk_loader import (
+    LoadError,
+    Replacement,
+    bulk_connection,
+    clear,
+    connect,
+    execute,
+    is_unavailable,
+    load,
+)
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -115,9 +124,9 @@ class Command(BaseCommand):
         products_after: int = 0,
         also: Callable[[int], object] = lambda _: None,
     ) -> None:
-        farms = sample.farm_rows(seed, -(-rows // sample.PRODUCTS_PER_FARM), farms_after + 1)
-        products = sample.product_rows(seed, rows, farms, products_after + 1)
-        load(raw, farms_into, sample.FARM_COLUMNS, farms, lambda _: None)
+        farms = generator.farm_rows(seed, -(-rows // generator.PRODUCTS_PER_FARM), farms_after + 1)
+        products = generator.product_rows(seed, rows, farms, products_after + 1)
+        load(raw, farms_into, generator.FARM_COLUMNS, farms, lambda _: None)
         with tqdm(total=rows, unit=" products", unit_scale=True, disable=None, dynamic_ncols=True) as bar:
 
             def progress(count: int) -> None:
@@ -125,7 +134,7 @@ class Command(BaseCommand):
                 if products_into == PRODUCTS:
                     announce_write()  # no transaction of Django's: right away
 
-            load(raw, products_into, sample.PRODUCT_COLUMNS, products, progress, also)
+            load(raw, products_into, generator.PRODUCT_COLUMNS, products, progress, also)
 
     def say(self, text: str) -> None:
         self.stdout.write(text)

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.utils.text import slugify
 
-from products import agmarknet
 from products.models import Commodity, District, Product
+from products.seeding import agmarknet
 from products.words import joined, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from products.bulkload import Row
+    from products.seeding.bulk_loader import Row
 
 FARM_COLUMNS = ("id", "name", "district_id")
 PRODUCT_COLUMNS = (

@@ -16,7 +16,7 @@ from django_filters.rest_framework import DjangoFilterBackend
 
 from farmlokal.http.problems import Problem
 from products import vocabulary
-from products.conditions import Flag, Nothing, OneOf, Prefix, Priced, Word
+from products.listing.conditions import Flag, Nothing, OneOf, Prefix, Priced, Word
 from products.models import Product
 from products.words import words_of
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.views import APIView
 
-    from products.conditions import Condition
+    from products.listing.conditions import Condition
     from products.managers import ProductQuerySet
 
 SLUG = r"[-A-Za-z0-9_]{1,120}"

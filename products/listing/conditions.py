@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from decimal import Decimal
 
-    from products.statistics import Statistics
+    from products.listing.statistics import Statistics
 
 MAX_LISTS = 16
 MAX_REST_ROWS = 20_000

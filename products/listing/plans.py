@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from products.conditions import ENTRY_COST, LOOKUP_COST, OneOf, Priced, Sql, whole_catalogue
+from products.listing.conditions import ENTRY_COST, LOOKUP_COST, OneOf, Priced, Sql, whole_catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from products.conditions import Condition, Source
-    from products.statistics import Statistics
+    from products.listing.conditions import Condition, Source
+    from products.listing.statistics import Statistics
 
 MIN_BUDGET = 1000
 MAX_BUDGET = 10_000

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 
-from products import plans, statistics
-from products.conditions import POSTINGS, PRODUCTS, Nothing, Sql
-from products.fields import FIELDS, read_fields
+from products.listing import plans, statistics
+from products.listing.conditions import POSTINGS, PRODUCTS, Nothing, Sql
+from products.listing.pagination import Found, KeysetPagination, Place
+from products.listing.projection import FIELDS, read_fields
 from products.managers import ROW_COLUMNS
 from products.models import SORT_FIELDS, Farm, Product, VocabularyVersion
-from products.pagination import Found, KeysetPagination, Place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from products.conditions import Condition, Source
+    from products.listing.conditions import Condition, Source
+    from products.listing.pagination import Sort
+    from products.listing.plans import Plan
     from products.managers import ProductQuerySet
-    from products.pagination import Sort
-    from products.plans import Plan
 
 SELECTED = ", ".join(
     [

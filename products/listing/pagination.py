@@ -17,7 +17,7 @@ from rest_framework.pagination import BasePagination
 from rest_framework.response import Response
 
 from farmlokal.http.problems import InvalidParameter
-from products.cursors import Cursor, CursorError, seal, unseal
+from products.listing.cursors import Cursor, CursorError, seal, unseal
 
 if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
