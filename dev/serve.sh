@@ -29,7 +29,7 @@ start_sandbox() {
     done
     [ -n "${SANDBOX:-}" ] || fail "step \"sandbox\" failed, see ${log#"$PROJECT"/}"
     local webhook_secret settings
-    webhook_secret=$(secret webhook_secret 'from farmlokal.webhook_secrets import generate; print(generate())')
+    webhook_secret=$(secret webhook_secret 'from integrations.webhooks.signing_secrets import generate; print(generate())')
     settings=(
         "PARTNER_API_URL=$SANDBOX" "PARTNER_WEBHOOK_SECRETS=${PARTNER_WEBHOOK_SECRETS:-$webhook_secret}"
         "OAUTH_TOKEN_URL=$SANDBOX/oauth/token" OAUTH_CLIENT_ID=farmlokal OAUTH_CLIENT_SECRET=farmlokal-secret

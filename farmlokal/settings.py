@@ -15,9 +15,10 @@ from environs import Env, EnvError, ValidationError, validate
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from farmlokal import rates, redis_url, webhook_secrets
+from farmlokal import rates, redis_url
 from farmlokal.mysql import url as mysql_url
 from farmlokal.observability.logs import LOG_LEVELS, logging_config
+from integrations.webhooks import signing_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,9 +99,9 @@ def parse_webhook_secrets(value: str) -> list[str]:
         raise ValidationError("must be whsec_ and base64, without the v1, in front of it")
     for secret in secrets:
         try:
-            webhook_secrets.decode(secret)
+            signing_secrets.decode(secret)
         except ValueError as error:
-            least = webhook_secrets.LEAST_KEY_BYTES
+            least = signing_secrets.LEAST_KEY_BYTES
             raise ValidationError(
                 f"must be whsec_ and base64 of {least} bytes or more, with commas between several"
             ) from error

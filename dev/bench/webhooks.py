@@ -16,7 +16,7 @@ from dev.bench.figures import ratios, spread, table, tell
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from integrations.partner.sender import Message
+    from integrations.sandbox.sender import Message
 
 TURNS = int(os.environ.get("TURNS") or 5)
 PRODUCTS = 500
@@ -26,7 +26,7 @@ CALLERS = 16
 
 
 def request(sent: Message, secret: str) -> bytes:
-    from integrations.partner.sender import headers_of  # noqa: PLC0415  # once Django is set up
+    from integrations.sandbox.sender import headers_of  # noqa: PLC0415  # once Django is set up
 
     lines = ["POST /webhooks/partner HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(sent.body)}"]
     lines += [f"{name}: {value}" for name, value in headers_of(sent, secret).items()]
@@ -53,8 +53,8 @@ def main() -> None:
     from django.core.management import call_command  # noqa: PLC0415
 
     from farmlokal.tests.server import running  # noqa: PLC0415
-    from farmlokal.webhook_secrets import generate  # noqa: PLC0415
-    from integrations.partner.sender import PRICE, STOCK, changes  # noqa: PLC0415
+    from integrations.sandbox.sender import PRICE, STOCK, changes  # noqa: PLC0415
+    from integrations.webhooks.signing_secrets import generate  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
     call_command("seed_products", PRODUCTS, "--reset", verbosity=0)

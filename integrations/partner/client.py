@@ -19,8 +19,8 @@ from django.conf import settings
 
 from accounts import tokens
 from farmlokal.http.problems import Problem
+from integrations.client import Client
 from integrations.exceptions import CallError, FailedError, RejectedError, TimedOutError
-from integrations.http import Client
 
 if TYPE_CHECKING:
     from farmlokal.outbound import Answer

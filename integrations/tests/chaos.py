@@ -19,10 +19,10 @@ import MySQLdb
 import redis
 from tqdm import tqdm
 
-from farmlokal import webhook_secrets
 from farmlokal.mysql import url as mysql_url
 from farmlokal.tests.server import own_mysql, own_redis, running
-from integrations.partner.sender import PRICE, STOCK, Message, Sender, message
+from integrations.sandbox.sender import PRICE, STOCK, Message, Sender, message
+from integrations.webhooks import signing_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 PROCESSES = 4
 PRODUCTS = 100
 CALLERS = 32
-SECRET = webhook_secrets.generate()
+SECRET = signing_secrets.generate()
 PAUSE_SECONDS = 0.2  # before a delivery is sent again
 MOST_SECONDS = 600
 FLUSH_EVERY, REDIS_EVERY, MYSQL_EVERY = 2, 5, 7  # seconds

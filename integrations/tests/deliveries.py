@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from integrations.partner.sender import PRICE
+from integrations.sandbox.sender import PRICE
 from integrations.webhooks import handlers
 from products import services
 

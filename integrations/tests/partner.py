@@ -6,7 +6,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from integrations.partner.sandbox import Sandbox
+from integrations.sandbox.server import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

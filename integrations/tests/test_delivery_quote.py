@@ -21,7 +21,7 @@ from integrations.exceptions import FailedError
 from integrations.partner import quotes
 from integrations.partner.client import client as partner_client
 from integrations.partner.client import read_quote
-from integrations.partner.faults import Faults
+from integrations.sandbox.faults import Faults
 from integrations.tests.memory import clean_slate, forgetful, redis_let_be
 from integrations.tests.partner import partner, settings_for
 from products.models import Product
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pytest_django.fixtures import Settings
 
     from farmlokal.tests.server import Daemon
-    from integrations.partner.sandbox import Sandbox
+    from integrations.sandbox.server import Sandbox
 
 pytestmark = pytest.mark.django_db
 DEADLINE = 1.0

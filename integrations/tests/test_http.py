@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response
 
 from accounts.tests.provider import serving
 from integrations.breaker import LEAST
+from integrations.client import Called, Client
 from integrations.exceptions import (
     BreakerOpenError,
     FailedError,
@@ -23,7 +24,6 @@ from integrations.exceptions import (
     RejectedError,
     TimedOutError,
 )
-from integrations.http import Called, Client
 from integrations.tests.memory import clean_slate
 
 if TYPE_CHECKING:

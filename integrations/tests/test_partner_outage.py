@@ -25,9 +25,9 @@ from farmlokal.tests.server import Server, free_port, own_redis, running
 from farmlokal.tests.sockets import blackhole, certificate, listening, saying
 from farmlokal.tests.waiting import wait_until
 from integrations.breaker import LEAST, OPEN_SECONDS
+from integrations.client import Client
 from integrations.exceptions import CallError
-from integrations.http import Client
-from integrations.partner.faults import HOW, Faults
+from integrations.sandbox.faults import HOW, Faults
 from integrations.tests.memory import clean_slate
 from integrations.tests.partner import partner, settings_for
 from products.tests.offers import make_offer
@@ -35,7 +35,7 @@ from products.tests.offers import make_offer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from integrations.partner.sandbox import Sandbox
+    from integrations.sandbox.server import Sandbox
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

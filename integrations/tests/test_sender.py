@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.management import CommandError, call_command
 
-from farmlokal import webhook_secrets
 from farmlokal.tests.server import Server, free_port, running
 from integrations.management.commands.partner_sandbox import INTERRUPTED
 from integrations.models import AppliedVersion, WebhookEvent
-from integrations.partner.sender import PAUSES, PRICE, STOCK, WITHDRAWN, Sender, changes, message
+from integrations.sandbox.sender import PAUSES, PRICE, STOCK, WITHDRAWN, Sender, changes, message
 from integrations.tests.memory import clean_slate
+from integrations.webhooks import signing_secrets
 from products.models import Product
 from products.tests.offers import make_offer
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("live_database")
 
 README = Path(__file__).parents[2] / "README.md"
 PLACE = "/webhooks/partner"
-SECRET = webhook_secrets.generate()
+SECRET = signing_secrets.generate()
 
 
 @pytest.fixture(scope="module")

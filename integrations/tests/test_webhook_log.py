@@ -17,7 +17,7 @@ from django.utils import timezone
 from farmlokal.tests.mysql import rows_read
 from integrations.admin import MAX_PRETTY_LENGTH, WebhookEventAdmin, pretty
 from integrations.models import KEPT_DAYS, AppliedVersion, WebhookEvent, WebhookReplay
-from integrations.partner.sender import PRICE, WITHDRAWN
+from integrations.sandbox.sender import PRICE, WITHDRAWN
 from integrations.tests.deliveries import SECRET, Delivery, break_prices, event
 from integrations.tests.memory import clean_slate
 from integrations.webhooks import inbox

@@ -36,7 +36,7 @@ from farmlokal.tests.proxy import Proxy
 from farmlokal.tests.server import Answer, Server, own_redis, posted, running
 from farmlokal.tests.waiting import wait_until
 from integrations.models import AppliedVersion, WebhookEvent
-from integrations.partner.sender import PRICE
+from integrations.sandbox.sender import PRICE
 from integrations.tests.deliveries import SECRET, Delivery, event
 from integrations.tests.memory import clean_slate
 from integrations.webhooks import claims, handlers, inbox, signatures

@@ -19,7 +19,7 @@ from farmlokal.http.json_bodies import MAX_DEPTH, MAX_DIGITS
 from farmlokal.observability import request_costs
 from farmlokal.tests.node import installed
 from integrations.models import WebhookEvent
-from integrations.partner.sender import PRICE, STOCK, WITHDRAWN
+from integrations.sandbox.sender import PRICE, STOCK, WITHDRAWN
 from integrations.tests.deliveries import OTHER_SECRET, SECRET, Delivery, event, signature
 from integrations.tests.memory import clean_slate
 from integrations.webhooks.signatures import MAX_BODY_BYTES

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from farmlokal.observability import request_costs
 from farmlokal.observability.metrics import exposition
 from integrations.models import AppliedVersion, WebhookEvent
-from integrations.partner.sender import PAUSES, PRICE, STOCK, WITHDRAWN
+from integrations.sandbox.sender import PAUSES, PRICE, STOCK, WITHDRAWN
 from integrations.tests.deliveries import SECRET, Delivery, break_prices, event
 from integrations.tests.memory import clean_slate, redis_let_be
 from integrations.webhooks import claims, handlers, inbox

@@ -15,8 +15,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from farmlokal.http.json_bodies import text_of
 from farmlokal.http.problems import InvalidHeader, Problem
-from farmlokal.webhook_secrets import decode
 from integrations.models import MAX_ID_LENGTH
+from integrations.webhooks.signing_secrets import decode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,10 +16,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from farmlokal.webhook_secrets import decode
-from integrations.partner.sandbox import FAULTS_PATH, QUOTES_PATH, REGISTERED, TOKEN_PATH, Sandbox
-from integrations.partner.sender import PRICE, STOCK, WITHDRAWN, Attempt, Message, Sender, changes, message
+from integrations.sandbox.sender import PRICE, STOCK, WITHDRAWN, Attempt, Message, Sender, changes, message
+from integrations.sandbox.server import FAULTS_PATH, QUOTES_PATH, REGISTERED, TOKEN_PATH, Sandbox
 from integrations.webhooks.signatures import WEBHOOK_ID
+from integrations.webhooks.signing_secrets import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable

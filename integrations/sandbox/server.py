@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, unquote_plus, urlsplit
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from integrations.partner.faults import Faults, misbehave
+from integrations.sandbox.faults import Faults, misbehave
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
