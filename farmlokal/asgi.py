@@ -21,12 +21,12 @@ from django.conf import settings
 from farmlokal.wsgi import application as wsgi_application  # first: it sets up Django, whose models the edge knows
 
 # isort: split
-from farmlokal import cors, forwarded
 from farmlokal.arrival import ARRIVED, note_arrival
-from farmlokal.edge import Edge
+from farmlokal.edge import cors, forwarded
+from farmlokal.edge.app import Edge
+from farmlokal.edge.uploads import RefusedError, UnreadBody, has_body, received
 from farmlokal.http.middleware import ADMIN, LIVENESS, PROBES
 from farmlokal.http.problems import MAX_REQUEST_LINE_BYTES, REFUSAL, URI_TOO_LONG
-from farmlokal.uploads import RefusedError, UnreadBody, has_body, received
 from integrations.partner.client import end_of
 from integrations.webhooks.signatures import MAX_BODY_BYTES as MAX_WEBHOOK_BYTES
 

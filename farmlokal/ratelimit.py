@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LIMITED = ("/products", "/categories", "/states")
 MAX_LOCAL_CLIENTS = 10_000
 
-# In the ASGI scope of a request that farmlokal.edge has counted.
+# In the ASGI scope of a request that farmlokal.edge.app has counted.
 COUNTED = "farmlokal.counted"
 
 # In request.META: the (policy, client) that a request is counted as, where that is not its address. The policy may be

@@ -274,7 +274,7 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # the library has no types
         "http": Protocol,
         "ws": "none",
         "lifespan": "on",
-        "proxy_headers": False,  # farmlokal.forwarded judges them
+        "proxy_headers": False,  # farmlokal.edge.forwarded judges them
         "server_header": False,
         "access_log": False,  # farmlokal.observability.logs writes the request line
     }

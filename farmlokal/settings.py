@@ -286,7 +286,7 @@ WHITENOISE_USE_FINDERS = True
 
 # A trusted proxy means TLS ends there. Without one the service speaks plain HTTP, over which a
 # browser would never send a Secure cookie back; `check --deploy` then asks for the proxy.
-# farmlokal.forwarded tells Django the scheme and the host.
+# farmlokal.edge.forwarded tells Django the scheme and the host.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TRUSTED_PROXY_HOPS > 0
 SECURE_HSTS_SECONDS = 365 * 24 * 3600
 CSRF_FAILURE_VIEW = "farmlokal.http.problems.csrf_failure"

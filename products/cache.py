@@ -54,8 +54,8 @@ JITTER = 0.1
 
 logger = structlog.get_logger(__name__)
 
-# In the ASGI scope: the page that farmlokal.edge holds, and the one that Django answers with.
-HELD = "farmlokal.held"
+# In the ASGI scope: the page that farmlokal.edge.app holds, and the one that Django answers with.
+HELD = "farmlokal.edge.local_pages"
 SERVED = "farmlokal.served"
 
 

@@ -18,7 +18,7 @@ import redis
 from django.conf import settings
 
 from farmlokal import pipeline
-from farmlokal.admission import ADMIT
+from farmlokal.edge.batching import ADMIT
 from farmlokal.observability import request_costs
 from farmlokal.pipeline import Pipeline, RedisAwayError
 from farmlokal.redis import FORGET, Outages, Script, run, until

@@ -24,22 +24,23 @@ from django.urls import Resolver404, resolve
 from django.utils.encoding import escape_uri_path
 
 from accounts.authentication import is_checked, known_caller, looks_like_a_jwt, token_in
-from farmlokal import cors, ratelimit
-from farmlokal.admission import ADMIT, Admission, Admissions
-from farmlokal.held import Held, Pages
+from farmlokal import ratelimit
+from farmlokal.edge import cors
+from farmlokal.edge.batching import ADMIT, Admission, Admissions
+from farmlokal.edge.local_pages import Held, Pages
+from farmlokal.edge.uploads import has_body
 from farmlokal.http.conditional import is_not_modified
 from farmlokal.http.problems import CONTENT_TYPE as PROBLEM_CONTENT_TYPE
 from farmlokal.http.problems import problem_document
 from farmlokal.observability import logs, metrics
 from farmlokal.pipeline import Pipeline
 from farmlokal.redis import FORGET
-from farmlokal.uploads import has_body
 from products import cache
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from farmlokal.held import Headers
+    from farmlokal.edge.local_pages import Headers
     from farmlokal.ratelimit import Decision, Policy
 
     Scope = dict[str, Any]
