@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
 
-from farmlokal.redis import FORGET, run
+from farmlokal.redis.client import FORGET, run
 from farmlokal.tests.server import own_redis
 from farmlokal.tests.waiting import wait_until
 from products.cache import STATE, debt

@@ -17,7 +17,7 @@ from rest_framework.authentication import BaseAuthentication
 from accounts import clients, keys
 from accounts.refreshed import UnavailableError
 from farmlokal.http.problems import Problem
-from farmlokal.ratelimit import LIMITED_AS, is_limited
+from farmlokal.ratelimit.limiter import LIMITED_AS, is_limited
 from farmlokal.recent import Recent
 
 if TYPE_CHECKING:

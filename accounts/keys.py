@@ -16,8 +16,8 @@ from django.conf import settings
 from jwt import PyJWK, PyJWKSet, PyJWTError
 
 from accounts.refreshed import APART_SECONDS, FETCH_SECONDS, Fetched, FetchError, Kept, Refreshed
-from farmlokal.outbound import OutboundError, call
-from farmlokal.redis import Script, key, run
+from farmlokal.outbound.client import OutboundError, call
+from farmlokal.redis.client import Script, key, run
 
 KEPT_SECONDS = 300
 AHEAD_SECONDS = 60

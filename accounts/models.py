@@ -12,15 +12,15 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 
-from farmlokal import rates
-from farmlokal.ratelimit import Policy
+from farmlokal.ratelimit import rate_format
+from farmlokal.ratelimit.limiter import Policy
 
 CLIENT_ID = RegexValidator(r"^[!-~]([ -~]*[!-~])?\Z", "must be printable ASCII without a space at its ends.")
 
 
 def validate_rate(text: str) -> None:
     try:
-        rates.parse(text)
+        rate_format.parse(text)
     except ValueError as error:
         raise ValidationError(f"{error}.") from error
 
@@ -72,7 +72,7 @@ class ApiClient(models.Model):
 
     @cached_property
     def policy(self) -> Policy | None:
-        rate = rates.parse(self.rate) if self.rate else settings.RATE_LIMIT_CLIENT
+        rate = rate_format.parse(self.rate) if self.rate else settings.RATE_LIMIT_CLIENT
         return Policy("client", *rate) if rate else None
 
     @property

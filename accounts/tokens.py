@@ -34,7 +34,7 @@ from accounts.refreshed import (
 from accounts.refreshed import UnavailableError as ValueUnavailableError
 from farmlokal.http.problems import Problem
 from farmlokal.observability import metrics
-from farmlokal.outbound import Answer, DeadlineExceededError, OutboundError, call
+from farmlokal.outbound.client import Answer, DeadlineExceededError, OutboundError, call
 
 UNAVAILABLE = "No access token for the partner is to be had."  # why is in the log
 DEFAULT_WAIT_SECONDS = LOCK_SECONDS + FETCH_SECONDS

@@ -22,8 +22,8 @@ from farmlokal.http.problems import RETRY_AFTER_SECONDS, Problem
 from farmlokal.mysql.driver import connect
 from farmlokal.observability.metrics import exposition
 from farmlokal.openapi import service
-from farmlokal.ratelimit import client_of_request
-from farmlokal.redis import PROBE_KEY, Script, ask
+from farmlokal.ratelimit.limiter import client_of_request
+from farmlokal.redis.client import PROBE_KEY, Script, ask
 from integrations.partner.client import BREAKERS
 from products.models import Product
 

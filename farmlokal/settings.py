@@ -15,9 +15,10 @@ from environs import Env, EnvError, ValidationError, validate
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from farmlokal import rates, redis_url
 from farmlokal.mysql import url as mysql_url
 from farmlokal.observability.logs import LOG_LEVELS, logging_config
+from farmlokal.ratelimit import rate_format
+from farmlokal.redis import url as redis_url
 from integrations.webhooks import signing_secrets
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def parser(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 env.add_parser("mysql_url", parser(mysql_url.parse))
 env.add_parser("redis_url", parser(redis_url.parse))
-env.add_parser("rate", parser(rates.parse))
+env.add_parser("rate", parser(rate_format.parse))
 
 
 @env.parser_for("names")
@@ -214,7 +215,7 @@ MIDDLEWARE = [
     "farmlokal.observability.logs.RequestLogMiddleware",
     "farmlokal.http.problems.ProblemMiddleware",
     "accounts.authentication.CallerMiddleware",
-    "farmlokal.ratelimit.RateLimitMiddleware",
+    "farmlokal.ratelimit.limiter.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "farmlokal.http.middleware.SessionMiddleware",

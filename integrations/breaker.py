@@ -29,7 +29,7 @@ import pybreaker
 import structlog
 from pybreaker import STATE_CLOSED, STATE_HALF_OPEN, STATE_OPEN
 
-from farmlokal.redis import CLOCK_LUA, Script, key, run
+from farmlokal.redis.client import CLOCK_LUA, Script, key, run
 from integrations.exceptions import BreakerOpenError, CallError, NoRetryError, RefusedError, RejectedError
 
 if TYPE_CHECKING:

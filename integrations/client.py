@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import structlog
 
 from accounts.tokens import retry_after
-from farmlokal import outbound
+from farmlokal.outbound import client as outbound
 from integrations.breaker import Breaker
 from integrations.exceptions import (
     CallError,

@@ -28,11 +28,11 @@ from django.conf import settings
 from django.db import connection
 from redis import RedisError
 
-from farmlokal import redis
 from farmlokal.http.problems import is_database_away
 from farmlokal.http.representations import Representation, respond
 from farmlokal.observability.metrics import count_page
-from farmlokal.redis import CLOCK_LUA, FORGET, Script, key, run
+from farmlokal.redis import client
+from farmlokal.redis.client import CLOCK_LUA, FORGET, Script, key, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -210,7 +210,7 @@ class Debt:
 
     def check(self) -> None:
         """Redis lost is a debt too."""
-        losses = redis.Outages.losses
+        losses = client.Outages.losses
         if losses != self._settled_losses:
             self._begin_to_pay(is_for_a_write=False)
             self._settled_losses = losses
@@ -239,7 +239,7 @@ class Debt:
     def _is_paid(self) -> bool:
         times = self._times
         try:
-            redis.ask(FORGET, [STATE])  # also while Redis is silent: no request waits here
+            client.ask(FORGET, [STATE])  # also while Redis is silent: no request waits here
         except RedisError:
             return False
         with self._lock:

@@ -24,7 +24,6 @@ from django.urls import Resolver404, resolve
 from django.utils.encoding import escape_uri_path
 
 from accounts.authentication import is_checked, known_caller, looks_like_a_jwt, token_in
-from farmlokal import ratelimit
 from farmlokal.edge import cors
 from farmlokal.edge.batching import ADMIT, Admission, Admissions
 from farmlokal.edge.local_pages import Held, Pages
@@ -33,15 +32,16 @@ from farmlokal.http.conditional import is_not_modified
 from farmlokal.http.problems import CONTENT_TYPE as PROBLEM_CONTENT_TYPE
 from farmlokal.http.problems import problem_document
 from farmlokal.observability import logs, metrics
-from farmlokal.pipeline import Pipeline
-from farmlokal.redis import FORGET
+from farmlokal.ratelimit import limiter
+from farmlokal.redis.async_client import Pipeline
+from farmlokal.redis.client import FORGET
 from products import cache
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from farmlokal.edge.local_pages import Headers
-    from farmlokal.ratelimit import Decision, Policy
+    from farmlokal.ratelimit.limiter import Decision, Policy
 
     Scope = dict[str, Any]
     Message = dict[str, Any]
@@ -114,8 +114,8 @@ class Edge:
         self.django = django
         self.redis = Pipeline(settings.REDIS_URL, [ADMIT], (FORGET, [cache.STATE]))
         self.admissions = Admissions(self.redis)
-        self.anonymous = ratelimit.anonymous()
-        self.token_checks = ratelimit.LocalBuckets()
+        self.anonymous = limiter.anonymous()
+        self.token_checks = limiter.LocalBuckets()
         self.has_proxies = settings.TRUSTED_PROXY_HOPS > 0
         self.addresses: OrderedDict[tuple[Any, ...], Address] = OrderedDict()
         self.pages = Pages(MAX_PAGES_BYTES)
@@ -130,7 +130,7 @@ class Edge:
             await self.django(scope, receive, send)
             return
         visit = Visit(scope)
-        if not ratelimit.is_limited(visit.path):
+        if not limiter.is_limited(visit.path):
             if visit.is_preflight:
                 await answer_preflight(visit, Admission(None, "", None, 0), send)
             else:
@@ -187,7 +187,7 @@ class Edge:
         if not self.anonymous or is_checked(authorization):
             await self.django(visit.scope, receive, send)
             return
-        address, policy = self.client_address(visit), ratelimit.TOKEN_CHECKS
+        address, policy = self.client_address(visit), limiter.TOKEN_CHECKS
         decision = self.token_checks.decide(address, policy)
         if decision.is_refused:
             await refuse(visit, Admission(decision, "", None, 0), decision, send)
@@ -239,7 +239,7 @@ class Edge:
                 message["headers"] += limits_of(admission.decision)
             await send(message)
 
-        visit.scope[ratelimit.COUNTED] = True
+        visit.scope[limiter.COUNTED] = True
         headers = [header for header in visit.scope["headers"] if header[0] != b"x-request-id"]
         visit.scope["headers"] = [*headers, (b"x-request-id", visit.request_id.encode())]
         metrics.count_cost(route_of(visit.path), 0, admission.commands)
@@ -311,7 +311,7 @@ def limits_of(decision: Decision | None) -> Headers:
 
 @lru_cache(maxsize=4096)
 def _client_of(peer: str, forwarded_for: bytes) -> str:
-    return ratelimit.client_of(peer, forwarded_for.decode("latin1"))
+    return limiter.client_of(peer, forwarded_for.decode("latin1"))
 
 
 def route_of(path: str) -> str | None:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from farmlokal import ratelimit
-from farmlokal.pipeline import RedisAwayError
-from farmlokal.redis import CLOCK_LUA, Script
+from farmlokal.ratelimit import limiter
+from farmlokal.redis.async_client import RedisAwayError
+from farmlokal.redis.client import CLOCK_LUA, Script
 from products import cache
 
 if TYPE_CHECKING:
-    from farmlokal.pipeline import Pipeline
-    from farmlokal.ratelimit import Decision, Policy
+    from farmlokal.ratelimit.limiter import Decision, Policy
+    from farmlokal.redis.async_client import Pipeline
 
 logger = structlog.get_logger(__name__)
 
@@ -26,7 +26,7 @@ MAX_AT_ONCE = 64  # Redis does nothing else meanwhile
 # not the one in which it is known. The calls of one client are counted together.
 ADMIT = Script(
     CLOCK_LUA
-    + ratelimit.LUA
+    + limiter.LUA
     + cache.STATE_LUA
     + """
 local now_state = state(KEYS[1], KEYS[2], tonumber(ARGV[1])) or ''
@@ -92,7 +92,7 @@ class Admissions:
     async def _settle(self, asked: list[Asked]) -> None:
         calls = Counter((one.policy, one.client) for one in asked if one.policy)
         pages = {one.page_key: one.known for one in asked if one.page_key}
-        keys = [cache.STATE, cache.WRITERS, *(ratelimit.key_of(*caller) for caller in calls), *pages]
+        keys = [cache.STATE, cache.WRITERS, *(limiter.key_of(*caller) for caller in calls), *pages]
         costs = [number for (policy, _), count in calls.items() for number in (policy.quota, policy.interval, count)]
         state, rooms, arrived = "", None, {}
         try:
@@ -108,7 +108,7 @@ class Admissions:
         decisions = {}
         for number, (caller, count) in enumerate(calls.items()):
             room = rooms[2 * number : 2 * number + 2] if rooms else None
-            decisions[caller] = iter(ratelimit.read(*caller, count, room))
+            decisions[caller] = iter(limiter.read(*caller, count, room))
         for number, one in enumerate(asked):
             decision = next(decisions[one.policy, one.client]) if one.policy else None
             if not one.answer.done():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from django.conf import settings
 
-from farmlokal.ratelimit import is_limited
+from farmlokal.ratelimit.limiter import is_limited
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

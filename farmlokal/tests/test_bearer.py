@@ -13,7 +13,7 @@ import redis
 
 from accounts.models import ApiClient
 from accounts.tests.issuer import Issuer, issuer
-from farmlokal.ratelimit import TOKEN_CHECKS
+from farmlokal.ratelimit.limiter import TOKEN_CHECKS
 from farmlokal.tests.server import Answer, Server, running
 from farmlokal.tests.waiting import wait_until
 from products.tests.offers import make_offer

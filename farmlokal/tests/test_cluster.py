@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from farmlokal.redis import HASH_TAG
+from farmlokal.redis.client import HASH_TAG
 from farmlokal.tests.server import free_port, own_redis, running
 from farmlokal.tests.waiting import wait_until
 from products.tests.offers import make_offer

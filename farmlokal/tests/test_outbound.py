@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farmlokal import outbound
-from farmlokal.outbound import Answer, BadAnswerError, DeadlineExceededError, OutboundError, call
+from farmlokal.outbound import client as outbound
+from farmlokal.outbound.client import Answer, BadAnswerError, DeadlineExceededError, OutboundError, call
 from farmlokal.tests.server import free_port
 from farmlokal.tests.sockets import blackhole, certificate, dripping, listening, request_of, saying, silent
 

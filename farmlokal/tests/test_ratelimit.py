@@ -16,9 +16,9 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farmlokal import ratelimit
-from farmlokal.ratelimit import Decision, LocalBuckets, Policy, client_of
-from farmlokal.redis import CLOCK_LUA
+from farmlokal.ratelimit import limiter
+from farmlokal.ratelimit.limiter import Decision, LocalBuckets, Policy, client_of
+from farmlokal.redis.client import CLOCK_LUA
 from farmlokal.tests.server import running
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def decide(request: pytest.FixtureRequest, client_of_redis: redis.Redis) -> Call
     """Both homes of the arithmetic, by a clock that the test moves (microseconds)."""
     if request.param == "local":
         return LocalBuckets().decide
-    text = ratelimit.ALONE.text.replace(CLOCK_LUA, "local now = tonumber(ARGV[4])")
+    text = limiter.ALONE.text.replace(CLOCK_LUA, "local now = tonumber(ARGV[4])")
     assert "TIME" not in text
     script = client_of_redis.register_script(text)
 
@@ -106,28 +106,28 @@ def test_a_refused_call_costs_nothing_and_t_is_when_there_is_one_more(
 def test_calls_that_come_together_are_counted_as_one_by_one(arrivals: list[tuple[int, int]]) -> None:
     """arrivals: the microseconds since the last one, and how many calls of the client came then."""
     one_by_one, now = LocalBuckets(), 10**15
-    text = ratelimit.ALONE.text.replace(CLOCK_LUA, "local now = tonumber(ARGV[4])")
+    text = limiter.ALONE.text.replace(CLOCK_LUA, "local now = tonumber(ARGV[4])")
     with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
         client.delete("together")
         script = client.register_script(text)
         for pause, calls in arrivals:
             now += pause
             answer = script(keys=["together"], args=[TEN_A_SECOND.quota, TEN_A_SECOND.interval, calls, now])
-            found = ratelimit.read(TEN_A_SECOND, "together", calls, answer)
+            found = limiter.read(TEN_A_SECOND, "together", calls, answer)
             assert found == [one_by_one.decide("one", TEN_A_SECOND, now) for _ in range(calls)]
 
 
 def test_clients_that_are_gone_are_forgotten(client_of_redis: redis.Redis) -> None:
-    ratelimit.decide(TEN_A_SECOND, "192.0.2.1")
+    limiter.decide(TEN_A_SECOND, "192.0.2.1")
     (key,) = client_of_redis.keys("*limit*")
     assert 0 < client_of_redis.pttl(key) <= 1000
 
 
 def test_a_redis_that_takes_no_writes_is_one_that_is_away(redis_alone: Daemon) -> None:
-    ratelimit.buckets._ends.clear()
+    limiter.buckets._ends.clear()
     with redis.Redis.from_url(redis_alone.url) as client:
         client.config_set("maxmemory", 1)
-    found = [ratelimit.decide(TEN_A_SECOND, "192.0.2.1").is_refused for _ in range(12)]
+    found = [limiter.decide(TEN_A_SECOND, "192.0.2.1").is_refused for _ in range(12)]
     assert found == [False] * 10 + [True] * 2
 
 

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from farmlokal import health
-from farmlokal.redis import Outages
+from farmlokal.redis.client import Outages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from farmlokal.redis_url import parse
+from farmlokal.redis.url import parse
 
 FILE = __file__  # any file that can be read
 ENCODED = quote(FILE, safe="")

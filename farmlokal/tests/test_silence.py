@@ -17,11 +17,11 @@ import pytest
 import redis
 from django.conf import settings
 
-from farmlokal import pipeline
 from farmlokal.edge.batching import ADMIT
 from farmlokal.observability import request_costs
-from farmlokal.pipeline import Pipeline, RedisAwayError
-from farmlokal.redis import FORGET, Outages, Script, run, until
+from farmlokal.redis import async_client
+from farmlokal.redis.async_client import Pipeline, RedisAwayError
+from farmlokal.redis.client import FORGET, Outages, Script, run, until
 from farmlokal.tests.proxy import Proxy
 from farmlokal.tests.waiting import wait_until
 from products.cache import STATE
@@ -39,7 +39,7 @@ MUCH_LESS_SECONDS = 20  # than CALLS timeouts
 ASK = """
 import sys, django
 django.setup()
-from farmlokal.redis import Outages, Script, run
+from farmlokal.redis.client import Outages, Script, run
 print(run(Script("return 1"), []), flush=True)
 print("asking", flush=True)
 print(run(Script("return 2"), []), Outages.is_away, flush=True)
@@ -202,7 +202,7 @@ def test_a_process_that_starts_beside_a_hung_redis_waits_once(redis_alone: Daemo
 def test_silence_that_a_thread_has_found_spares_the_event_loop(
     redis_alone: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("farmlokal.redis.PAUSE_SECONDS", 3)
+    monkeypatch.setattr("farmlokal.redis.client.PAUSE_SECONDS", 3)
 
     async def work(found: Pipeline) -> None:
         await until_it_answers(found)
@@ -228,7 +228,7 @@ def test_a_stalled_event_loop_is_not_a_silent_redis(redis_alone: Daemon) -> None
 
 def test_a_short_silence_ends_no_state(redis_alone: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a new connection may find a Redis that has missed writes."""
-    monkeypatch.setattr(pipeline, "PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(async_client, "PATIENCE_SECONDS", 60)
 
     async def work(found: Pipeline) -> None:
         await until_it_answers(found)

@@ -18,12 +18,13 @@ from django.db import OperationalError, connection, connections
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from farmlokal import health, redis_url
+from farmlokal import health
 from farmlokal.mysql import url as mysql_url
 from farmlokal.mysql import watch
 from farmlokal.mysql.driver import TLS_ERROR, ConnectError, connect
-from farmlokal.pipeline import Pipeline, RedisAwayError
-from farmlokal.redis import Script
+from farmlokal.redis import url as redis_url
+from farmlokal.redis.async_client import Pipeline, RedisAwayError
+from farmlokal.redis.client import Script
 from farmlokal.tests.proxy import Proxy
 from farmlokal.tests.server import GUNICORN, free_port, own_mysql, own_redis, running
 from farmlokal.tests.sockets import certificate, listening, without_tls

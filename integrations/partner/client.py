@@ -23,7 +23,7 @@ from integrations.client import Client
 from integrations.exceptions import CallError, FailedError, RejectedError, TimedOutError
 
 if TYPE_CHECKING:
-    from farmlokal.outbound import Answer
+    from farmlokal.outbound.client import Answer
 
 MAX_ANSWER_BYTES = 64 * 1024
 MAX_RETRY_AFTER_SECONDS = 300

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from accounts.tests import memory
-from farmlokal.redis import Outages
+from farmlokal.redis.client import Outages
 from integrations.partner import quotes
 from integrations.partner.client import BREAKERS
 

@@ -14,7 +14,7 @@ import redis
 from django.core.management import call_command
 
 from farmlokal.http.problems import Problem
-from farmlokal.outbound import Answer
+from farmlokal.outbound.client import Answer
 from farmlokal.tests.sockets import blackhole
 from integrations.breaker import LEAST
 from integrations.exceptions import FailedError

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_httpserver import HTTPServer
     from werkzeug.wrappers import Request
 
-    from farmlokal.outbound import Answer
+    from farmlokal.outbound.client import Answer
 
 SECONDS = 1.0
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 import redis
 
-from farmlokal.outbound import Answer
+from farmlokal.outbound.client import Answer
 from farmlokal.tests.server import Server, free_port, own_redis, running
 from farmlokal.tests.sockets import blackhole, certificate, listening, saying
 from farmlokal.tests.waiting import wait_until

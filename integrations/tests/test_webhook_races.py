@@ -30,7 +30,7 @@ from django.utils import timezone
 from redis import Redis
 
 from farmlokal.http.problems import Problem
-from farmlokal.redis import key
+from farmlokal.redis.client import key
 from farmlokal.tests.mysql import is_running
 from farmlokal.tests.proxy import Proxy
 from farmlokal.tests.server import Answer, Server, own_redis, posted, running

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from farmlokal.redis import FORGET, Script, key, run
+from farmlokal.redis.client import FORGET, Script, key, run
 
 LEASE_SECONDS = 5  # of a claim: the death of its owner delays the event no longer
 DONE_SECONDS = 4 * 24 * 3600  # the retries of Standard Webhooks end after three days and some hours

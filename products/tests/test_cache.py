@@ -19,7 +19,7 @@ from django.db.utils import IntegrityError
 from django.http import HttpResponse
 
 from farmlokal.http.representations import Representation
-from farmlokal.redis import ask, key, run
+from farmlokal.redis.client import ask, key, run
 from farmlokal.tests.waiting import wait_until
 from products import cache, services
 from products.cache import LASTING, SHORT, STATE, WRITERS, Page, look, served, unpacked
@@ -301,7 +301,7 @@ def test_what_is_owed_while_a_debt_is_paid_is_paid_too(monkeypatch: pytest.Monke
             cache.debt.owe()
         return told[-1]
 
-    monkeypatch.setattr("farmlokal.redis.ask", tell)
+    monkeypatch.setattr("farmlokal.redis.client.ask", tell)
     cache.debt.owe()
     wait_until(lambda: not cache.debt.is_owed)
     assert len(told) == 2

@@ -13,8 +13,8 @@ import redis
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from farmlokal import redis as redis_module
 from farmlokal.http.representations import accepts_gzip
+from farmlokal.redis import client as redis_module
 from products import cache, services
 from products.models import Category, Product
 from products.tests.offers import make_offer

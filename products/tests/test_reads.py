@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from farmlokal.redis import FORGET, run
+from farmlokal.redis.client import FORGET, run
 from farmlokal.tests.mysql import rows_read
 from products.cache import STATE
 from products.listing import statistics

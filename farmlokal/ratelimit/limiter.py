@@ -17,7 +17,7 @@ from django.conf import settings
 from farmlokal.http.problems import problem_response
 from farmlokal.observability import metrics
 from farmlokal.recent import Recent
-from farmlokal.redis import CLOCK_LUA, Script, key, run
+from farmlokal.redis.client import CLOCK_LUA, Script, key, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -25,12 +25,12 @@ from redis import RedisError
 from redis import TimeoutError as RedisTimeoutError
 from redis.connection import SSLConnection, parse_url
 
-from farmlokal.redis import Outages
+from farmlokal.redis.client import Outages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from farmlokal.redis import Script
+    from farmlokal.redis.client import Script
 
 PATIENCE_SECONDS = 1.0  # a new connection ends the catalogue's state, so a short silence should not cost one
 CONNECT_SECONDS = 2.0  # in the background; enough for a Redis that is far away, with TLS
