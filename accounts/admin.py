@@ -7,7 +7,7 @@ from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
 
 from accounts.models import ApiClient, User
-from farmlokal.admin import StaffAdmin
+from farmlokal.admin.model_admin import StaffAdmin
 
 if TYPE_CHECKING:
     from django.http import HttpRequest

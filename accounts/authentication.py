@@ -15,7 +15,7 @@ from django.conf import settings
 from rest_framework.authentication import BaseAuthentication
 
 from accounts import clients, keys
-from accounts.refreshed import UnavailableError
+from accounts.shared_value import UnavailableError
 from farmlokal.http.problems import Problem
 from farmlokal.ratelimit.limiter import LIMITED_AS, is_limited
 from farmlokal.recent import Recent

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from django.conf import settings
 from jwt import PyJWK, PyJWKSet, PyJWTError
 
-from accounts.refreshed import APART_SECONDS, FETCH_SECONDS, Fetched, FetchError, Kept, Refreshed
+from accounts.shared_value import APART_SECONDS, FETCH_SECONDS, Fetched, FetchError, Kept, Refreshed
 from farmlokal.outbound.client import OutboundError, call
 from farmlokal.redis.client import Script, key, run
 

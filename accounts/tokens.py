@@ -22,7 +22,7 @@ from urllib.parse import quote_plus, urlencode
 import structlog
 from django.conf import settings
 
-from accounts.refreshed import (
+from accounts.shared_value import (
     FETCH_SECONDS,
     LOCK_SECONDS,
     REFUSED_SECONDS,
@@ -31,7 +31,7 @@ from accounts.refreshed import (
     FetchError,
     Refreshed,
 )
-from accounts.refreshed import UnavailableError as ValueUnavailableError
+from accounts.shared_value import UnavailableError as ValueUnavailableError
 from farmlokal.http.problems import Problem
 from farmlokal.observability import metrics
 from farmlokal.outbound.client import Answer, DeadlineExceededError, OutboundError, call

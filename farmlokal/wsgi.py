@@ -7,7 +7,7 @@ import os
 from django.core.wsgi import get_wsgi_application
 from django.db import connections
 
-from farmlokal.mysql.watch import watch
+from farmlokal.mysql.watchdog import watch
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "farmlokal.settings")
 

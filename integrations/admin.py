@@ -15,9 +15,9 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.text import Truncator
 
-from farmlokal.admin import StaffAdmin
+from farmlokal.admin.model_admin import StaffAdmin
+from farmlokal.admin.paginator import WINDOW_ROWS, WindowPaginator, is_across_pages
 from farmlokal.http.problems import Problem
-from farmlokal.paginator import WINDOW_ROWS, WindowPaginator, is_across_pages
 from integrations.models import KEPT_DAYS, PARTNER, SHORT, WebhookEvent, WebhookReplay
 from integrations.webhooks import inbox
 

@@ -13,8 +13,8 @@ from django.contrib import admin, messages
 from django.db import transaction
 from django.utils.translation import ngettext
 
-from farmlokal.admin import StaffAdmin
-from farmlokal.paginator import WINDOW_ROWS, WindowPaginator, is_across_pages
+from farmlokal.admin.model_admin import StaffAdmin
+from farmlokal.admin.paginator import WINDOW_ROWS, WindowPaginator, is_across_pages
 from products.models import Category, Commodity, District, Farm, Product, State
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from django.http import HttpResponse
 from django.utils import timezone
 
 from farmlokal.http.problems import InvalidHeader, Problem
+from farmlokal.mysql.transactions import ROW_IS_LOCKED, atomic_with_retry
 from products.cache import announce_write
 from products.models import IdempotencyKey
-from products.transactions import ROW_IS_LOCKED, transactional
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,7 +50,7 @@ def key_in(headers: Mapping[str, str]) -> str | None:
     return text
 
 
-@transactional
+@atomic_with_retry
 def answer_once(caller: str, key: str, body: Any, make: Callable[[], HttpResponse]) -> HttpResponse:
     """What make() answers, or answered to this caller's first request with the key.
 

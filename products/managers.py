@@ -8,9 +8,9 @@ from django.apps import apps
 from django.db import connection, models
 from django.db.models import Exists, F, OuterRef, Subquery
 
+from farmlokal.mysql.transactions import atomic_with_retry
 from products.cache import announce_write
-from products.transactions import transactional
-from products.words import joined, words_of
+from products.search.words import joined, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -82,7 +82,7 @@ class ProductQuerySet(models.QuerySet[Any]):
     def _stale(self, pks: Sequence[int]) -> list[int]:
         return [product.pk for product in self._reindexed(pks) if product.words != searched_words(product)]
 
-    @transactional
+    @atomic_with_retry
     def _reindex(self, pks: Sequence[int]) -> None:
         announce_write()
         postings = apps.get_model("products", "Posting")._default_manager.all()

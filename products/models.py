@@ -11,11 +11,11 @@ from django.db import models, transaction
 from django.utils import timezone
 from django.utils.text import slugify
 
+from farmlokal.mysql.transactions import atomic_with_retry
 from products.cache import announce_write
 from products.managers import PostingQuerySet, ProductQuerySet, searched_words
-from products.transactions import transactional
+from products.search.words import MAX_WORD_LENGTH
 from products.validators import validate_line, validate_slug_source, validate_text
-from products.words import MAX_WORD_LENGTH
 
 # Names sort alike on every server and every version of it; slugs are compared byte for byte.
 NAME_COLLATION = "utf8mb4_unicode_ci"
@@ -114,7 +114,7 @@ class Farm(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    @transactional
+    @atomic_with_retry
     def save(self, **kwargs: Any) -> None:
         """Its products are found by its new name at once."""
         announce_write()
@@ -203,7 +203,7 @@ class Product(models.Model):
             self.updated_at = timezone.now()
         self._write(**kwargs)
 
-    @transactional
+    @atomic_with_retry
     def _write(self, **kwargs: Any) -> None:
         announce_write()
         # Nobody renames the farm between the words that are taken from it and the end of the transaction.

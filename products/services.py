@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
+from farmlokal.mysql.transactions import atomic_with_retry
 from products.models import Commodity, Farm, Product
-from products.transactions import transactional
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -48,7 +48,7 @@ def lock_listed(product_id: int) -> Product:
     return product
 
 
-@transactional
+@atomic_with_retry
 def create(**fields: Unpack[Fields]) -> Product:
     product = Product(**fields)
     _check(product, [field.name for field in Product._meta.fields if field.editable])
@@ -56,7 +56,7 @@ def create(**fields: Unpack[Fields]) -> Product:
     return product
 
 
-@transactional
+@atomic_with_retry
 def change(product_id: int, **fields: Unpack[Fields]) -> Product:
     """Writes nothing where nothing differs."""
     product = lock_listed(product_id)
@@ -69,7 +69,7 @@ def change(product_id: int, **fields: Unpack[Fields]) -> Product:
     return product
 
 
-@transactional
+@atomic_with_retry
 def withdraw(product_id: int) -> Product:
     product = lock_listed(product_id)
     product.is_active = False

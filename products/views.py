@@ -15,6 +15,7 @@ from farmlokal.http.conditional import check_if_match, check_if_none_match, cond
 from farmlokal.http.json_bodies import read_json
 from farmlokal.http.query_parameters import check_parameters
 from farmlokal.http.renderers import JSONRenderer
+from farmlokal.mysql.transactions import atomic_with_retry
 from farmlokal.observability.logs import show_parameters
 from products import idempotency, schema, services, vocabulary
 from products.cache import LASTING, SHORT, Made, answer
@@ -24,7 +25,6 @@ from products.listing.queries import ProductPagination
 from products.models import Product
 from products.permissions import WRITES, MayWrite, StaffSession, caller_of
 from products.serializers import ProductInput, ProductSerializer
-from products.transactions import transactional
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -158,7 +158,7 @@ class ProductViewSet(GenericViewSet[Any]):
         body = read_json(request)
         fields = ProductInput(data=body).checked()
 
-        @transactional
+        @atomic_with_retry
         def make() -> HttpResponse:
             product = services.create(**fields)
             answer = written(document_of(product.pk), 201)
@@ -174,7 +174,7 @@ class ProductViewSet(GenericViewSet[Any]):
         check_parameters(request.query_params, ())
         fields = ProductInput(data=read_json(request), partial=True).checked()
 
-        @transactional
+        @atomic_with_retry
         def write() -> HttpResponse:
             lock_as_expected(request, pk)
             services.change(pk, **fields)
@@ -186,7 +186,7 @@ class ProductViewSet(GenericViewSet[Any]):
     def destroy(self, request: Request, pk: int) -> Response:
         check_parameters(request.query_params, ())
 
-        @transactional
+        @atomic_with_retry
         def write() -> None:
             lock_as_expected(request, pk)
             services.withdraw(pk)

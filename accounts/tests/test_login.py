@@ -14,8 +14,8 @@ import time_machine
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.test import Client
 
+from accounts.admin_site import PER_ADDRESS, PER_NAME, PER_NAME_AND_ADDRESS
 from accounts.models import User
-from accounts.site import PER_ADDRESS, PER_NAME, PER_NAME_AND_ADDRESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -17,8 +17,8 @@ import pytest
 import redis
 import time_machine
 
-from accounts import refreshed, tokens
-from accounts.refreshed import Fetched, FetchError, Refreshed, UnavailableError
+from accounts import shared_value, tokens
+from accounts.shared_value import Fetched, FetchError, Refreshed, UnavailableError
 from accounts.tests.provider import Provider, issued, provider, refused
 from accounts.tokens import get_access_token
 from farmlokal.http.problems import Problem
@@ -136,13 +136,13 @@ def test_with_the_refresher_killed_in_its_call_they_are_two(given: Provider) -> 
     go_on.set()
     assert len(given.calls) == 2
     assert {tuple(result["tokens"]) for result in results} == {("token-2",)}
-    assert max(result["longest"] for result in results) < refreshed.LOCK_SECONDS + 1
+    assert max(result["longest"] for result in results) < shared_value.LOCK_SECONDS + 1
 
 
 def take_the_lock_of_one_who_dies() -> None:
     with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
         (record,) = [key for key in client.keys("*token:*") if not key.endswith(b"lock")]
-        client.set(record + b":lock", "dead", px=int(refreshed.LOCK_SECONDS * 1000))
+        client.set(record + b":lock", "dead", px=int(shared_value.LOCK_SECONDS * 1000))
 
 
 def test_a_late_refresher_does_not_overwrite_a_newer_token(in_redis: redis.Redis) -> None:
@@ -368,7 +368,7 @@ def test_a_rejected_token_is_gone_even_where_redis_does_not_hear_of_it(
 ) -> None:
     get_access_token()
     with monkeypatch.context() as silent:
-        silent.setattr(refreshed, "run", lambda *_, **__: None)
+        silent.setattr(shared_value, "run", lambda *_, **__: None)
         tokens.reject("token-1")
     assert get_access_token() == "token-2"
 
@@ -412,8 +412,8 @@ def test_redis_away_each_process_asks_once(given: Provider) -> None:
 
 def test_without_redis_a_late_thread_gets_what_was_just_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     """It had found no value before the fetch of another thread ended."""
-    monkeypatch.setattr(refreshed, "run", lambda *_, **__: None)
-    monkeypatch.setattr(refreshed, "APART_SECONDS", 0)
+    monkeypatch.setattr(shared_value, "run", lambda *_, **__: None)
+    monkeypatch.setattr(shared_value, "APART_SECONDS", 0)
     calls: list[float] = []
 
     def fetch(ends: float) -> Fetched:
@@ -446,14 +446,14 @@ def test_redis_emptied_costs_a_call_at_most(given: Provider, in_redis: redis.Red
 def test_a_key_that_is_gone_costs_a_call(given: Provider, settings: Settings) -> None:
     assert get_access_token() == "token-1"
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another"
-    refreshed._cipher.cache_clear()
+    shared_value._cipher.cache_clear()
     forgetful()
     assert get_access_token() == "token-1"
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [], "a third"
-    refreshed._cipher.cache_clear()
+    shared_value._cipher.cache_clear()
     forgetful()
     assert get_access_token(soon(5)) == "token-2"
-    refreshed._cipher.cache_clear()
+    shared_value._cipher.cache_clear()
 
 
 # Secrets

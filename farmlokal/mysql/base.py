@@ -15,7 +15,7 @@ from farmlokal.mysql.client import DatabaseClient
 from farmlokal.mysql.driver import connect
 from farmlokal.mysql.features import DatabaseFeatures
 from farmlokal.mysql.schema import DatabaseSchemaEditor
-from farmlokal.mysql.watch import watch
+from farmlokal.mysql.watchdog import watch
 from farmlokal.observability import request_costs
 
 if TYPE_CHECKING:

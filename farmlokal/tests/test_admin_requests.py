@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group
 from django.test import Client
 
 from accounts.models import ApiClient, User
-from farmlokal.admin import StaffAdmin
+from farmlokal.admin.model_admin import StaffAdmin
 from integrations.models import WebhookEvent
 from products.models import Commodity
 from products.tests.offers import make_offer

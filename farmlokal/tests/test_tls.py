@@ -20,7 +20,7 @@ from redis.retry import Retry
 
 from farmlokal import health
 from farmlokal.mysql import url as mysql_url
-from farmlokal.mysql import watch
+from farmlokal.mysql import watchdog
 from farmlokal.mysql.driver import TLS_ERROR, ConnectError, connect
 from farmlokal.redis import url as redis_url
 from farmlokal.redis.async_client import Pipeline, RedisAwayError
@@ -130,8 +130,8 @@ def test_probe_for_a_silent_server_refuses_plain_text(monkeypatch: pytest.Monkey
         raise caught.value
 
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "ssl_mode", "REQUIRED")
-    monkeypatch.setattr(watch, "connect", refused)
-    assert watch._log_in()  # a refusal is an answer: the server is not silent
+    monkeypatch.setattr(watchdog, "connect", refused)
+    assert watchdog._log_in()  # a refusal is an answer: the server is not silent
 
 
 def test_no_statement_goes_through_a_proxy_that_removes_tls(encrypted: str) -> None:

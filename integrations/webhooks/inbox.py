@@ -21,11 +21,11 @@ from django.db import IntegrityError, OperationalError, transaction
 from django.utils import timezone
 
 from farmlokal.http.problems import Problem, is_passing, was_ended
+from farmlokal.mysql.transactions import ROW_IS_LOCKED, atomic_with_retry
 from farmlokal.observability.metrics import count_webhook
 from integrations.models import MAX_ERROR_LENGTH, MAX_NAME_LENGTH, PARTNER, WebhookEvent
 from integrations.webhooks import claims, events, handlers
 from products.cache import announce_write
-from products.transactions import ROW_IS_LOCKED, transactional
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,7 @@ def _claimed(delivery: Delivery, event: Event) -> str:
     return outcome
 
 
-@transactional
+@atomic_with_retry
 def _settle(delivery: Delivery, event: Event) -> str:
     rows = WebhookEvent.objects.filter(source=PARTNER, webhook_id=delivery.webhook_id).defer("payload", "headers")
     row = rows.first()  # plainly: copies of what is done do not get into each other's way
@@ -119,7 +119,7 @@ def _enter(row: WebhookEvent, delivery: Delivery, event: Event) -> None:
         raise _in_progress() from error
 
 
-@transactional
+@atomic_with_retry
 def _settle_again(pk: int, by: str) -> tuple[str, str]:
     row = WebhookEvent.objects.select_for_update(nowait=True).filter(pk=pk).first()
     if row is None:

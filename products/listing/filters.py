@@ -18,7 +18,7 @@ from farmlokal.http.problems import Problem
 from products import vocabulary
 from products.listing.conditions import Flag, Nothing, OneOf, Prefix, Priced, Word
 from products.models import Product
-from products.words import words_of
+from products.search.words import words_of
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet

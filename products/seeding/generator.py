@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.utils.text import slugify
 
 from products.models import Commodity, District, Product
+from products.search.words import joined, words_of
 from products.seeding import agmarknet
-from products.words import joined, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -19,6 +19,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
 from django.db import connection, transaction
 
+from farmlokal.mysql.transactions import atomic_with_retry
 from farmlokal.tests.mysql import is_running
 from farmlokal.tests.server import Answer, Server, running
 from farmlokal.tests.waiting import wait_until
@@ -26,7 +27,6 @@ from products import services
 from products.models import Farm, IdempotencyKey, Posting, Product
 from products.tests.offers import make_farm, make_offer
 from products.tests.staff import make_staff, offer, session_headers
-from products.transactions import transactional
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,7 +143,7 @@ def test_who_lost_a_deadlock_starts_anew() -> None:
         finally:
             connection.close()
 
-    @transactional
+    @atomic_with_retry
     def write(order: list[int]) -> None:
         attempts.append(order)
         for pk in order:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from products.words import fold, joined, words_of
+from products.search.words import fold, joined, words_of
 
 Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
 

@@ -8,9 +8,9 @@ from django.core.management.base import BaseCommand
 from django.db.models import Count
 from tqdm import tqdm
 
+from farmlokal.mysql.transactions import atomic_with_retry
 from products.cache import announce_write
 from products.models import Posting, Product
-from products.transactions import transactional
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -34,7 +34,7 @@ class Command(BaseCommand):
                 bar.update(count)
         self.stdout.write(f"The search index is whole; {gone:,} entries without their product were dropped.")
 
-    @transactional
+    @atomic_with_retry
     def drop(self, term: str, created_at: Any, product_id: int) -> bool:
         """Looked at once more, under the product's lock: it may have come back."""
         list(Product.objects.select_for_update().filter(pk=product_id))

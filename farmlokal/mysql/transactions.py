@@ -18,7 +18,7 @@ DEADLOCK_RETRIES = 2
 ROW_IS_LOCKED = {1205, 3572}  # after a wait or with NOWAIT on MariaDB, with NOWAIT on MySQL
 
 
-def transactional(work: Callable[P, T]) -> Callable[P, T]:
+def atomic_with_retry(work: Callable[P, T]) -> Callable[P, T]:
     """A decorator: one transaction, started anew where it lost a deadlock. Inside another it is a savepoint,
     and the outermost is the one to start anew: the server has rolled back all of it."""
     attempt = transaction.atomic(work)
