@@ -11,9 +11,9 @@ from django.conf import settings
 from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
 
+from dev.testing.servers import own_redis
+from dev.testing.waiting import wait_until
 from farmlokal.redis.client import FORGET, run
-from farmlokal.tests.server import own_redis
-from farmlokal.tests.waiting import wait_until
 from products.cache import STATE, debt
 
 # Each worker of a parallel run has a Redis database of its own, as pytest-django gives it a MySQL one: for this
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pytest_django import DjangoDbBlocker
     from pytest_django.fixtures import Settings
 
-    from farmlokal.tests.server import Daemon
+    from dev.testing.servers import Daemon
 
 
 @pytest.fixture(scope="session")

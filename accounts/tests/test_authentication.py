@@ -21,13 +21,13 @@ from werkzeug.wrappers import Response
 from accounts import authentication, keys
 from accounts.authentication import Caller, caller_of, known_caller
 from accounts.models import ApiClient
-from accounts.tests.issuer import Issuer, issuer
 from accounts.tests.memory import clean_slate, forgetful
+from dev.testing.issuer import Issuer, issuer
+from dev.testing.offers import make_offer
+from dev.testing.servers import free_port
+from dev.testing.waiting import wait_until
 from farmlokal.http.problems import Problem
-from farmlokal.tests.server import free_port
-from farmlokal.tests.waiting import wait_until
 from products.models import Product
-from products.tests.offers import make_offer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

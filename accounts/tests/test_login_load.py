@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from farmlokal.tests.server import Server, running
-from products.tests.offers import make_offers
+from dev.testing.offers import make_offers
+from dev.testing.servers import Server, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,10 +19,10 @@ from jwt.algorithms import RSAAlgorithm
 
 from accounts import tokens
 from accounts.models import ApiClient
-from accounts.tests.issuer import AUDIENCE
 from accounts.tests.memory import clean_slate
-from farmlokal.tests.node import installed
-from farmlokal.tests.server import free_port
+from dev.testing.issuer import AUDIENCE
+from dev.testing.npm import installed
+from dev.testing.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

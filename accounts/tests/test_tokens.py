@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,21 +18,20 @@ import time_machine
 
 from accounts import shared_value, tokens
 from accounts.shared_value import Fetched, FetchError, Refreshed, UnavailableError
-from accounts.tests.provider import Provider, issued, provider, refused
 from accounts.tokens import get_access_token
+from dev.testing.servers import free_port
+from dev.testing.token_provider import Provider, issued, provider, refused
+from dev.testing.waiting import wait_until
 from farmlokal.http.problems import Problem
 from farmlokal.observability import metrics
-from farmlokal.tests.server import free_port
-from farmlokal.tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_django.fixtures import Settings
 
-    from farmlokal.tests.server import Daemon
+    from dev.testing.servers import Daemon
 
-CALLERS = str(Path(__file__).with_name("callers.py"))
 START_SECONDS = 3.0  # until a process may be ready
 NOW = 1_795_000_000.0
 
@@ -82,7 +80,7 @@ class Callers:
         **environment: str,
     ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, CALLERS, *map(str, (threads, starts, until, wait))],
+            [sys.executable, "-m", "dev.testing.token_callers", *map(str, (threads, starts, until, wait))],
             env={
                 **os.environ,
                 **given.settings,

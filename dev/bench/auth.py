@@ -23,7 +23,7 @@ def main() -> None:
 
     from accounts import authentication, clients  # noqa: PLC0415
     from accounts.models import ApiClient  # noqa: PLC0415
-    from accounts.tests.issuer import issuer  # noqa: PLC0415
+    from dev.testing.issuer import issuer  # noqa: PLC0415
     from farmlokal.observability import request_costs  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)

@@ -10,7 +10,7 @@ import django
 
 
 def main(number: int, copies: int) -> None:
-    from integrations.tests.chaos import run, told  # noqa: PLC0415  # once Django is set up
+    from dev.testing.webhook_chaos import run, told  # noqa: PLC0415  # once Django is set up
     from integrations.webhooks.inbox import DUPLICATE  # noqa: PLC0415
 
     calm = run(os.environ, number, copies, is_disturbed=False)

@@ -26,8 +26,8 @@ import django
 
 from dev.bench.client import Connection
 from dev.bench.figures import percentile, table, tell
-from farmlokal.tests.server import free_port
-from farmlokal.tests.sockets import blackhole, certificate, listening, saying
+from dev.testing.servers import free_port
+from dev.testing.sockets import blackhole, certificate, listening, saying
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

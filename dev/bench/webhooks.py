@@ -52,7 +52,7 @@ async def answers(port: int, requests: Sequence[bytes]) -> tuple[float, set[str]
 def main() -> None:
     from django.core.management import call_command  # noqa: PLC0415
 
-    from farmlokal.tests.server import running  # noqa: PLC0415
+    from dev.testing.servers import running  # noqa: PLC0415
     from integrations.sandbox.sender import PRICE, STOCK, changes  # noqa: PLC0415
     from integrations.webhooks.signing_secrets import generate  # noqa: PLC0415
 

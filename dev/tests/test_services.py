@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farmlokal.tests.server import free_port
-from farmlokal.tests.waiting import wait_until
+from dev.testing.servers import free_port
+from dev.testing.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

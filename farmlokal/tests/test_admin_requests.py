@@ -12,10 +12,10 @@ from django.contrib.auth.models import Group
 from django.test import Client
 
 from accounts.models import ApiClient, User
+from dev.testing.offers import make_offer
 from farmlokal.admin.model_admin import StaffAdmin
 from integrations.models import WebhookEvent
 from products.models import Commodity
-from products.tests.offers import make_offer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

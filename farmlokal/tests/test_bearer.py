@@ -12,11 +12,11 @@ import pytest
 import redis
 
 from accounts.models import ApiClient
-from accounts.tests.issuer import Issuer, issuer
+from dev.testing.issuer import Issuer, issuer
+from dev.testing.offers import make_offer
+from dev.testing.servers import Answer, Server, running
+from dev.testing.waiting import wait_until
 from farmlokal.ratelimit.limiter import TOKEN_CHECKS
-from farmlokal.tests.server import Answer, Server, running
-from farmlokal.tests.waiting import wait_until
-from products.tests.offers import make_offer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farmlokal.tests.mysql import Database, migrated_database
+from dev.testing.databases import Database, migrated_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from accounts.models import User
-from farmlokal.tests.node import installed
-from farmlokal.tests.server import running
-from products.tests.offers import make_offers
-from products.tests.staff import make_staff, session_headers
+from dev.testing.npm import installed
+from dev.testing.offers import make_offers
+from dev.testing.servers import running
+from dev.testing.staff import make_staff, session_headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

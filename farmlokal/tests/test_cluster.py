@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
+from dev.testing.offers import make_offer
+from dev.testing.servers import free_port, own_redis, running
+from dev.testing.waiting import wait_until
 from farmlokal.redis.client import HASH_TAG
-from farmlokal.tests.server import free_port, own_redis, running
-from farmlokal.tests.waiting import wait_until
-from products.tests.offers import make_offer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
-from farmlokal.tests.server import running
-from products.tests.offers import make_offers
+from dev.testing.offers import make_offers
+from dev.testing.servers import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from farmlokal.tests.server import Answer, Server
+    from dev.testing.servers import Answer, Server
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from farmlokal.tests.server import Server, running
+from dev.testing.servers import Server, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 
-from farmlokal.tests.server import own_redis, running
+from dev.testing.offers import make_offer
+from dev.testing.servers import own_redis, running
 from products import services
-from products.tests.offers import make_offer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from farmlokal.tests.server import Answer, Server
+    from dev.testing.servers import Answer, Server
     from products.models import Product
 
 pytestmark = pytest.mark.usefixtures("live_database")

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farmlokal.tests.server import Server, running
-from farmlokal.tests.waiting import wait_until
-from products.tests.offers import make_offers
+from dev.testing.offers import make_offers
+from dev.testing.servers import Server, running
+from dev.testing.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

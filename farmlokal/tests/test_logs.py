@@ -14,16 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import farmlokal.urls  # noqa: F401  # its views name the parameters
+from dev.testing.offers import make_offer
+from dev.testing.servers import running
+from dev.testing.waiting import wait_until
 from farmlokal.observability import logs
 from farmlokal.observability.logs import MAX_QUERY_LENGTH, loggable
-from farmlokal.tests.server import running
-from farmlokal.tests.waiting import wait_until
-from products.tests.offers import make_offer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from farmlokal.tests.server import Server
+    from dev.testing.servers import Server
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.mmap_dict import MmapedDict
 
+from dev.testing.servers import running
+from dev.testing.waiting import wait_until
 from farmlokal.observability import metrics
-from farmlokal.tests.server import running
-from farmlokal.tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from farmlokal.tests.server import Server
+    from dev.testing.servers import Server
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

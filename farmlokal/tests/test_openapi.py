@@ -18,12 +18,12 @@ from django.urls import URLResolver, get_resolver
 from drf_spectacular.validation import validate_schema
 
 from accounts.models import User
+from dev.testing.partner import partner, settings_for
+from dev.testing.servers import Server, running
+from dev.testing.staff import CSRF_TOKEN, make_staff, session_headers
 from farmlokal.http.problems import KINDS
 from farmlokal.openapi.views import document
-from farmlokal.tests.server import Server, running
-from integrations.tests.partner import partner, settings_for
 from products.models import IdempotencyKey
-from products.tests.staff import CSRF_TOKEN, make_staff, session_headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ PAGES = ["/docs", "/redoc"]
 
 # A fixed seed: what fails, fails again. A 412 and a 422 tell of the resource and of the key, not of the request's form.
 CONFIGURATION = """
-hooks = "farmlokal.tests.sensible"
+hooks = "dev.testing.schemathesis_hooks"
 seed = 20261123
 continue-on-failure = true
 suppress-health-check = ["too_slow"]

@@ -25,16 +25,16 @@ import MySQLdb
 import pytest
 import redis
 
+from dev.testing.proxy import Proxy
+from dev.testing.servers import Daemon, Server, own_mysql, own_redis, running
+from dev.testing.waiting import wait_until
 from farmlokal import health
-from farmlokal.tests.proxy import Proxy
-from farmlokal.tests.server import Daemon, Server, own_mysql, own_redis, running
-from farmlokal.tests.waiting import wait_until
 from products import cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from farmlokal.tests.server import Answer
+    from dev.testing.servers import Answer
 
 HOT = ["/products", "/products?category=fruits"]
 ROWS = 2000
@@ -102,7 +102,7 @@ class Load:
 
     def __init__(self, server: Server) -> None:
         self.calls: list[Call] = []
-        self._command = [sys.executable, "-m", "farmlokal.tests.load", str(server.port), *HOT]
+        self._command = [sys.executable, "-m", "dev.testing.load", str(server.port), *HOT]
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

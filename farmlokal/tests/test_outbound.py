@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dev.testing.servers import free_port
+from dev.testing.sockets import blackhole, certificate, dripping, listening, request_of, saying, silent
 from farmlokal.outbound import client as outbound
 from farmlokal.outbound.client import Answer, BadAnswerError, DeadlineExceededError, OutboundError, call
-from farmlokal.tests.server import free_port
-from farmlokal.tests.sockets import blackhole, certificate, dripping, listening, request_of, saying, silent
 
 if TYPE_CHECKING:
     import ssl

@@ -16,10 +16,10 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dev.testing.servers import running
 from farmlokal.ratelimit import limiter
 from farmlokal.ratelimit.limiter import Decision, LocalBuckets, Policy, client_of
 from farmlokal.redis.client import CLOCK_LUA
-from farmlokal.tests.server import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from django.test import Client
     from pytest_django.fixtures import Settings
 
-    from farmlokal.tests.server import Daemon
+    from dev.testing.servers import Daemon
 
 TEN_A_SECOND = Policy("test", 10, 1)
 

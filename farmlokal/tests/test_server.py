@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dev.testing.offers import make_offers
+from dev.testing.servers import Server, running
+from dev.testing.waiting import wait_until
 from farmlokal.observability.logs import _to_json
-from farmlokal.tests.server import Server, running
-from farmlokal.tests.waiting import wait_until
-from products.tests.offers import make_offers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from farmlokal.tests.server import GUNICORN
+from dev.testing.servers import GUNICORN
 
 GOOD = {
     "PATH": os.environ["PATH"],

@@ -17,13 +17,13 @@ import pytest
 import redis
 from django.conf import settings
 
+from dev.testing.proxy import Proxy
+from dev.testing.waiting import wait_until
 from farmlokal.edge.batching import ADMIT
 from farmlokal.observability import request_costs
 from farmlokal.redis import async_client
 from farmlokal.redis.async_client import Pipeline, RedisAwayError
 from farmlokal.redis.client import FORGET, Outages, Script, run, until
-from farmlokal.tests.proxy import Proxy
-from farmlokal.tests.waiting import wait_until
 from products.cache import STATE
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from pytest_django.fixtures import Settings
 
-    from farmlokal.tests.server import Daemon
+    from dev.testing.servers import Daemon
 
 ONE = Script("return {1}")
 CALLS = 100

@@ -18,6 +18,10 @@ from django.db import OperationalError, connection, connections
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from dev.testing.proxy import Proxy
+from dev.testing.servers import GUNICORN, free_port, own_mysql, own_redis, running
+from dev.testing.sockets import certificate, listening, without_tls
+from dev.testing.waiting import wait_until
 from farmlokal import health
 from farmlokal.mysql import url as mysql_url
 from farmlokal.mysql import watchdog
@@ -25,10 +29,6 @@ from farmlokal.mysql.driver import TLS_ERROR, ConnectError, connect
 from farmlokal.redis import url as redis_url
 from farmlokal.redis.async_client import Pipeline, RedisAwayError
 from farmlokal.redis.client import Script
-from farmlokal.tests.proxy import Proxy
-from farmlokal.tests.server import GUNICORN, free_port, own_mysql, own_redis, running
-from farmlokal.tests.sockets import certificate, listening, without_tls
-from farmlokal.tests.waiting import wait_until
 from products.seeding import bulk_loader
 
 if TYPE_CHECKING:

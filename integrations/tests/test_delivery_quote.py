@@ -13,9 +13,11 @@ import pytest
 import redis
 from django.core.management import call_command
 
+from dev.testing.offers import make_offer
+from dev.testing.partner import partner, settings_for
+from dev.testing.sockets import blackhole
 from farmlokal.http.problems import Problem
 from farmlokal.outbound.client import Answer
-from farmlokal.tests.sockets import blackhole
 from integrations.breaker import LEAST
 from integrations.exceptions import FailedError
 from integrations.partner import quotes
@@ -23,9 +25,7 @@ from integrations.partner.client import client as partner_client
 from integrations.partner.client import read_quote
 from integrations.sandbox.faults import Faults
 from integrations.tests.memory import clean_slate, forgetful, redis_let_be
-from integrations.tests.partner import partner, settings_for
 from products.models import Product
-from products.tests.offers import make_offer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from django.test import Client
     from pytest_django.fixtures import Settings
 
-    from farmlokal.tests.server import Daemon
+    from dev.testing.servers import Daemon
     from integrations.sandbox.server import Sandbox
 
 pytestmark = pytest.mark.django_db

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from werkzeug.wrappers import Response
 
-from accounts.tests.provider import serving
+from dev.testing.token_provider import serving
 from integrations.breaker import LEAST
 from integrations.client import Called, Client
 from integrations.exceptions import (

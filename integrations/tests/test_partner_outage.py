@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 import redis
 
+from dev.testing.offers import make_offer
+from dev.testing.partner import partner, settings_for
+from dev.testing.servers import Server, free_port, own_redis, running
+from dev.testing.sockets import blackhole, certificate, listening, saying
+from dev.testing.waiting import wait_until
 from farmlokal.outbound.client import Answer
-from farmlokal.tests.server import Server, free_port, own_redis, running
-from farmlokal.tests.sockets import blackhole, certificate, listening, saying
-from farmlokal.tests.waiting import wait_until
 from integrations.breaker import LEAST, OPEN_SECONDS
 from integrations.client import Client
 from integrations.exceptions import CallError
 from integrations.sandbox.faults import HOW, Faults
 from integrations.tests.memory import clean_slate
-from integrations.tests.partner import partner, settings_for
-from products.tests.offers import make_offer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.management import CommandError, call_command
 
-from farmlokal.tests.server import Server, free_port, running
+from dev.testing.offers import make_offer
+from dev.testing.servers import Server, free_port, running
 from integrations.management.commands.partner_sandbox import INTERRUPTED
 from integrations.models import AppliedVersion, WebhookEvent
 from integrations.sandbox.sender import PAUSES, PRICE, STOCK, WITHDRAWN, Sender, changes, message
 from integrations.tests.memory import clean_slate
 from integrations.webhooks import signing_secrets
 from products.models import Product
-from products.tests.offers import make_offer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from integrations.tests.chaos import run
+from dev.testing.webhook_chaos import run
 
 EVENTS, COPIES = 200, 10
 

@@ -14,17 +14,17 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from farmlokal.tests.mysql import rows_read
+from dev.testing.databases import rows_read
+from dev.testing.deliveries import SECRET, Delivery, break_prices, event
+from dev.testing.offers import make_offer
+from dev.testing.staff import make_staff
 from integrations.admin import MAX_PRETTY_LENGTH, WebhookEventAdmin, pretty
 from integrations.models import KEPT_DAYS, AppliedVersion, WebhookEvent, WebhookReplay
 from integrations.sandbox.sender import PRICE, WITHDRAWN
-from integrations.tests.deliveries import SECRET, Delivery, break_prices, event
 from integrations.tests.memory import clean_slate
 from integrations.webhooks import inbox
 from products import services
 from products.models import Product
-from products.tests.offers import make_offer
-from products.tests.staff import make_staff
 
 if TYPE_CHECKING:
     from django.test import Client, RequestFactory

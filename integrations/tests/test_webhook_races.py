@@ -29,26 +29,26 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 from redis import Redis
 
+from dev.testing.databases import is_running
+from dev.testing.deliveries import SECRET, Delivery, event
+from dev.testing.offers import make_offer
+from dev.testing.proxy import Proxy
+from dev.testing.servers import Answer, Server, own_redis, posted, running
+from dev.testing.waiting import wait_until
 from farmlokal.http.problems import Problem
 from farmlokal.redis.client import key
-from farmlokal.tests.mysql import is_running
-from farmlokal.tests.proxy import Proxy
-from farmlokal.tests.server import Answer, Server, own_redis, posted, running
-from farmlokal.tests.waiting import wait_until
 from integrations.models import AppliedVersion, WebhookEvent
 from integrations.sandbox.sender import PRICE
-from integrations.tests.deliveries import SECRET, Delivery, event
 from integrations.tests.memory import clean_slate
 from integrations.webhooks import claims, handlers, inbox, signatures
 from integrations.webhooks.claims import LEASE_SECONDS
 from products import services
 from products.models import Product
-from products.tests.offers import make_offer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from farmlokal.tests.server import Daemon
+    from dev.testing.servers import Daemon
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

@@ -15,15 +15,15 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
+from dev.testing.deliveries import OTHER_SECRET, SECRET, Delivery, event, signature
+from dev.testing.npm import installed
+from dev.testing.offers import make_offer
 from farmlokal.http.json_bodies import MAX_DEPTH, MAX_DIGITS
 from farmlokal.observability import request_costs
-from farmlokal.tests.node import installed
 from integrations.models import WebhookEvent
 from integrations.sandbox.sender import PRICE, STOCK, WITHDRAWN
-from integrations.tests.deliveries import OTHER_SECRET, SECRET, Delivery, event, signature
 from integrations.tests.memory import clean_slate
 from integrations.webhooks.signatures import MAX_BODY_BYTES
-from products.tests.offers import make_offer
 
 if TYPE_CHECKING:
     from django.test import Client

@@ -12,16 +12,16 @@ import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
+from dev.testing.deliveries import SECRET, Delivery, break_prices, event
+from dev.testing.offers import make_offer
 from farmlokal.observability import request_costs
 from farmlokal.observability.metrics import exposition
 from integrations.models import AppliedVersion, WebhookEvent
 from integrations.sandbox.sender import PAUSES, PRICE, STOCK, WITHDRAWN
-from integrations.tests.deliveries import SECRET, Delivery, break_prices, event
 from integrations.tests.memory import clean_slate, redis_let_be
 from integrations.webhooks import claims, handlers, inbox
 from integrations.webhooks.claims import DONE_SECONDS
 from products.models import Product
-from products.tests.offers import make_offer
 
 if TYPE_CHECKING:
     from django.test import Client

@@ -11,10 +11,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from dev.testing.offers import make_farm, make_offer, make_offers
+from dev.testing.staff import make_staff
 from products import services
 from products.models import Commodity, Product
-from products.tests.offers import make_farm, make_offer, make_offers
-from products.tests.staff import make_staff
 
 if TYPE_CHECKING:
     from django.test import Client

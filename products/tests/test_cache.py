@@ -18,15 +18,15 @@ from django.db import OperationalError, connection, transaction
 from django.db.utils import IntegrityError
 from django.http import HttpResponse
 
+from dev.testing.offers import make_offer
+from dev.testing.waiting import wait_until
 from farmlokal.http.representations import Representation
 from farmlokal.redis.client import ask, key, run
-from farmlokal.tests.waiting import wait_until
 from products import cache, services
 from products.cache import LASTING, SHORT, STATE, WRITERS, Page, look, served, unpacked
 from products.idempotency import answer_once
 from products.listing.projection import ALL
 from products.models import Category, IdempotencyKey, Product
-from products.tests.offers import make_offer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from django.test import Client
     from pytest_django.fixtures import Settings
 
-    from farmlokal.tests.server import Daemon
+    from dev.testing.servers import Daemon
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

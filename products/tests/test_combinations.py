@@ -20,10 +20,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dev.testing.offers import make_farm, make_offers
+from dev.testing.walks import SORTS, ids, walk
 from products.listing import plans, statistics
 from products.models import Commodity, Product
-from products.tests.offers import make_farm, make_offers
-from products.tests.walks import SORTS, ids, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,14 +19,14 @@ from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
 from django.db import connection, transaction
 
+from dev.testing.databases import is_running
+from dev.testing.offers import make_farm, make_offer
+from dev.testing.servers import Answer, Server, running
+from dev.testing.staff import make_staff, offer, session_headers
+from dev.testing.waiting import wait_until
 from farmlokal.mysql.transactions import atomic_with_retry
-from farmlokal.tests.mysql import is_running
-from farmlokal.tests.server import Answer, Server, running
-from farmlokal.tests.waiting import wait_until
 from products import services
 from products.models import Farm, IdempotencyKey, Posting, Product
-from products.tests.offers import make_farm, make_offer
-from products.tests.staff import make_staff, offer, session_headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

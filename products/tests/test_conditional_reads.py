@@ -13,11 +13,11 @@ import redis
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from dev.testing.offers import make_offer
 from farmlokal.http.representations import accepts_gzip
 from farmlokal.redis import client as redis_module
 from products import cache, services
 from products.models import Category, Product
-from products.tests.offers import make_offer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from django.test import Client
     from pytest_django.fixtures import Settings
 
-    from farmlokal.tests.server import Daemon
+    from dev.testing.servers import Daemon
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

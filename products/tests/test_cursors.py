@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dev.testing.offers import make_offers
 from products.listing.cursors import Cursor, CursorError, seal, unseal
-from products.tests.offers import make_offers
 
 if TYPE_CHECKING:
     from django.test import Client

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dev.testing.offers import make_offer
+from dev.testing.staff import make_staff
 from farmlokal.http.conditional import (
     ANY,
     check_if_match,
@@ -17,8 +19,6 @@ from farmlokal.http.conditional import (
 )
 from farmlokal.http.problems import Problem
 from products.models import Commodity, Product
-from products.tests.offers import make_offer
-from products.tests.staff import make_staff
 
 if TYPE_CHECKING:
     from django.test import Client

@@ -8,10 +8,10 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
 
+from dev.testing.offers import make_farm, make_offer, make_offers
 from products import vocabulary
 from products.listing import statistics
 from products.models import Category
-from products.tests.offers import make_farm, make_offer, make_offers
 
 if TYPE_CHECKING:
     from django.test import Client

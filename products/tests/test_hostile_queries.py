@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
+from dev.testing.offers import make_offers
 from products.listing import statistics
-from products.tests.offers import make_offers
 
 if TYPE_CHECKING:
     from django.test import Client

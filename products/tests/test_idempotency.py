@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.utils import timezone
 
+from dev.testing.offers import make_farm
+from dev.testing.staff import make_staff, offer
 from products.idempotency import PURGED_AT_ONCE, key_in
 from products.models import IdempotencyKey, Product
-from products.tests.offers import make_farm
-from products.tests.staff import make_staff, offer
 
 if TYPE_CHECKING:
     from django.test import Client

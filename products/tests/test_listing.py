@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from dev.testing.offers import make_farm, make_offer, make_offers
 from products.models import Product
-from products.tests.offers import make_farm, make_offer, make_offers
 
 if TYPE_CHECKING:
     from django.test import Client

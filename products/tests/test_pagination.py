@@ -8,9 +8,9 @@ import pytest
 from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
+from dev.testing.offers import make_farm
 from products.listing.pagination import KeysetPagination
 from products.models import Farm, State
-from products.tests.offers import make_farm
 
 pytestmark = pytest.mark.django_db
 

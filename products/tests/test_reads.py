@@ -9,14 +9,14 @@ from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from dev.testing.databases import rows_read
+from dev.testing.walks import SORTS, get_page
 from farmlokal.redis.client import FORGET, run
-from farmlokal.tests.mysql import rows_read
 from products.cache import STATE
 from products.listing import statistics
 from products.listing.cursors import Cursor, seal
 from products.models import Product
 from products.seeding import generator
-from products.tests.walks import SORTS, get_page
 
 if TYPE_CHECKING:
     from django.test import Client

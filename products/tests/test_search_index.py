@@ -14,11 +14,11 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import connection, transaction
 
+from dev.testing.offers import make_farm, make_offer, make_offers
+from dev.testing.walks import ids, walk
 from products import managers, services
 from products.listing import statistics
 from products.models import Commodity, Farm, Posting, Product
-from products.tests.offers import make_farm, make_offer, make_offers
-from products.tests.walks import ids, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,7 +193,7 @@ def test_reindexing_beside_writers_misses_nothing_and_hides_nothing(
     """Two writers insert, rename and withdraw while the index is made anew twice; a reader walks all along."""
     kept = {product.pk for product in make_offers({"name": "Mango kept"} for n in range(300))}
     make_offers({"name": f"n{n % 7}"} for n in range(400))
-    command = [sys.executable, "-m", "products.tests.writer"]
+    command = [sys.executable, "-m", "dev.testing.listing_writer"]
     writers = [
         subprocess.Popen([*command, str(seed)], env=database_environment, stdout=subprocess.PIPE) for seed in (1, 2)
     ]

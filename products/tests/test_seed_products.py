@@ -18,8 +18,8 @@ from django.db import connection
 from django.db.models import Count
 from MySQLdb.cursors import Cursor
 
-from farmlokal.tests.mysql import is_running
-from farmlokal.tests.waiting import wait_until
+from dev.testing.databases import is_running
+from dev.testing.waiting import wait_until
 from products.models import Farm, Posting, Product
 from products.seeding import bulk_loader, generator
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.exceptions import ValidationError
 
+from dev.testing.offers import make_farm, make_offer
 from products import services
 from products.models import MAX_STOCK, Commodity, Posting, Product
-from products.tests.offers import make_farm, make_offer
 
 if TYPE_CHECKING:
     from pytest_django import DjangoAssertNumQueries

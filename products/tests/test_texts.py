@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dev.testing.offers import make_farm
+from dev.testing.staff import offer
 from products.models import Category, Commodity, District, Product, State
-from products.tests.offers import make_farm
-from products.tests.staff import offer
 
 if TYPE_CHECKING:
     from django.test import Client

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dev.testing.offers import make_offer
 from products.models import Category, Commodity, District, State, VocabularyVersion
 from products.seeding import agmarknet
-from products.tests.offers import make_offer
 
 if TYPE_CHECKING:
     from django.test import Client

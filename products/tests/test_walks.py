@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dev.testing.offers import make_offers
+from dev.testing.walks import SORTS, ids, walk
 from products.models import Farm, Product
 from products.seeding import bulk_loader, generator
-from products.tests.offers import make_offers
-from products.tests.walks import SORTS, ids, walk
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -96,7 +96,9 @@ def test_while_others_write(client: Client, database_environment: dict[str, str]
     make_offers({"name": f"n{n % 7}", "price": Decimal(n % 5 + 1), "created_at": DAY} for n in range(400))
     others = [
         subprocess.Popen(
-            [sys.executable, "-m", "products.tests.writer", str(seed)], env=database_environment, stdout=subprocess.PIPE
+            [sys.executable, "-m", "dev.testing.listing_writer", str(seed)],
+            env=database_environment,
+            stdout=subprocess.PIPE,
         )
         for seed in range(2)
     ]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.test import Client
 
+from dev.testing.offers import make_farm, make_offer
+from dev.testing.staff import CSRF_TOKEN, make_staff, offer, session_headers
 from products.models import Category, Product
-from products.tests.offers import make_farm, make_offer
-from products.tests.staff import CSRF_TOKEN, make_staff, offer, session_headers
 
 if TYPE_CHECKING:
     from django.http import HttpResponse

@@ -1,4 +1,4 @@
-"""python -m products.tests.writer SEED: disturbs a listing until it is killed.
+"""python -m dev.testing.listing_writer SEED: disturbs a listing until it is killed.
 
 Inserts products, and moves or withdraws those that are not the first farm's.
 """

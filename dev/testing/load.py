@@ -1,4 +1,4 @@
-"""python -m farmlokal.tests.load PORT PATH...: callers who ask for these pages in turn, until standard input ends.
+"""python -m dev.testing.load PORT PATH...: callers who ask for these pages in turn, until standard input ends.
 
 Each has a connection of its own, and asks when it is time to, not when it has its last answer: a server that keeps
 them waiting makes them late, and that counts. Prints a list of [when it was time, seconds until the answer, status

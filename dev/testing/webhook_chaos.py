@@ -19,15 +19,15 @@ import MySQLdb
 import redis
 from tqdm import tqdm
 
+from dev.testing.servers import own_mysql, own_redis, running
 from farmlokal.mysql import url as mysql_url
-from farmlokal.tests.server import own_mysql, own_redis, running
 from integrations.sandbox.sender import PRICE, STOCK, Message, Sender, message
 from integrations.webhooks import signing_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from farmlokal.tests.server import Daemon, Server
+    from dev.testing.servers import Daemon, Server
 
 PROCESSES = 4
 PRODUCTS = 100

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from werkzeug.wrappers import Response
 
-from accounts.tests.provider import serving
+from dev.testing.token_provider import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

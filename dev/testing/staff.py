@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from products.tests.offers import make_farm
+from dev.testing.offers import make_farm
 
 CSRF_TOKEN = "c" * 32
 

@@ -13,7 +13,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Literal
 
-from farmlokal.tests.server import free_port
+from dev.testing.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
