@@ -13,8 +13,9 @@ from django.test.utils import setup_databases, teardown_databases
 
 from dev.testing.servers import own_redis
 from dev.testing.waiting import wait_until
-from farmlokal.redis.client import FORGET, run
-from products.cache import STATE, debt
+from farmlokal.redis.client import run
+from farmlokal.redis.scripts import FORGET
+from products.page_cache import catalogue_cache
 
 # Each worker of a parallel run has a Redis database of its own, as pytest-django gives it a MySQL one: for this
 # process, whose settings are read already, and for those that tests start.
@@ -58,9 +59,9 @@ def django_db_setup(
 @pytest.fixture(autouse=True)
 def _unknown_pages() -> None:
     """No page that an earlier test has left is believed, and the next ones are, also where it had lost Redis."""
-    wait_until(lambda: run(FORGET, [STATE]))
-    debt.check()
-    wait_until(lambda: not debt.is_owed)
+    wait_until(lambda: run(FORGET, [catalogue_cache.generation_key]))
+    catalogue_cache.pending.check_connection()
+    wait_until(lambda: not catalogue_cache.pending.is_pending)
 
 
 @pytest.fixture

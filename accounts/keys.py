@@ -17,7 +17,8 @@ from jwt import PyJWK, PyJWKSet, PyJWTError
 
 from accounts.shared_value import APART_SECONDS, FETCH_SECONDS, Fetched, FetchError, Kept, Refreshed
 from farmlokal.outbound.client import OutboundError, call
-from farmlokal.redis.client import Script, key, run
+from farmlokal.redis.client import run
+from farmlokal.redis.scripts import Script, key
 
 KEPT_SECONDS = 300
 AHEAD_SECONDS = 60

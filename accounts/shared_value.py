@@ -36,7 +36,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 
-from farmlokal.redis.client import CLOCK_LUA, Script, key, run
+from farmlokal.redis.client import run
+from farmlokal.redis.scripts import CLOCK_LUA, Script, key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -23,7 +23,8 @@ from farmlokal.mysql.driver import connect
 from farmlokal.observability.metrics import exposition
 from farmlokal.openapi import service
 from farmlokal.ratelimit.limiter import client_of_request
-from farmlokal.redis.client import PROBE_KEY, Script, ask
+from farmlokal.redis.client import ask
+from farmlokal.redis.scripts import PROBE_KEY, WRITE_AND_DELETE
 from integrations.partner.client import BREAKERS
 from products.models import Product
 
@@ -37,7 +38,6 @@ KEPT_SECONDS = 1
 FORWARDING_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 TOO_MANY_CONNECTIONS = {1040, 1203}
 
-WRITE = Script("redis.call('SET', KEYS[1], '', 'PX', 1000) return {redis.call('DEL', KEYS[1])}")
 
 logger = structlog.get_logger(__name__)
 
@@ -145,4 +145,4 @@ def _ask_mysql() -> None:
 
 def _ask_redis() -> None:
     """By a script that writes: a Redis that answers a PING may still refuse scripts, be read-only or be full."""
-    ask(WRITE, [PROBE_KEY])
+    ask(WRITE_AND_DELETE, [PROBE_KEY])

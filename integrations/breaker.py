@@ -29,7 +29,8 @@ import pybreaker
 import structlog
 from pybreaker import STATE_CLOSED, STATE_HALF_OPEN, STATE_OPEN
 
-from farmlokal.redis.client import CLOCK_LUA, Script, key, run
+from farmlokal.redis.client import run
+from farmlokal.redis.scripts import CLOCK_LUA, Script, key
 from integrations.exceptions import BreakerOpenError, CallError, NoRetryError, RefusedError, RejectedError
 
 if TYPE_CHECKING:

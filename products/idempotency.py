@@ -19,8 +19,8 @@ from django.utils import timezone
 
 from farmlokal.http.problems import InvalidHeader, Problem
 from farmlokal.mysql.transactions import ROW_IS_LOCKED, atomic_with_retry
-from products.cache import announce_write
 from products.models import IdempotencyKey
+from products.page_cache import announce_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,7 +9,7 @@ from django.db import connection, models
 from django.db.models import Exists, F, OuterRef, Subquery
 
 from farmlokal.mysql.transactions import atomic_with_retry
-from products.cache import announce_write
+from products.page_cache import announce_write
 from products.search.words import joined, words_of
 
 if TYPE_CHECKING:

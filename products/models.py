@@ -12,8 +12,8 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from farmlokal.mysql.transactions import atomic_with_retry
-from products.cache import announce_write
 from products.managers import PostingQuerySet, ProductQuerySet, searched_words
+from products.page_cache import announce_write
 from products.search.words import MAX_WORD_LENGTH
 from products.validators import validate_line, validate_slug_source, validate_text
 

@@ -17,12 +17,13 @@ from farmlokal.http.query_parameters import check_parameters
 from farmlokal.http.renderers import JSONRenderer
 from farmlokal.mysql.transactions import atomic_with_retry
 from farmlokal.observability.logs import show_parameters
+from farmlokal.page_cache.views import Made, answer
 from products import idempotency, schema, services, vocabulary
-from products.cache import LASTING, SHORT, Made, answer
 from products.listing.filters import ProductFilter, ProductFilterBackend
 from products.listing.projection import FIELDS, IDS, only, read_fields, read_ids
 from products.listing.queries import ProductPagination
 from products.models import Product
+from products.page_cache import LASTING, SHORT, catalogue_cache
 from products.permissions import WRITES, MayWrite, StaffSession, caller_of
 from products.serializers import ProductInput, ProductSerializer
 
@@ -50,7 +51,7 @@ def vocabulary_answer(request: Request, field: str, child: str, children: str) -
     def lists() -> Made:
         return Made(rendered({"results": vocabulary.current().tree(field, child, children)}))
 
-    return answer(request, "", lists, LISTING_HEADERS, LASTING)
+    return answer(catalogue_cache, request, "", lists, LISTING_HEADERS, LASTING)
 
 
 class CategoryView(APIView):
@@ -130,7 +131,7 @@ class ProductViewSet(GenericViewSet[Any]):
             return Made(rendered(page.data), page.get("Link", ""))
 
         is_rarely_asked = not RARELY_ASKED.isdisjoint(name for name, _ in parse_qsl(query))
-        return answer(request, query, listing, LISTING_HEADERS, SHORT if is_rarely_asked else LASTING)
+        return answer(catalogue_cache, request, query, listing, LISTING_HEADERS, SHORT if is_rarely_asked else LASTING)
 
     def list_by_id(self, request: Request) -> HttpResponse:
         check_parameters(request.query_params, [IDS, FIELDS], repeatable=[IDS, FIELDS])
@@ -144,12 +145,12 @@ class ProductViewSet(GenericViewSet[Any]):
             return Made(rendered({"next": None, "previous": None, "results": results, "missing": missing}))
 
         query = urlencode([(IDS, ",".join(map(str, ids))), *([(FIELDS, ",".join(fields))] if fields else [])])
-        return answer(request, query, page, LISTING_HEADERS, SHORT)
+        return answer(catalogue_cache, request, query, page, LISTING_HEADERS, SHORT)
 
     @schema.retrieve
     def retrieve(self, request: Request, pk: int) -> HttpResponse:
         check_parameters(request.query_params, ())
-        return answer(request, "", lambda: Made(document_of(pk)), DETAIL_HEADERS, SHORT, gzips=False)
+        return answer(catalogue_cache, request, "", lambda: Made(document_of(pk)), DETAIL_HEADERS, SHORT, gzips=False)
 
     @schema.create
     def create(self, request: Request) -> HttpResponse:

@@ -32,10 +32,12 @@ from farmlokal.http.conditional import is_not_modified
 from farmlokal.http.problems import CONTENT_TYPE as PROBLEM_CONTENT_TYPE
 from farmlokal.http.problems import problem_document
 from farmlokal.observability import logs, metrics
+from farmlokal.page_cache.pages import Result, Served
+from farmlokal.page_cache.views import HELD, SERVED
 from farmlokal.ratelimit import limiter
 from farmlokal.redis.async_client import Pipeline
-from farmlokal.redis.client import FORGET
-from products import cache
+from farmlokal.redis.scripts import FORGET
+from products.page_cache import catalogue_cache
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -60,7 +62,7 @@ OF_AN_ADDRESS = {
     *(b"x-content-type-options", b"x-frame-options", b"referrer-policy", b"cross-origin-opener-policy"),
 }
 
-X_CACHE = {result: (b"x-cache", result.encode()) for result in get_args(cache.Result)}
+X_CACHE = {result: (b"x-cache", result.encode()) for result in get_args(Result)}
 
 tick = metrics.Tick(then=sys.stdout.flush)
 
@@ -78,7 +80,7 @@ class Flight:
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.landed = asyncio.Event()
-        self.brought: tuple[Held, cache.Result] | None = None
+        self.brought: tuple[Held, Result] | None = None
 
 
 class Visit:
@@ -112,7 +114,7 @@ class Visit:
 class Edge:
     def __init__(self, django: Application) -> None:
         self.django = django
-        self.redis = Pipeline(settings.REDIS_URL, [ADMIT], (FORGET, [cache.STATE]))
+        self.redis = Pipeline(settings.REDIS_URL, [ADMIT], (FORGET, [catalogue_cache.generation_key]))
         self.admissions = Admissions(self.redis)
         self.anonymous = limiter.anonymous()
         self.token_checks = limiter.LocalBuckets()
@@ -141,7 +143,7 @@ class Edge:
             await self.check_token(visit, receive, send)
             return
         address, held = self.recall(visit) if visit.is_read else (None, None)
-        known = held.page.state if held and time.monotonic() < held.fresh_until else ""
+        known = held.page.generation if held and time.monotonic() < held.fresh_until else ""
         admission = await self.admissions.ask(policy, client, address.key if address else "", known)
         decision = admission.decision
         if decision and decision.is_refused:
@@ -153,12 +155,12 @@ class Edge:
         if address and admission.page:
             held = Held(admission.page)
             self.pages.put(address.key, held)
-        if address and held and admission.state and held.page.state == admission.state:
+        if address and held and admission.generation and held.page.generation == admission.generation:
             is_fresh = time.monotonic() < held.fresh_until
             if is_fresh or visit.address in self.flights:
                 await serve(visit, address, held, "hit" if is_fresh else "stale", admission, send)
                 return
-        scope[cache.HELD] = held and held.as_of_now()
+        scope[HELD] = held and held.as_of_now()
         await self.pass_on(visit, admission, receive, send)
 
     def limited_as(self, visit: Visit) -> tuple[Policy | None, str | None]:
@@ -211,7 +213,7 @@ class Edge:
             if not (flight.brought and address):
                 break  # no page is to be had: everyone gets an answer of his own
             held, result = flight.brought
-            if flight.began >= visit.came or (admission.state and held.page.state == admission.state):
+            if flight.began >= visit.came or (admission.generation and held.page.generation == admission.generation):
                 await serve(visit, address, held, result, admission, send)
                 return
         flight = Flight()
@@ -232,7 +234,7 @@ class Edge:
     ) -> None:
         async def send_and_learn(message: Message) -> None:
             if message["type"] == "http.response.start":
-                if visit.is_read and (served := visit.scope.get(cache.SERVED)):
+                if visit.is_read and (served := visit.scope.get(SERVED)):
                     flight.brought = Held(served.page), served.result
                     self.learn(visit, served, message["headers"])
                 self.land(visit, flight)  # nobody waits for a client that reads slowly
@@ -245,20 +247,18 @@ class Edge:
         metrics.count_cost(route_of(visit.path), 0, admission.commands)
         await self.django(visit.scope, receive, send_and_learn)
 
-    def learn(self, visit: Visit, served: cache.Served, headers: Headers) -> None:
+    def learn(self, visit: Visit, served: Served, headers: Headers) -> None:
         if len(visit.scope["query_string"]) > MAX_QUERY_BYTES:
             return
         own = [header for header in headers if header[0] in OF_AN_ADDRESS]
         self.addresses[visit.address] = Address(served.key, own)
         if len(self.addresses) > MAX_ADDRESSES:
             self.addresses.popitem(last=False)
-        if served.page.state and served.page.left > 0:
+        if served.page.generation and served.page.left > 0:
             self.pages.put(served.key, Held(served.page))
 
 
-async def serve(
-    visit: Visit, address: Address, held: Held, result: cache.Result, admission: Admission, send: Send
-) -> None:
+async def serve(visit: Visit, address: Address, held: Held, result: Result, admission: Admission, send: Send) -> None:
     representation = held.page.representation
     body = representation.body_for(visit.header(b"accept-encoding"))
     if b"if-none-match" in visit.headers and is_not_modified(visit.header(b"if-none-match"), representation.etag):

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
+from farmlokal.page_cache.cache import coalesce_ms
+from farmlokal.page_cache.pages import Page, unpacked
 from farmlokal.ratelimit import limiter
 from farmlokal.redis.async_client import RedisAwayError
-from farmlokal.redis.client import CLOCK_LUA, Script
-from products import cache
+from farmlokal.redis.scripts import load
+from products.page_cache import catalogue_cache
 
 if TYPE_CHECKING:
     from farmlokal.ratelimit.limiter import Decision, Policy
@@ -21,39 +23,13 @@ logger = structlog.get_logger(__name__)
 
 MAX_AT_ONCE = 64  # Redis does nothing else meanwhile
 
-# ADMIT states writers limit... page... | coalesce number-of-limits (quota interval calls)... known...
-# -> {state, {room, wait, ...}, {page, ms until it is old, ...}}; a page is sent where it is of the state, and that is
-# not the one in which it is known. The calls of one client are counted together.
-ADMIT = Script(
-    CLOCK_LUA
-    + limiter.LUA
-    + cache.STATE_LUA
-    + """
-local now_state = state(KEYS[1], KEYS[2], tonumber(ARGV[1])) or ''
-local count = tonumber(ARGV[2])
-local limits, pages = {}, {}
-for n = 1, count do
-  limits[2 * n - 1], limits[2 * n] =
-    limit(KEYS[2 + n], tonumber(ARGV[3 * n]), tonumber(ARGV[1 + 3 * n]), tonumber(ARGV[2 + 3 * n]))
-end
-for n = 1, #KEYS - count - 2 do
-  local page, left = '', 0
-  if now_state ~= '' and ARGV[2 + 3 * count + n] ~= now_state then
-    local kept = redis.call('GET', KEYS[2 + count + n])
-    local of_state, of_left = of_page(kept)
-    if of_state == now_state then page, left = kept, of_left end
-  end
-  pages[2 * n - 1], pages[2 * n] = page, left
-end
-return {now_state, limits, pages}
-"""
-)
+ADMIT = load(__file__, "admit.lua")
 
 
 class Admission(NamedTuple):
     decision: Decision | None  # None: there is no limit
-    state: str  # the catalogue's; "": nothing kept is to be believed
-    page: cache.Page | None  # one of that state, which was not known
+    generation: str  # the current one; "": no cached page is valid
+    page: Page | None  # of that generation, if the copy at hand is not
     commands: int  # to Redis: one for the first of those who asked together
 
 
@@ -61,14 +37,14 @@ class Asked(NamedTuple):
     policy: Policy | None
     client: str
     page_key: str  # "": none
-    known: str  # the state of the page that is at hand
+    known: str  # the generation of the copy at hand
     answer: asyncio.Future[Admission]
 
 
 class Admissions:
     def __init__(self, redis: Pipeline) -> None:
         self._redis = redis
-        self._coalesce = cache.coalesce_ms()
+        self._coalesce = coalesce_ms()
         self._asked: list[Asked] = []
         self._batch: asyncio.Task[None] | None = None
 
@@ -92,15 +68,20 @@ class Admissions:
     async def _settle(self, asked: list[Asked]) -> None:
         calls = Counter((one.policy, one.client) for one in asked if one.policy)
         pages = {one.page_key: one.known for one in asked if one.page_key}
-        keys = [cache.STATE, cache.WRITERS, *(limiter.key_of(*caller) for caller in calls), *pages]
+        keys = [
+            catalogue_cache.generation_key,
+            catalogue_cache.writers_key,
+            *(limiter.key_of(*caller) for caller in calls),
+            *pages,
+        ]
         costs = [number for (policy, _), count in calls.items() for number in (policy.quota, policy.interval, count)]
-        state, rooms, arrived = "", None, {}
+        generation, rooms, arrived = "", None, {}
         try:
             found = await self._redis.run(ADMIT, keys, [self._coalesce, len(calls), *costs, *pages.values()])
             rooms = found[1]
-            if not cache.debt.is_owed:
+            if not catalogue_cache.pending.is_pending:
                 arrived = _pages(list(pages), found[2])
-                state = found[0].decode()
+                generation = found[0].decode()
         except RedisAwayError:
             pass
         except Exception:  # whatever it is, everyone here waits for an answer
@@ -112,9 +93,9 @@ class Admissions:
         for number, one in enumerate(asked):
             decision = next(decisions[one.policy, one.client]) if one.policy else None
             if not one.answer.done():
-                one.answer.set_result(Admission(decision, state, arrived.get(one.page_key), int(number == 0)))
+                one.answer.set_result(Admission(decision, generation, arrived.get(one.page_key), int(number == 0)))
 
 
-def _pages(keys: list[str], sent: list[bytes | int]) -> dict[str, cache.Page]:
+def _pages(keys: list[str], sent: list[bytes | int]) -> dict[str, Page]:
     by_key = zip(keys, sent[::2], sent[1::2], strict=True)
-    return {key: cache.unpacked(kept, int(left)) for key, kept, left in by_key if isinstance(kept, bytes) and kept}
+    return {key: unpacked(kept, int(left)) for key, kept, left in by_key if isinstance(kept, bytes) and kept}

@@ -11,7 +11,7 @@ from farmlokal.http.representations import CONTENT_TYPE
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from products.cache import Page
+    from farmlokal.page_cache.pages import Page
 
     Headers = list[tuple[bytes, bytes]]
 

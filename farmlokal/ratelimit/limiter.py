@@ -17,7 +17,8 @@ from django.conf import settings
 from farmlokal.http.problems import problem_response
 from farmlokal.observability import metrics
 from farmlokal.recent import Recent
-from farmlokal.redis.client import CLOCK_LUA, Script, key, run
+from farmlokal.redis.client import run
+from farmlokal.redis.scripts import key, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,25 +35,7 @@ COUNTED = "farmlokal.counted"
 # None, for no limit.
 LIMITED_AS = "farmlokal.limited_as"
 
-# limit(key, quota, interval, calls): how many calls there is room for, of which as many as there are here have now been
-# made, and the microseconds until there is room for one more; or -2, where Redis cannot write. An interval is what one
-# call costs in microseconds.
-LUA = """
-local function limit(key, quota, interval, calls)
-  local ends = math.max(tonumber(redis.call('GET', key) or now) or now, now)
-  ends = math.min(ends, now + quota * interval)  -- where the clock was put back: full, and no more
-  local spare = now + quota * interval - ends
-  local room = math.max(math.floor(spare / interval), 0)
-  if room > 0 then
-    ends = ends + math.min(room, calls) * interval
-    local written = redis.pcall('SET', key, string.format('%.0f', ends), 'PX',
-      string.format('%.0f', math.ceil((ends - now) / 1000)))
-    if written.err then return -2, 0 end
-  end
-  return room, (room + 1) * interval - spare
-end
-"""
-ALONE = Script(CLOCK_LUA + LUA + "return {limit(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]))}")
+COUNT = load(__file__, "count.lua")
 CANNOT_WRITE = -2
 
 
@@ -154,7 +137,7 @@ def read(policy: Policy, client: str, calls: int, answer: Sequence[int] | None) 
 
 
 def decide(policy: Policy, client: str) -> Decision:
-    (decision,) = read(policy, client, 1, run(ALONE, [key_of(policy, client)], [policy.quota, policy.interval, 1]))
+    (decision,) = read(policy, client, 1, run(COUNT, [key_of(policy, client)], [policy.quota, policy.interval, 1]))
     return decision
 
 

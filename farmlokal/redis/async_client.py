@@ -30,7 +30,7 @@ from farmlokal.redis.client import Outages
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from farmlokal.redis.client import Script
+    from farmlokal.redis.scripts import Script
 
 PATIENCE_SECONDS = 1.0  # a new connection ends the catalogue's state, so a short silence should not cost one
 CONNECT_SECONDS = 2.0  # in the background; enough for a Redis that is far away, with TLS

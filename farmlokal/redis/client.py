@@ -10,40 +10,30 @@ background thread probes it. So a Redis that hangs costs each thread one timeout
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from django.conf import settings
 from django_redis import get_redis_connection
 from redis import RedisError
 from redis import exceptions as redis_exceptions
 
 from farmlokal.observability import request_costs
+from farmlokal.redis.scripts import FORGET, PROBE_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from redis import Redis
 
-HASH_TAG: str = settings.CACHES["default"]["KEY_PREFIX"]
+    from farmlokal.redis.scripts import Script
+
 PAUSE_SECONDS = 0.2  # between two probes of a Redis that is away
 LOOK_SECONDS = 0.05  # a thread that waits for an answer notices within this time that Redis is silent
 
-# For scripts: Redis's own clock, which all processes share, in microseconds.
-CLOCK_LUA = """
-local clock = redis.call('TIME')
-local now = clock[1] * 1000000 + clock[2]
-"""
-
 logger = structlog.get_logger(__name__)
-
-
-def key(*parts: str) -> str:
-    return ":".join((HASH_TAG, *parts))
 
 
 class DeadlineError(RedisError):
@@ -65,18 +55,6 @@ def until(ends: float) -> Iterator[None]:
         yield
     finally:
         _deadline.ends = before
-
-
-class Script:
-    """Lua that Redis runs at once, knowing it by its hash."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-
-FORGET = Script("return {redis.call('DEL', KEYS[1])}")
-PROBE_KEY = key("probe")
 
 
 class Outages:

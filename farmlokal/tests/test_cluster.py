@@ -12,7 +12,7 @@ import redis
 from dev.testing.offers import make_offer
 from dev.testing.servers import free_port, own_redis, running
 from dev.testing.waiting import wait_until
-from farmlokal.redis.client import HASH_TAG
+from farmlokal.redis.scripts import HASH_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -29,7 +29,7 @@ from dev.testing.proxy import Proxy
 from dev.testing.servers import Daemon, Server, own_mysql, own_redis, running
 from dev.testing.waiting import wait_until
 from farmlokal import health
-from products import cache
+from products.page_cache import catalogue_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -400,7 +400,7 @@ def test_without_mysql_a_page_is_old_or_refused_at_once(world: World, how: str, 
     server, begin, end = away(world, how)
     wait_until(lambda: is_hit(server), 10)
     all_at_once(server, new_pages(40))  # so that its threads have connections
-    world.ask_redis("DEL", cache.STATE)  # as a write does
+    world.ask_redis("DEL", catalogue_cache.generation_key)  # as a write does
     begin()
     try:
         at_first = all_at_once(server, new_pages(first))

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from dev.testing.servers import running
 from farmlokal.ratelimit import limiter
 from farmlokal.ratelimit.limiter import Decision, LocalBuckets, Policy, client_of
-from farmlokal.redis.client import CLOCK_LUA
+from farmlokal.redis.scripts import CLOCK_LUA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ def decide(request: pytest.FixtureRequest, client_of_redis: redis.Redis) -> Call
     """Both homes of the arithmetic, by a clock that the test moves (microseconds)."""
     if request.param == "local":
         return LocalBuckets().decide
-    text = limiter.ALONE.text.replace(CLOCK_LUA, "local now = tonumber(ARGV[4])")
+    text = limiter.COUNT.text.replace(CLOCK_LUA, "local now = tonumber(ARGV[4])")
     assert "TIME" not in text
     script = client_of_redis.register_script(text)
 
@@ -106,7 +106,7 @@ def test_a_refused_call_costs_nothing_and_t_is_when_there_is_one_more(
 def test_calls_that_come_together_are_counted_as_one_by_one(arrivals: list[tuple[int, int]]) -> None:
     """arrivals: the microseconds since the last one, and how many calls of the client came then."""
     one_by_one, now = LocalBuckets(), 10**15
-    text = limiter.ALONE.text.replace(CLOCK_LUA, "local now = tonumber(ARGV[4])")
+    text = limiter.COUNT.text.replace(CLOCK_LUA, "local now = tonumber(ARGV[4])")
     with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
         client.delete("together")
         script = client.register_script(text)

@@ -23,8 +23,9 @@ from farmlokal.edge.batching import ADMIT
 from farmlokal.observability import request_costs
 from farmlokal.redis import async_client
 from farmlokal.redis.async_client import Pipeline, RedisAwayError
-from farmlokal.redis.client import FORGET, Outages, Script, run, until
-from products.cache import STATE
+from farmlokal.redis.client import Outages, run, until
+from farmlokal.redis.scripts import FORGET, Script
+from products.page_cache import catalogue_cache
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -39,11 +40,14 @@ MUCH_LESS_SECONDS = 20  # than CALLS timeouts
 ASK = """
 import sys, django
 django.setup()
-from farmlokal.redis.client import Outages, Script, run
+from farmlokal.redis.client import Outages, run
+from farmlokal.redis.scripts import Script
 print(run(Script("return 1"), []), flush=True)
 print("asking", flush=True)
 print(run(Script("return 2"), []), Outages.is_away, flush=True)
 """
+
+GENERATION = catalogue_cache.generation_key
 
 
 @pytest.fixture(autouse=True)
@@ -75,13 +79,13 @@ def test_after_one_timeout_no_thread_asks_a_hung_redis(redis_alone: Daemon, insi
 
 def test_deadline_of_a_caller_is_no_outage_and_its_command_still_runs(redis_alone: Daemon) -> None:
     counter = Script("return {redis.call('INCR', KEYS[1])}")
-    assert run(counter, [STATE]) == [1]
+    assert run(counter, [GENERATION]) == [1]
     redis_alone.freeze()
     with until(time.monotonic() + 0.05):
-        assert run(counter, [STATE]) is None
+        assert run(counter, [GENERATION]) is None
     assert not Outages.is_away
     redis_alone.thaw()
-    wait_until(lambda: run(Script("return {redis.call('GET', KEYS[1])}"), [STATE]) == [b"2"])
+    wait_until(lambda: run(Script("return {redis.call('GET', KEYS[1])}"), [GENERATION]) == [b"2"])
 
 
 def test_a_dead_redis_is_asked_only_by_calls_that_insist(redis_alone: Daemon) -> None:
@@ -96,7 +100,7 @@ def test_a_dead_redis_is_asked_only_by_calls_that_insist(redis_alone: Daemon) ->
 def test_a_redis_that_refuses_writes_stays_away(redis_alone: Daemon) -> None:
     with redis.Redis.from_url(redis_alone.url) as client:
         client.replicaof("127.0.0.1", 1)
-        assert run(FORGET, [STATE]) is None
+        assert run(FORGET, [GENERATION]) is None
         time.sleep(0.5)  # for some probes
         assert commands(insists=False) == 0
         client.replicaof("NO", "ONE")
@@ -140,7 +144,7 @@ def test_an_answer_that_came_while_the_process_stood_still_counts(redis_alone: D
 
 @contextlib.asynccontextmanager
 async def connected(server: Daemon) -> Any:
-    found = Pipeline(server.url, [ADMIT], (FORGET, [STATE]))
+    found = Pipeline(server.url, [ADMIT], (FORGET, [GENERATION]))
     try:
         yield found
     finally:
@@ -233,12 +237,12 @@ def test_a_short_silence_ends_no_state(redis_alone: Daemon, monkeypatch: pytest.
     async def work(found: Pipeline) -> None:
         await until_it_answers(found)
         with redis.Redis.from_url(redis_alone.url) as client:
-            client.set(STATE, "1")
+            client.set(GENERATION, "1")
             redis_alone.freeze()
             assert await is_away(found)
             redis_alone.thaw()
             await until_it_answers(found)
-            assert client.get(STATE) == b"1"
+            assert client.get(GENERATION) == b"1"
 
     looped(redis_alone, work)
 
@@ -248,7 +252,7 @@ def test_a_long_silence_costs_the_connection_and_the_state(redis_alone: Daemon) 
         await until_it_answers(found)
         first = found._connection
         with redis.Redis.from_url(redis_alone.url) as client:
-            client.set(STATE, "1")
+            client.set(GENERATION, "1")
             redis_alone.freeze()
             async with asyncio.timeout(30):
                 while found._connection is first:
@@ -256,6 +260,6 @@ def test_a_long_silence_costs_the_connection_and_the_state(redis_alone: Daemon) 
                     await asyncio.sleep(0.02)
             redis_alone.thaw()
             await until_it_answers(found)
-            assert client.get(STATE) is None
+            assert client.get(GENERATION) is None
 
     looped(redis_alone, work)

@@ -28,7 +28,7 @@ from farmlokal.mysql import watchdog
 from farmlokal.mysql.driver import TLS_ERROR, ConnectError, connect
 from farmlokal.redis import url as redis_url
 from farmlokal.redis.async_client import Pipeline, RedisAwayError
-from farmlokal.redis.client import Script
+from farmlokal.redis.scripts import Script
 from products.seeding import bulk_loader
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ import orjson
 
 from farmlokal.http.problems import Problem
 from farmlokal.recent import Recent
-from farmlokal.redis.client import CLOCK_LUA, Script, key, run, until
+from farmlokal.redis.client import run, until
+from farmlokal.redis.scripts import CLOCK_LUA, Script, key
 from integrations.breaker import MICROSECONDS, WAIT_LUA
 from integrations.partner.client import TOO_SLOW, Quote, client, fetch_quote, unavailable
 

@@ -15,7 +15,7 @@ import pytest
 import redis
 from django.core.management import CommandError, call_command
 
-from farmlokal.redis.client import key
+from farmlokal.redis.scripts import key
 from integrations.breaker import LEAST, Breaker, Status, microseconds
 from integrations.exceptions import BreakerOpenError, CallError, FailedError, NoRetryError, RejectedError
 from integrations.tests.memory import clean_slate, redis_let_be

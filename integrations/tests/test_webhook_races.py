@@ -36,7 +36,7 @@ from dev.testing.proxy import Proxy
 from dev.testing.servers import Answer, Server, own_redis, posted, running
 from dev.testing.waiting import wait_until
 from farmlokal.http.problems import Problem
-from farmlokal.redis.client import key
+from farmlokal.redis.scripts import key
 from integrations.models import AppliedVersion, WebhookEvent
 from integrations.sandbox.sender import PRICE
 from integrations.tests.memory import clean_slate

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from farmlokal.redis.client import FORGET, Script, key, run
+from farmlokal.redis.client import run
+from farmlokal.redis.scripts import FORGET, key, load
 
 LEASE_SECONDS = 5  # of a claim: the death of its owner delays the event no longer
 DONE_SECONDS = 4 * 24 * 3600  # the retries of Standard Webhooks end after three days and some hours
@@ -15,17 +16,9 @@ DONE = "done"  # no owner has this name
 
 State: TypeAlias = Literal["done", "taken", "ours"]
 
-# key | owner lease_ms done -> {state}
-CLAIM = Script(
-    """
-local found = redis.call('GET', KEYS[1])
-if found then return {found == ARGV[3] and 'done' or 'taken'} end
-redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return {'ours'}
-"""
-)
-FINISH = Script("return {redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])}")
-RELEASE = Script("if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return {1}")
+CLAIM = load(__file__, "claim.lua")
+FINISH = load(__file__, "finish.lua")
+RELEASE = load(__file__, "release.lua")
 
 
 def claim(webhook_id: str, owner: str) -> State:

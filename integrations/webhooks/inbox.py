@@ -25,7 +25,7 @@ from farmlokal.mysql.transactions import ROW_IS_LOCKED, atomic_with_retry
 from farmlokal.observability.metrics import count_webhook
 from integrations.models import MAX_ERROR_LENGTH, MAX_NAME_LENGTH, PARTNER, WebhookEvent
 from integrations.webhooks import claims, events, handlers
-from products.cache import announce_write
+from products.page_cache import announce_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,12 +21,15 @@ from django.http import HttpResponse
 from dev.testing.offers import make_offer
 from dev.testing.waiting import wait_until
 from farmlokal.http.representations import Representation
-from farmlokal.redis.client import ask, key, run
-from products import cache, services
-from products.cache import LASTING, SHORT, STATE, WRITERS, Page, look, served, unpacked
+from farmlokal.page_cache import cache
+from farmlokal.page_cache.pages import Page, unpacked
+from farmlokal.redis.client import ask, run
+from farmlokal.redis.scripts import key
+from products import services
 from products.idempotency import answer_once
 from products.listing.projection import ALL
 from products.models import Category, IdempotencyKey, Product
+from products.page_cache import LASTING, SHORT, catalogue_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +43,8 @@ pytestmark = pytest.mark.usefixtures("live_database")
 
 BODY = Representation.of(b'{"results": []}', '<https://api.example/products?cursor=x>; rel="next"')
 KEY = key("page", "of-a-test")
+
+GENERATION, WRITERS = catalogue_cache.generation_key, catalogue_cache.writers_key
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +62,7 @@ def product(live_database: None) -> Iterator[Product]:
 
 
 def results(times: int = 1) -> list[str]:
-    return [served(KEY, lambda: BODY, LASTING).result for _ in range(times)]
+    return [catalogue_cache.get(KEY, lambda: BODY, LASTING).result for _ in range(times)]
 
 
 def test_a_page_is_what_it_was() -> None:
@@ -90,15 +95,15 @@ def test_nothing_is_announced_before_the_commit_and_nothing_by_a_rollback(
     product: Product, in_redis: redis.Redis
 ) -> None:
     results()
-    state = in_redis.get(STATE)
+    state = in_redis.get(GENERATION)
     with transaction.atomic():
         services.change(product.pk, price=product.price + 1)
-        assert in_redis.get(STATE) == state
+        assert in_redis.get(GENERATION) == state
         transaction.set_rollback(True)
-    assert (in_redis.get(STATE), in_redis.zcard(WRITERS)) == (state, 0)
+    assert (in_redis.get(GENERATION), in_redis.zcard(WRITERS)) == (state, 0)
     with pytest.raises(IntegrityError), transaction.atomic():
         Category(name="Fruits", slug="fruits").save()
-    assert (in_redis.get(STATE), in_redis.zcard(WRITERS)) == (state, 0)
+    assert (in_redis.get(GENERATION), in_redis.zcard(WRITERS)) == (state, 0)
 
 
 def test_a_rolled_back_part_of_a_transaction_leaves_the_rest_announced(product: Product, in_redis: redis.Redis) -> None:
@@ -130,13 +135,13 @@ def test_a_page_that_was_begun_before_a_write_is_not_believed_after_it(product: 
         services.change(product.pk, price=product.price + 1)
         connection.close()
 
-    assert served(KEY, make, LASTING).result == "miss"
+    assert catalogue_cache.get(KEY, make, LASTING).result == "miss"
     assert results() == ["miss"]
 
 
 def test_a_writer_that_died_is_believed_to_have_committed(in_redis: redis.Redis) -> None:
     results()
-    run(cache.ANNOUNCE, [STATE, WRITERS], [0, "died", 1])
+    run(cache.ANNOUNCE, [GENERATION, WRITERS], [0, "died", 1])
     assert results(2) == ["bypass", "bypass"]
     time.sleep(1.1)
     assert results(2) == ["miss", "hit"]
@@ -145,8 +150,8 @@ def test_a_writer_that_died_is_believed_to_have_committed(in_redis: redis.Redis)
 
 def test_a_page_older_than_its_time_is_served_while_one_process_makes_a_new_one(in_redis: redis.Redis) -> None:
     old = LASTING._replace(fresh=0)
-    assert served(KEY, lambda: BODY, old).result == "miss"
-    assert look(KEY, "someone else").is_locked
+    assert catalogue_cache.get(KEY, lambda: BODY, old).result == "miss"
+    assert catalogue_cache.look(KEY, "someone else").is_locked
     assert results(2) == ["stale", "stale"]
     in_redis.delete(f"{KEY}:lock")
     assert results(2) == ["miss", "hit"]
@@ -157,7 +162,7 @@ def test_a_page_that_fails_frees_its_lock() -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        served(KEY, fail, LASTING)
+        catalogue_cache.get(KEY, fail, LASTING)
     assert results() == ["miss"]
 
 
@@ -168,13 +173,13 @@ def test_without_mysql_what_this_process_holds_is_served_while_pages_are_kept(le
 
     held = Page(BODY, "of a state that has ended", left)
     with nullcontext() if is_served else pytest.raises(OperationalError):
-        found = served(KEY, fail, SHORT, held)
+        found = catalogue_cache.get(KEY, fail, SHORT, held)
         assert found == (KEY, Page(BODY, "", left), "stale")
 
 
 def test_who_finds_a_dead_process_s_lock_takes_over_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "LOCK_SECONDS", 1)
-    assert look(KEY, "died").is_locked
+    assert catalogue_cache.look(KEY, "died").is_locked
     start = time.monotonic()
     assert results() == ["miss"]
     assert 0.8 < time.monotonic() - start < 2.5
@@ -185,14 +190,14 @@ def test_a_late_maker_keeps_nothing(in_redis: redis.Redis) -> None:
         in_redis.set(f"{KEY}:lock", "another")  # whose turn it is since ours is over
         return BODY
 
-    served(KEY, make, LASTING)
+    catalogue_cache.get(KEY, make, LASTING)
     assert in_redis.get(KEY) is None
     assert in_redis.get(f"{KEY}:lock") == b"another"
 
 
 def test_what_is_too_large_is_not_kept(in_redis: redis.Redis) -> None:
     large = Representation.of(os.urandom(cache.MAX_PAGE_BYTES))
-    assert served(KEY, lambda: large, LASTING).result == "miss"
+    assert catalogue_cache.get(KEY, lambda: large, LASTING).result == "miss"
     assert in_redis.get(KEY) is None
 
 
@@ -276,19 +281,19 @@ def test_with_coalescing_a_state_outlives_writes_and_the_last_of_them_is_seen(
 
 def test_a_writer_that_died_under_coalescing_is_seen_too(settings: Settings, in_redis: redis.Redis) -> None:
     settings.PAGE_COALESCE_SECONDS = 0.2
-    run(cache.ANNOUNCE, [STATE, WRITERS], [200, "died", 10])
+    run(cache.ANNOUNCE, [GENERATION, WRITERS], [200, "died", 10])
     results()
-    assert 0 < in_redis.pttl(STATE) <= 200
+    assert 0 < in_redis.pttl(GENERATION) <= 200
 
 
 def test_a_commit_that_fails_while_redis_is_silent_is_a_debt(redis_alone: Daemon) -> None:
     """Announced to nobody, and its answer lost: it may be there."""
     redis_alone.freeze()
-    with pytest.raises(OperationalError), cache._announced():
+    with pytest.raises(OperationalError), catalogue_cache._announced():
         raise OperationalError(2013, "Lost connection")
-    assert cache.debt.is_owed
+    assert catalogue_cache.pending.is_pending
     redis_alone.thaw()
-    wait_until(lambda: not cache.debt.is_owed)
+    wait_until(lambda: not catalogue_cache.pending.is_pending)
 
 
 def test_what_is_owed_while_a_debt_is_paid_is_paid_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,12 +303,12 @@ def test_what_is_owed_while_a_debt_is_paid_is_paid_too(monkeypatch: pytest.Monke
     def tell(*args: Any) -> Any:
         told.append(ask(*args))
         if len(told) == 1:
-            cache.debt.owe()
+            catalogue_cache.pending.add_write()
         return told[-1]
 
     monkeypatch.setattr("farmlokal.redis.client.ask", tell)
-    cache.debt.owe()
-    wait_until(lambda: not cache.debt.is_owed)
+    catalogue_cache.pending.add_write()
+    wait_until(lambda: not catalogue_cache.pending.is_pending)
     assert len(told) == 2
 
 
@@ -390,14 +395,14 @@ HOLDER = """
 import sys, time, django
 django.setup()
 from farmlokal.observability import request_costs
-from products import cache
+from farmlokal.page_cache import cache, views
 from django.test import Client
 def dies_in_the_middle(body, link="", **more):
     print("holding", request_costs.current.statements, flush=True)
     time.sleep(60)
 client = Client(headers={"Host": "localhost"})
 client.get("/products")  # what a process reads once
-cache.Representation.of = dies_in_the_middle
+views.Representation.of = dies_in_the_middle
 print("ready", flush=True)
 sys.stdin.readline()
 client.get("/products")

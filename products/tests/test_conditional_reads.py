@@ -15,9 +15,11 @@ from django.test.utils import CaptureQueriesContext
 
 from dev.testing.offers import make_offer
 from farmlokal.http.representations import accepts_gzip
+from farmlokal.page_cache import cache
 from farmlokal.redis import client as redis_module
-from products import cache, services
+from products import services
 from products.models import Category, Product
+from products.page_cache import catalogue_cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,12 +136,13 @@ def test_equal_pages_have_equal_tags_whatever_else_was_written(client: Client, p
 def test_while_a_writer_is_announced_nothing_is_believed(client: Client, product: Product) -> None:
     """A writer that committed and died before it could say so: what was read before is older than the truth."""
     etag = client.get("/products")["ETag"]
-    redis_module.run(cache.ANNOUNCE, [cache.STATE, cache.WRITERS], [0, "died", cache.ANNOUNCED_SECONDS])
+    keys = [catalogue_cache.generation_key, catalogue_cache.writers_key]
+    redis_module.run(cache.ANNOUNCE, keys, [0, "died", cache.ANNOUNCED_SECONDS])
     Product.objects.filter(pk=product.pk).update(name="Changed")
     response, queries = counted(client, "/products", If_None_Match=etag)
     assert (response.status_code, response["X-Cache"], queries) == (200, "bypass", 1)
     with redis.Redis.from_url(os.environ["REDIS_URL"]) as client_of_redis:
-        client_of_redis.zadd(cache.WRITERS, {"died": 0})  # its announcement ends
+        client_of_redis.zadd(catalogue_cache.writers_key, {"died": 0})  # its announcement ends
     assert [client.get("/products")["X-Cache"] for _ in range(2)] == ["miss", "hit"]
 
 

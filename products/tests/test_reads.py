@@ -11,11 +11,12 @@ from django.test.utils import CaptureQueriesContext
 
 from dev.testing.databases import rows_read
 from dev.testing.walks import SORTS, get_page
-from farmlokal.redis.client import FORGET, run
-from products.cache import STATE
+from farmlokal.redis.client import run
+from farmlokal.redis.scripts import FORGET
 from products.listing import statistics
 from products.listing.cursors import Cursor, seal
 from products.models import Product
+from products.page_cache import catalogue_cache
 from products.seeding import generator
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def catalogue(live_database: None) -> None:
 
 def forget_pages() -> None:
     """What is measured here is making them."""
-    run(FORGET, [STATE], insists=True)
+    run(FORGET, [catalogue_cache.generation_key], insists=True)
 
 
 def reads_of(client: Client, url: str) -> int:

@@ -10,9 +10,9 @@ import MySQLdb
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from products.cache import announce_write
 from products.managers import POST, POST_ROWS, REINDEX_ROWS
 from products.models import Farm, Posting, Product
+from products.page_cache import announce_write
 from products.seeding import generator
 from products.seeding.bulk_loader import (
     LoadError,

@@ -1,0 +1,149 @@
+"""Pages in Redis that are valid until the next write.
+
+Redis holds the name of the current generation. A page carries the generation in which its rows were read, and is valid
+while that generation is the current one. A writer announces itself right before it commits, which ends the generation.
+No new one begins until the writer reports that its commit is done, or its announcement expires because it died. So no
+page outlives a commit, and no write has to find the pages that it changes.
+
+With PAGE_COALESCE_SECONDS a generation lasts that long after the first write that it has missed.
+
+On a miss, the process that gets the page's lock renders the page. The others serve the stale page, or wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+import uuid
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.conf import settings
+from django.db import connection
+
+from farmlokal.http.problems import is_database_away
+from farmlokal.page_cache.pages import Page, Served, unpacked
+from farmlokal.page_cache.pending import PendingInvalidation
+from farmlokal.redis.client import run
+from farmlokal.redis.scripts import key, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from farmlokal.http.representations import Representation
+    from farmlokal.page_cache.pages import Lifetime
+
+ANNOUNCED_SECONDS = 10
+LOCK_SECONDS = 3
+POLL_SECONDS = 0.005  # at first, doubled each time
+MAX_POLL_SECONDS = 0.1
+MAX_PAGE_BYTES = 256 * 1024
+JITTER = 0.1
+
+ANNOUNCE = load(__file__, "announce.lua")
+WRITTEN = load(__file__, "written.lua")
+LOOK = load(__file__, "look.lua")
+LEAVE = load(__file__, "leave.lua")
+
+
+def coalesce_ms() -> int:
+    return round(settings.PAGE_COALESCE_SECONDS * 1000)
+
+
+class Look(NamedTuple):
+    generation: str
+    freshness: int
+    page: Page | None
+    is_locked: bool
+
+
+NOTHING = Look("", 0, None, False)
+
+
+class PageCache:
+    """The cached pages of one app. name: the prefix of its keys."""
+
+    def __init__(self, name: str) -> None:
+        self.generation_key = key(name, "generation")
+        self.writers_key = key(name, "writers")  # a sorted set: writer -> when its announcement expires
+        self.pending = PendingInvalidation(self.generation_key)
+
+    def announce_write(self) -> None:
+        """Call it in the transaction of a write: no page that was read before the commit is valid after it."""
+        if connection.in_atomic_block:
+            connection.around_commit = self._announced  # type: ignore[attr-defined]  # farmlokal.mysql
+        else:
+            with self._announced():
+                pass
+
+    @contextlib.contextmanager
+    def _announced(self) -> Iterator[None]:
+        """A commit that fails leaves its announcement, since the server may still carry it out."""
+        writer, keys = uuid.uuid4().hex, [self.generation_key, self.writers_key]
+        is_told = run(ANNOUNCE, keys, [coalesce_ms(), writer, ANNOUNCED_SECONDS], insists=True)
+        try:
+            yield
+            is_told = run(WRITTEN, keys, [coalesce_ms(), writer], insists=True) and is_told
+        finally:
+            if not is_told:
+                self.pending.add_write()
+
+    def get(
+        self, page_key: str, make: Callable[[], Representation], lifetime: Lifetime, held: Page | None = None
+    ) -> Served:
+        """The page from Redis, or rendered by one process of all.
+
+        While MySQL is away, an older page serves as long as pages are kept: the one in Redis, else `held`, the copy in
+        this process's memory.
+        """
+        if connection.in_atomic_block:  # a transaction may see rows that are not committed
+            return Served(page_key, Page(make(), "", 0), "bypass")
+        owner = uuid.uuid4().hex
+        deadline, pause = time.monotonic() + LOCK_SECONDS, POLL_SECONDS
+        found = self.look(page_key, owner)
+        while found.generation and not found.is_locked:
+            if found.page and found.freshness:
+                return Served(page_key, found.page, "hit" if found.freshness > 1 else "stale")
+            if time.monotonic() > deadline:
+                break
+            time.sleep(pause)
+            pause = min(2 * pause, MAX_POLL_SECONDS)
+            found = self.look(page_key, owner)
+        # With jitter, so that pages do not expire together.
+        fresh = lifetime.fresh * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # no secret
+        made: Page | None = None
+        try:
+            made = Page(make(), found.generation, fresh)
+        except Exception as error:
+            last = found.page or (held if held and held.left > -lifetime.kept else None)
+            if last and is_database_away(error):
+                return Served(page_key, last._replace(generation=""), "stale")
+            raise
+        finally:
+            if found.is_locked:
+                _leave(page_key, owner, made, fresh, lifetime)
+        return Served(page_key, made, "miss" if found.is_locked else "bypass")
+
+    def look(self, page_key: str, owner: str) -> Look:
+        """What Redis has; takes the page's lock for `owner` if the page has to be rendered."""
+        self.pending.check_connection()
+        if self.pending.is_pending:
+            return NOTHING
+        keys = [self.generation_key, self.writers_key, page_key, _lock_of(page_key)]
+        found = run(LOOK, keys, [coalesce_ms(), owner, LOCK_SECONDS * 1000])
+        if not found:
+            return NOTHING
+        generation, freshness, page, is_locked, left = found
+        return Look(generation.decode(), freshness, unpacked(page, left) if page else None, bool(is_locked))
+
+
+def _leave(page_key: str, owner: str, page: Page | None, fresh: float, lifetime: Lifetime) -> None:
+    packed = page.packed() if page else b""
+    stored = packed if len(packed) <= MAX_PAGE_BYTES else b""
+    generation = page.generation if page else ""
+    times = [round(fresh * 1000), lifetime.kept * 1000]
+    run(LEAVE, [page_key, _lock_of(page_key)], [owner, generation, *times, stored])
+
+
+def _lock_of(page_key: str) -> str:
+    return f"{page_key}:lock"

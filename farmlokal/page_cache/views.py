@@ -1,0 +1,53 @@
+"""Answers reads from a page cache."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from farmlokal.http.representations import Representation, respond
+from farmlokal.observability.metrics import count_page
+from farmlokal.redis.scripts import key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from django.http import HttpRequest, HttpResponse
+
+    from farmlokal.page_cache.cache import PageCache
+    from farmlokal.page_cache.pages import Lifetime
+
+# In the ASGI scope: the copy that farmlokal.edge holds, and the page that Django answers with.
+HELD = "farmlokal.held"
+SERVED = "farmlokal.served"
+
+
+class Made(NamedTuple):
+    body: bytes
+    link: str = ""
+
+
+def answer(
+    cache: PageCache,
+    request: HttpRequest,
+    query: str,
+    make: Callable[[], Made],
+    headers: Mapping[str, str],
+    lifetime: Lifetime,
+    *,
+    gzips: bool = True,
+) -> HttpResponse:
+    """The answer to a read. query: the normalised query, one spelling for all queries that mean the same."""
+    address = request.build_absolute_uri(f"{request.path}?{query}")
+    page_key = key("page", hashlib.sha256(address.encode("utf-8", "surrogatepass")).hexdigest()[:32])
+
+    def representation() -> Representation:
+        body, link = make()
+        return Representation.of(body, link, gzips=gzips)
+
+    scope = request.META.get("asgi.scope", {})
+    served = scope[SERVED] = cache.get(page_key, representation, lifetime, scope.get(HELD))
+    count_page(served.result)
+    response = respond(request, served.page.representation, headers)
+    response["X-Cache"] = served.result
+    return response

@@ -1,0 +1,56 @@
+"""Lua scripts for Redis, and the names of our keys.
+
+The service sends Redis nothing but scripts, one command each. All keys share a hash tag (the part of a key that decides
+which node of a cluster holds it), so a script may touch several keys, and a client only has to find one node.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from django.conf import settings
+
+HASH_TAG: str = settings.CACHES["default"]["KEY_PREFIX"]
+INCLUDE = re.compile(r"^-- include: (\S+)\n", re.MULTILINE)
+
+
+def key(*parts: str) -> str:
+    return ":".join((HASH_TAG, *parts))
+
+
+class Script:
+    """Redis runs it as one command, and knows it by its hash after the first call."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def load(module: str, name: str, **constants: float) -> Script:
+    """The script in the file `name` beside a module (its __file__).
+
+    A line `-- include: path` stands for that file, relative to the one with the line; each file is included once.
+    constants become local variables of the script.
+    """
+    numbers = "".join(f"local {name} = {value}\n" for name, value in constants.items())
+    return Script(numbers + _read(Path(module).with_name(name).resolve(), set()))
+
+
+def _read(path: Path, included: set[Path]) -> str:
+    included.add(path)
+
+    def include(match: re.Match[str]) -> str:
+        other = (path.parent / match[1]).resolve()
+        return "" if other in included else _read(other, included)
+
+    return INCLUDE.sub(include, path.read_text())
+
+
+FORGET = load(__file__, "forget.lua")
+WRITE_AND_DELETE = load(__file__, "write_and_delete.lua")
+PROBE_KEY = key("probe")
+
+# Until all scripts are files.
+CLOCK_LUA = Path(__file__).with_name("clock.lua").read_text()
