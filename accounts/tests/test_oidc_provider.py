@@ -21,7 +21,7 @@ from accounts import tokens
 from accounts.models import ApiClient
 from accounts.tests.memory import clean_slate
 from dev.testing.issuer import AUDIENCE
-from dev.testing.npm import installed
+from dev.testing.npm import install_script
 from dev.testing.servers import free_port
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ SECRET = "{}: a secret & 100 %"
 
 @pytest.fixture(scope="module")
 def script() -> str:
-    return installed("accounts/tests/oidc", "provider.mjs")
+    return install_script("accounts/tests/oidc", "provider.mjs")
 
 
 def key(key_id: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ import django
 from dev.bench.client import Connection
 from dev.bench.figures import percentile, table, tell
 from dev.testing.servers import free_port
-from dev.testing.sockets import blackhole, certificate, listening, saying
+from dev.testing.sockets import answer_with, blackhole, listening, make_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -165,11 +165,11 @@ def resources(process: subprocess.Popen[bytes]) -> tuple[int, int]:
 def run_faults(sandbox: Partner) -> None:
     from integrations.partner.client import client  # noqa: PLC0415  # once Django is set up
 
-    nothing = saying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+    nothing = answer_with(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
     with (
         tempfile.TemporaryDirectory() as folder,
         blackhole() as hole,
-        listening(nothing, certificate(Path(folder))[0]) as tls,  # for another name, by nobody we know
+        listening(nothing, make_certificate(Path(folder))[0]) as tls,  # for another name, by nobody we know
     ):
         refused = free_port()
         faults = {

@@ -1,4 +1,4 @@
-"""The server of the tests: what it says of itself, and further databases on it."""
+"""Further databases on the tests' MySQL server, and what the server reports about itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Database:
-    """A migrated database beside the one of the tests, used by processes of its own."""
+    """A migrated database beside the tests' own, for use by other processes."""
 
     def __init__(self, name: str, environment: dict[str, str]) -> None:
         self.name = name
@@ -39,7 +39,7 @@ class Database:
         return done.stdout
 
     def rows(self, sql: str) -> tuple[tuple[Any, ...], ...]:
-        """Run one statement in this database, from the connection of the tests."""
+        """Run one statement in this database over the tests' connection, and return its rows."""
         with connection.cursor() as cursor:
             cursor.execute(f"USE `{self.name}`")
             try:
@@ -51,6 +51,7 @@ class Database:
 
 @contextmanager
 def migrated_database(charset: str = "utf8mb4", **environment: str) -> Iterator[Database]:
+    """Create and migrate a database with this character set and these settings; drop it afterwards."""
     database = Database(f"{connection.settings_dict['NAME']}_other", environment)
     with connection.cursor() as cursor:
         cursor.execute(f"DROP DATABASE IF EXISTS `{database.name}`")
@@ -62,23 +63,23 @@ def migrated_database(charset: str = "utf8mb4", **environment: str) -> Iterator[
             cursor.execute(f"DROP DATABASE `{database.name}`")
 
 
-def is_running(statement: str) -> bool:
-    """Whether somebody's statement that contains this is at work, or waits for a lock, in the database of the tests."""
+def is_statement_running(text: str) -> bool:
+    """Whether any connection to the tests' database runs a statement that contains text, or waits for its lock."""
     with connection.cursor() as cursor:
         cursor.execute("SHOW FULL PROCESSLIST")
         columns = [column[0] for column in cursor.description]
         processes = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
-    ours = (one for one in processes if one["db"] == connection.settings_dict["NAME"])
-    return any(statement in (one["Info"] or "") for one in ours)
+    database = connection.settings_dict["NAME"]
+    return any(process["db"] == database and text in (process["Info"] or "") for process in processes)
 
 
 def rows_read(work: Callable[[], object]) -> int:
-    """For this connection, by the server's own count; what asking costs is taken off."""
+    """Rows that work() reads over this connection, by the server's own count (Handler_read%)."""
     before = _handler_reads()
-    asking = _handler_reads() - before
+    cost_of_counting = _handler_reads() - before
     start = _handler_reads()
     work()
-    return _handler_reads() - start - asking
+    return _handler_reads() - start - cost_of_counting
 
 
 def _handler_reads() -> int:

@@ -1,8 +1,8 @@
-"""python -m dev.testing.load PORT PATH...: callers who ask for these pages in turn, until standard input ends.
+"""python -m dev.testing.load PORT PATH...: request these pages in turn until standard input ends.
 
-Each has a connection of its own, and asks when it is time to, not when it has its last answer: a server that keeps
-them waiting makes them late, and that counts. Prints a list of [when it was time, seconds until the answer, status
-(0: none), X-Cache]; the clock is the machine's monotonic one, the same in all processes.
+Each caller keeps one connection and sends on a fixed schedule, so the delay of a slow server counts in full. Prints a
+JSON list of [due time, seconds until the response, status (0: no response), X-Cache]. Times are the machine's
+monotonic clock, which all processes share.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import sys
 import time
 
 CALLERS = 8
-EVERY_SECONDS = 0.08
-PATIENCE_SECONDS = 10
+INTERVAL_SECONDS = 0.08
+TIMEOUT_SECONDS = 10
 MAX_SECONDS = 60
 
-answers: list[tuple[float, float, int, str]] = []
+samples: list[tuple[float, float, int, str]] = []
 
 
-async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str) -> tuple[int, str]:
+async def get(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str) -> tuple[int, str]:
+    """Return the status and the X-Cache header."""
     writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin1").split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
@@ -29,19 +30,19 @@ async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: 
 
 
 async def call(port: int, paths: list[str], number: int) -> None:
-    due = time.monotonic() + EVERY_SECONDS * number / CALLERS
+    due = time.monotonic() + INTERVAL_SECONDS * number / CALLERS
     connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
     while True:
         await asyncio.sleep(max(due - time.monotonic(), 0))
         number += 1
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 connection = connection or await asyncio.open_connection("127.0.0.1", port)
-                status, x_cache = await ask(*connection, paths[number % len(paths)])
-        except (OSError, EOFError):  # a time that has run out is an OSError too
+                status, x_cache = await get(*connection, paths[number % len(paths)])
+        except (OSError, EOFError):  # TimeoutError is an OSError
             connection, status, x_cache = None, 0, ""
-        answers.append((due, time.monotonic() - due, status, x_cache))
-        due += EVERY_SECONDS
+        samples.append((due, time.monotonic() - due, status, x_cache))
+        due += INTERVAL_SECONDS
 
 
 async def load(port: int, paths: list[str]) -> None:
@@ -51,7 +52,7 @@ async def load(port: int, paths: list[str]) -> None:
     for caller in callers:
         caller.cancel()
     await asyncio.gather(*callers, return_exceptions=True)
-    sys.stdout.write(json.dumps(answers))
+    sys.stdout.write(json.dumps(samples))
 
 
 if __name__ == "__main__":

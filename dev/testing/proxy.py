@@ -1,9 +1,9 @@
-"""A TCP proxy whose behaviour is switched while it runs: what a network that breaks, or a server that hangs, is like.
+"""A TCP proxy that imitates a failing network or a hung server; its behaviour changes while it runs.
 
-pass: what one side says reaches the other.
-slow: so it does, but each answer some time later.
-blackhole: connections are made, and nothing that is said on any of them reaches anybody.
-refuse: connections are cut, and no new ones are made.
+pass: forward both directions.
+slow: forward, but delay each response.
+blackhole: accept connections and discard all bytes.
+refuse: reset open connections and accept no new ones.
 """
 
 from __future__ import annotations
@@ -22,13 +22,17 @@ if TYPE_CHECKING:
 
     Behaviour = Literal["pass", "slow", "blackhole", "refuse"]
 
+TIMEOUT_SECONDS = 60
+
 
 class Proxy:
+    """Forwards its own port to a target port on loopback while used as a context manager."""
+
     def __init__(self, target: int) -> None:
         self.port = free_port()
         self._target = target
         self._behaviour: Behaviour = "refuse"
-        self._delay = 0.0
+        self._delay_seconds = 0.0
         self._listener: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
@@ -41,35 +45,36 @@ class Proxy:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.behave("refuse")
-        self._do(self._end())
+        self._run(self._cancel_tasks())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(TIMEOUT_SECONDS)
         self._loop.close()
 
     def behave(self, behaviour: Behaviour, delay: float = 0.0) -> None:
-        self._do(self._behave(behaviour, delay))
+        """Switch the behaviour; delay is in seconds."""
+        self._run(self._behave(behaviour, delay))
 
-    def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(TIMEOUT_SECONDS)
 
     async def _behave(self, behaviour: Behaviour, delay: float) -> None:
         if behaviour == "refuse" and self._listener:
             self._listener.close()
             self._listener = None
         if behaviour == "refuse" or (self._behaviour == "blackhole" and behaviour != "blackhole"):
-            for writer in self._writers:  # what a blackhole has swallowed is missing in them
+            for writer in self._writers:  # after a blackhole these streams have gaps
                 writer.transport.abort()
-        self._behaviour, self._delay = behaviour, delay
+        self._behaviour, self._delay_seconds = behaviour, delay
         if behaviour != "refuse" and not self._listener:
-            self._listener = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+            self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
 
-    async def _end(self) -> None:
+    async def _cancel_tasks(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         server: asyncio.StreamWriter | None = None
         with contextlib.suppress(OSError):
@@ -77,10 +82,13 @@ class Proxy:
                 while await reader.read(65536):
                     pass
             else:
-                answers, server = await asyncio.open_connection("127.0.0.1", self._target)
+                responses, server = await asyncio.open_connection("127.0.0.1", self._target)
                 self._writers.add(server)
-                ways = [self._carry(reader, server, is_answer=False), self._carry(answers, writer, is_answer=True)]
-                tasks = [asyncio.ensure_future(way) for way in ways]
+                directions = [
+                    self._forward(reader, server, is_response=False),
+                    self._forward(responses, writer, is_response=True),
+                ]
+                tasks = [asyncio.ensure_future(direction) for direction in directions]
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in tasks:
                     task.cancel()
@@ -89,21 +97,21 @@ class Proxy:
                 end.transport.abort()
                 self._writers.discard(end)
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool) -> None:
-        waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        delivery = asyncio.ensure_future(self._deliver(waiting, writer))
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_response: bool) -> None:
+        queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        delivery = asyncio.ensure_future(self._deliver(queue, writer))
         try:
-            while said := await reader.read(65536):
+            while data := await reader.read(65536):
                 if self._behaviour != "blackhole":
-                    waiting.put_nowait((self._loop.time() + (self._delay if is_answer else 0), said))
+                    queue.put_nowait((self._loop.time() + (self._delay_seconds if is_response else 0), data))
         except OSError:
             return
         finally:
             delivery.cancel()
 
-    async def _deliver(self, waiting: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
+    async def _deliver(self, queue: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
         while True:
-            due, said = await waiting.get()
+            due, data = await queue.get()
             await asyncio.sleep(max(due - self._loop.time(), 0))
             if self._behaviour != "blackhole":
-                writer.write(said)
+                writer.write(data)

@@ -1,5 +1,4 @@
-"""The service as it runs in production: gunicorn on a free port, in processes of its own; and a MySQL and a Redis that
-a test may freeze and kill."""
+"""Servers in processes of their own: the service under gunicorn, and a MySQL and a Redis that a test may kill."""
 
 from __future__ import annotations
 
@@ -21,11 +20,16 @@ from dev.testing.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-SMALL = "--innodb-log-file-size=16M --innodb-buffer-pool-size=128M"  # what it writes to begin with, others wait for
+# Small files: a test waits until mariadbd has written them.
+SMALL_MARIADB = "--innodb-log-file-size=16M --innodb-buffer-pool-size=128M"
+TIMEOUT_SECONDS = 60
+MYSQL_START_SECONDS = 300
 GUNICORN = str(Path(sys.executable).with_name("gunicorn"))
 
 
 class Answer(NamedTuple):
+    """An HTTP response; header names are in lower case."""
+
     status: int
     headers: dict[str, str]
     body: bytes
@@ -36,20 +40,22 @@ class Answer(NamedTuple):
 
 
 class Server:
+    """A running service: its port, its log and its gunicorn master process."""
+
     def __init__(self, port: int, log: Path, process: subprocess.Popen[bytes]) -> None:
         self.port = port
         self.log = log
         self.process = process
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_SECONDS)
 
     def raw(self, request: bytes) -> Answer:
-        """What the server sends back for these bytes until it closes the connection."""
+        """Send these bytes, and parse the response once the server closes the connection."""
         with self.connect() as connection:
             connection.sendall(request)
-            answer = b"".join(iter(lambda: connection.recv(65536), b""))
-        head, _, body = answer.partition(b"\r\n\r\n")
+            response = b"".join(iter(lambda: connection.recv(65536), b""))
+        head, _, body = response.partition(b"\r\n\r\n")
         status, *lines = head.decode("latin1").split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         return Answer(int(status.split()[1]), headers, body)
@@ -60,22 +66,24 @@ class Server:
         return self.raw("\r\n".join([*lines, "", ""]).encode())
 
     def post(self, target: str, body: bytes, headers: Sequence[tuple[str, str]]) -> Answer:
-        """JSON."""
-        return self.raw(posted(target, body, [*headers, ("Connection", "close")]))
+        """POST a JSON body."""
+        return self.raw(json_request(target, body, [*headers, ("Connection", "close")]))
 
     def log_lines(self, event: str) -> list[dict[str, Any]]:
+        """All logged events of this name."""
         lines = [json.loads(line) for line in self.log.read_text().splitlines()]
         return [line for line in lines if line["event"] == event]
 
 
-def posted(target: str, body: bytes, headers: Sequence[tuple[str, str]]) -> bytes:
-    """A whole request, of JSON."""
+def json_request(target: str, body: bytes, headers: Sequence[tuple[str, str]]) -> bytes:
+    """The bytes of a POST request with a JSON body."""
     lines = [f"POST {target} HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
     lines += [f"{name}: {value}" for name, value in [*headers, ("Content-Length", str(len(body)))]]
     return "\r\n".join([*lines, "", ""]).encode("latin1") + body
 
 
 def free_port() -> int:
+    """A loopback port that was free a moment ago."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -84,6 +92,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(environment: Mapping[str, str], **overrides: str) -> Iterator[Server]:
+    """Run the service under gunicorn with these environment variables, from all workers' start on."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
@@ -93,25 +102,24 @@ def running(environment: Mapping[str, str], **overrides: str) -> Iterator[Server
             )
         try:
             workers = int({**environment, **overrides}.get("WEB_CONCURRENCY", "2"))
-            # All of them: each has a queue of its own.
-            wait_until(
+            wait_until(  # for all workers, because the kernel deals connections to each
                 lambda: log.read_text().count("Application startup complete") == workers or process.poll() is not None
             )
             assert process.poll() is None, log.read_text()
             yield Server(port, log, process)
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=TIMEOUT_SECONDS)
 
 
 class Daemon:
-    """A server that may be frozen, killed, and started again on the data that it has left."""
+    """A server process that a test may freeze, kill, and start again on the same data."""
 
     def __init__(self, url: str, command: Sequence[str], folder: Path, is_ready: Callable[[], object]) -> None:
         self.url = url
         self.pid = 0
-        self._command = command
         self.folder = folder
+        self._command = command
         self._is_ready = is_ready
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -128,61 +136,68 @@ class Daemon:
         os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """By kill -9."""
+        """Send SIGKILL: the server has no chance to save anything."""
         os.kill(self.pid, signal.SIGKILL)
         if self._process:
-            self._process.wait(timeout=30)
+            self._process.wait(timeout=TIMEOUT_SECONDS)
             self._process = None
 
-    def end(self) -> None:
-        """What this object has started."""
+    def stop(self) -> None:
+        """Kill the process if this object started it."""
         if self._process:
             self.kill()
 
 
 @contextmanager
 def own_mysql(folder: Path, environment: Mapping[str, str], rows: int, options: str = "") -> Iterator[Daemon]:
-    """A MariaDB with so many products; options are for mariadbd."""
+    """Run a MariaDB with this many sample products; options go to mariadbd."""
     ready, manage = folder / "ready", f"{sys.executable} manage.py"
-    work = f"{manage} migrate -v0 && {manage} seed_products {rows} && touch {ready} && sleep 1200"
-    keeper = subprocess.Popen(
-        ["dev/services.sh", str(folder), "sh", "-c", work],
-        env={**environment, "DATABASE_URL": "", "MARIADB_OPTIONS": f"{SMALL} {options}"},
+    script = f"{manage} migrate -v0 && {manage} seed_products {rows} && touch {ready} && sleep 1200"
+    supervisor = subprocess.Popen(
+        ["dev/services.sh", str(folder), "sh", "-c", script],
+        env={**environment, "DATABASE_URL": "", "MARIADB_OPTIONS": f"{SMALL_MARIADB} {options}"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_until(ready.exists, 60)
-        (url,) = re.findall(r"DATABASE_URL=(\S+)", (folder / "env").read_text())
-        pid = int((folder / "mariadb" / "mysql.pid").read_text())
-        command = Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
-        log = folder / "mariadb" / "daemon.log"
-        mysql = Daemon(url, command, log.parent, lambda: "ready for connections" in log.read_text())
-        mysql.pid = pid
+        wait_until(lambda: ready.exists() or supervisor.poll() is not None, MYSQL_START_SECONDS)
+        assert supervisor.poll() is None, f"MariaDB did not start, see {folder}"
+        mysql = _adopt_mysql(folder)
         try:
             yield mysql
         finally:
-            mysql.end()
+            mysql.stop()
     finally:
-        keeper.terminate()
-        keeper.wait(timeout=60)
+        supervisor.terminate()
+        supervisor.wait(timeout=TIMEOUT_SECONDS)
+
+
+def _adopt_mysql(folder: Path) -> Daemon:
+    """The MariaDB that services.sh runs in this folder."""
+    (url,) = re.findall(r"DATABASE_URL=(\S+)", (folder / "env").read_text())
+    pid = int((folder / "mariadb" / "mysql.pid").read_text())
+    command = Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
+    log = folder / "mariadb" / "daemon.log"
+    mysql = Daemon(url, command, log.parent, lambda: "ready for connections" in log.read_text())
+    mysql.pid = pid
+    return mysql
 
 
 @contextmanager
 def own_redis(folder: Path, *options: str) -> Iterator[Daemon]:
-    """A Redis that still knows after a kill -9 what it has been told."""
+    """Run a Redis that keeps its data after a SIGKILL; options go to redis-server."""
     port = free_port()
     binary = shutil.which("redis-server") or str(Path(".local/bin/redis-server").absolute())
     command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", *options]
-    server = Daemon(f"redis://127.0.0.1:{port}/0", command, folder, lambda: _is_answering(port))
-    server.start()
+    redis = Daemon(f"redis://127.0.0.1:{port}/0", command, folder, lambda: _answers_ping(port))
+    redis.start()
     try:
-        yield server
+        yield redis
     finally:
-        server.end()
+        redis.stop()
 
 
-def _is_answering(redis_port: int) -> bool:
+def _answers_ping(redis_port: int) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", redis_port), timeout=1) as connection:
             connection.sendall(b"PING\r\n")

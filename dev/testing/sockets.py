@@ -1,4 +1,4 @@
-"""Other sides that a call may meet, each on a port of its own: they talk as they are told to, or not at all."""
+"""Misbehaving TCP servers, each on a loopback port: slow, silent, unreachable, or with a certificate of our making."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    Talk = Callable[[socket.socket], None]
+
+IDLE_SECONDS = 60
+
 
 @contextlib.contextmanager
-def listening(talk: Callable[[socket.socket], None], context: ssl.SSLContext | None = None) -> Iterator[int]:
-    """A port where each connection is talked to in a thread of its own, until it is hung up."""
+def listening(talk: Talk, context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """Yield a port; talk(connection) runs in a new thread for each connection, which is closed when it returns."""
 
     def serve(connection: socket.socket) -> None:
         with contextlib.suppress(OSError), connection:
@@ -42,24 +46,29 @@ def listening(talk: Callable[[socket.socket], None], context: ssl.SSLContext | N
         yield listener.getsockname()[1]
 
 
-def request_of(connection: socket.socket) -> bytes:
-    found = b""
-    while b"\r\n\r\n" not in found:
-        found += connection.recv(4096) or b"\r\n\r\n"
-    return found
+def read_request(connection: socket.socket) -> bytes:
+    """Read up to the blank line that ends an HTTP request's header."""
+    header = b""
+    while b"\r\n\r\n" not in header:
+        header += connection.recv(4096) or b"\r\n\r\n"
+    return header
 
 
-def saying(answer: bytes) -> Callable[[socket.socket], None]:
+def answer_with(response: bytes) -> Talk:
+    """Send the response after each request."""
+
     def talk(connection: socket.socket) -> None:
-        request_of(connection)
-        connection.sendall(answer)
+        read_request(connection)
+        connection.sendall(response)
 
     return talk
 
 
-def dripping(head: bytes, drop: bytes) -> Callable[[socket.socket], None]:
+def drip(head: bytes, drop: bytes) -> Talk:
+    """Send head, then drop again and again without end."""
+
     def talk(connection: socket.socket) -> None:
-        request_of(connection)
+        read_request(connection)
         connection.sendall(head)
         while True:
             connection.sendall(drop)
@@ -68,12 +77,13 @@ def dripping(head: bytes, drop: bytes) -> Callable[[socket.socket], None]:
     return talk
 
 
-def silent(connection: socket.socket) -> None:
-    time.sleep(20)
+def stay_silent(connection: socket.socket) -> None:
+    """Accept the connection, then neither read nor write."""
+    time.sleep(IDLE_SECONDS)
 
 
-def without_tls(port: int, heard: bytearray) -> Callable[[socket.socket], None]:
-    """The MySQL of this port, except that its greeting offers no TLS; heard collects the client's bytes."""
+def mysql_without_tls(port: int, from_client: bytearray) -> Talk:
+    """Forward to the MySQL on this port, but remove TLS from its greeting; from_client collects the client's bytes."""
 
     def talk(client: socket.socket) -> None:
         with socket.create_connection(("127.0.0.1", port)) as server:
@@ -82,50 +92,54 @@ def without_tls(port: int, heard: bytearray) -> Callable[[socket.socket], None]:
             flags = greeting.index(0, 5) + 1 + 4 + 8 + 1
             greeting[flags + 1] &= ~0x08
             client.sendall(greeting)
-            while ready := select.select([client, server], [], [], 20)[0]:
-                for one in ready:
-                    said = one.recv(65536)
-                    if not said:
+            while readable := select.select([client, server], [], [], IDLE_SECONDS)[0]:
+                for source in readable:
+                    data = source.recv(65536)
+                    if not data:
                         return
-                    (server if one is client else client).sendall(said)
-                    heard.extend(said if one is client else b"")
+                    (server if source is client else client).sendall(data)
+                    from_client.extend(data if source is client else b"")
 
     return talk
 
 
 @contextlib.contextmanager
 def blackhole() -> Iterator[int]:
-    """A listener whose queue is full drops what comes."""
+    """Yield a port that answers no SYN: the listener's queue is full, so the kernel drops new connections."""
     with socket.socket() as listener, contextlib.ExitStack() as stack:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
         for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
         yield listener.getsockname()[1]
 
 
-def certificate(folder: Path, *names: x509.GeneralName) -> tuple[ssl.SSLContext, Path]:
-    """A server's context for localhost or names, and the certificate that vouches for it."""
-    private, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "us")])
+def make_certificate(folder: Path, *names: x509.GeneralName) -> tuple[ssl.SSLContext, Path]:
+    """Return a server's TLS context and the path of its self-signed certificate, for localhost or the given names.
+
+    The folder also gets both.pem, the key and the certificate in one file.
+    """
+    key, subject = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "us")])
     now = dt.datetime.now(dt.UTC)
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(private.public_key())
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
         .serial_number(1)
         .not_valid_before(now)
         .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName(names or [x509.DNSName("localhost")]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(private, hashes.SHA256())
+        .sign(key, hashes.SHA256())
     )
-    path, pem = folder / "certificate.pem", serialization.Encoding.PEM
-    secret = private.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    pem = serialization.Encoding.PEM
+    path, both_path = folder / "certificate.pem", folder / "both.pem"
+    private_key = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     path.write_bytes(certificate.public_bytes(pem))
-    (folder / "both.pem").write_bytes(secret + certificate.public_bytes(pem))
+    both_path.write_bytes(private_key + certificate.public_bytes(pem))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "both.pem")
+    context.load_cert_chain(both_path)
     return context, path

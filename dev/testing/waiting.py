@@ -1,16 +1,26 @@
-"""Waiting in tests, with an end."""
+"""Polling with a deadline, for tests that wait for other threads and processes."""
 
 from __future__ import annotations
 
+import inspect
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+TIMEOUT_SECONDS = 60  # a busy machine needs many times what a calm one does
+POLL_SECONDS = 0.02
 
-def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
+
+def wait_until(condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS) -> None:
+    """Return once condition() is true; after `seconds` raise an AssertionError that quotes the condition."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
+        assert time.monotonic() < deadline, f"still false after {seconds:g} s: {_describe(condition)}"
+        time.sleep(POLL_SECONDS)
+
+
+def _describe(condition: Callable[[], object]) -> str:
+    is_lambda = getattr(condition, "__name__", "") == "<lambda>"
+    return inspect.getsource(condition).strip() if is_lambda else repr(condition)

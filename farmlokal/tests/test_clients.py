@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from accounts.models import User
-from dev.testing.npm import installed
+from dev.testing.npm import install_script
 from dev.testing.offers import make_offers
 from dev.testing.servers import running
 from dev.testing.staff import make_staff, session_headers
@@ -132,7 +132,7 @@ def test_python_client_writes(service: Service, python_client: str) -> None:
 
 def test_typescript_client_compiles_and_gets_typed_answers(service: Service) -> None:
     first, second, _ = service.products
-    folder = Path(installed("farmlokal/tests/clients", "call.ts")).parent
+    folder = Path(install_script("farmlokal/tests/clients", "call.ts")).parent
     (folder / "openapi.json").write_bytes(service.document)
     run("node", "node_modules/openapi-typescript/bin/cli.js", "openapi.json", "-o", "schema.ts", folder=folder)
     run("node", "node_modules/typescript/bin/tsc", *TSC, "call.ts", folder=folder)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dev.testing.servers import free_port
-from dev.testing.sockets import blackhole, certificate, dripping, listening, request_of, saying, silent
+from dev.testing.sockets import answer_with, blackhole, drip, listening, make_certificate, read_request, stay_silent
 from farmlokal.outbound import client as outbound
 from farmlokal.outbound.client import Answer, BadAnswerError, DeadlineExceededError, OutboundError, call
 
@@ -27,12 +27,12 @@ def get(port: int, seconds: float = DEADLINE, scheme: str = "http", host: str = 
 
 
 SLOW = {
-    "says nothing": silent,
-    "drips its status": dripping(b"", b"H"),
-    "drips its headers": dripping(b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
-    "drips its body": dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"x"),
-    "drips its chunks": dripping(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
-    "goes on and on without a length": dripping(b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+    "says nothing": stay_silent,
+    "drips its status": drip(b"", b"H"),
+    "drips its headers": drip(b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
+    "drips its body": drip(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"x"),
+    "drips its chunks": drip(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    "goes on and on without a length": drip(b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
 }
 
 
@@ -46,7 +46,7 @@ def test_who_is_slow_is_hung_up_on_at_the_deadline(how: str) -> None:
 
 
 def test_a_tls_handshake_that_is_not_answered() -> None:
-    with listening(silent) as port:
+    with listening(stay_silent) as port:
         began = time.monotonic()
         with pytest.raises(DeadlineExceededError):
             get(port, scheme="https")
@@ -83,21 +83,25 @@ def test_a_process_that_is_ending(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 BROKEN = {
-    "hangs up": (saying(b""), OutboundError, "RemoteDisconnected"),
-    "speaks no HTTP": (saying(b"220 mail ready\r\n\r\n"), OutboundError, "BadStatusLine"),
-    "stops half-way": (saying(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"), OutboundError, "IncompleteRead"),
+    "hangs up": (answer_with(b""), OutboundError, "RemoteDisconnected"),
+    "speaks no HTTP": (answer_with(b"220 mail ready\r\n\r\n"), OutboundError, "BadStatusLine"),
+    "stops half-way": (
+        answer_with(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"),
+        OutboundError,
+        "IncompleteRead",
+    ),
     "has too much to say": (
-        saying(b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + 3_000_000 * b"x"),
+        answer_with(b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + 3_000_000 * b"x"),
         BadAnswerError,
         "more than",
     ),
     "redirects with too much to say": (
-        saying(b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 3000000\r\n\r\n" + 3_000_000 * b"x"),
+        answer_with(b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 3000000\r\n\r\n" + 3_000_000 * b"x"),
         BadAnswerError,
         "more than",
     ),
     "compresses": (
-        saying(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx"),
+        answer_with(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx"),
         BadAnswerError,
         "encoded",
     ),
@@ -123,7 +127,7 @@ def test_a_redirect_is_an_answer_and_connections_are_kept() -> None:
 
     def talk(connection: socket.socket) -> None:
         connections.append(connection)
-        while request := request_of(connection).strip():
+        while request := read_request(connection).strip():
             seen.append(request)
             connection.sendall(
                 b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nSet-Cookie: a=b\r\nContent-Length: 2\r\n\r\nok"
@@ -138,7 +142,7 @@ def test_a_redirect_is_an_answer_and_connections_are_kept() -> None:
 
 @pytest.fixture
 def certified(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
-    return certificate(tmp_path)
+    return make_certificate(tmp_path)
 
 
 def test_tls_is_verified_and_its_drips_end_too(
@@ -146,7 +150,7 @@ def test_tls_is_verified_and_its_drips_end_too(
 ) -> None:
     context, path = certified
     ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-    with listening(saying(ok), context) as port:
+    with listening(answer_with(ok), context) as port:
         with pytest.raises(OutboundError, match="CERTIFICATE_VERIFY_FAILED"):
             get(port, 5, "https", "localhost")
         monkeypatch.setenv("SSL_CERT_FILE", str(path))

@@ -20,7 +20,7 @@ from redis.retry import Retry
 
 from dev.testing.proxy import Proxy
 from dev.testing.servers import GUNICORN, free_port, own_mysql, own_redis, running
-from dev.testing.sockets import certificate, listening, without_tls
+from dev.testing.sockets import listening, make_certificate, mysql_without_tls
 from dev.testing.waiting import wait_until
 from farmlokal import health
 from farmlokal.mysql import url as mysql_url
@@ -54,7 +54,7 @@ WANTED = [
 
 @pytest.fixture(scope="module")
 def server_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return certificate(tmp_path_factory.mktemp("tls"), x509.IPAddress(ipaddress.ip_address("127.0.0.1")))[1]
+    return make_certificate(tmp_path_factory.mktemp("tls"), x509.IPAddress(ipaddress.ip_address("127.0.0.1")))[1]
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_probe_for_a_silent_server_refuses_plain_text(monkeypatch: pytest.Monkey
 
 def test_no_statement_goes_through_a_proxy_that_removes_tls(encrypted: str) -> None:
     heard = bytearray()
-    with listening(without_tls(urlsplit(encrypted).port or 0, heard)) as port:
+    with listening(mysql_without_tls(urlsplit(encrypted).port or 0, heard)) as port:
         parameters = _parameters(f"{encrypted}?ssl_mode=REQUIRED") | {"port": port, "charset": "utf8mb4"}
         with pytest.raises(ConnectError, match="no TLS"):
             connect(parameters)
@@ -152,7 +152,7 @@ def test_required_encrypts(encrypted: str) -> None:
 
 def test_a_named_ca_verifies_chain_and_host(encrypted: str, server_certificate: Path, tmp_path: Path) -> None:
     assert _cipher(f"{encrypted}?ssl_ca={server_certificate}")
-    other = certificate(tmp_path)[1]
+    other = make_certificate(tmp_path)[1]
     with pytest.raises(ConnectError, match="certificate"):
         connect(_parameters(f"{encrypted}?ssl_ca={other}"))
     with pytest.raises(ConnectError, match="certificate"):
@@ -284,7 +284,7 @@ def test_both_redis_clients_agree_on_tls(redis_ports: tuple[int, int], server_ce
 def test_both_redis_clients_trust_the_systems_cas_beside_a_named_one(
     redis_ports: tuple[int, int], server_certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = certificate(tmp_path)[1]
+    other = make_certificate(tmp_path)[1]
     url = f"rediss://127.0.0.1:{redis_ports[1]}/0?ssl_ca_certs={quote(str(other))}"
     assert _is_reached(url) == (False, False)
     monkeypatch.setenv("SSL_CERT_FILE", str(server_certificate))

@@ -23,7 +23,7 @@ import redis
 from dev.testing.offers import make_offer
 from dev.testing.partner import partner, settings_for
 from dev.testing.servers import Server, free_port, own_redis, running
-from dev.testing.sockets import blackhole, certificate, listening, saying
+from dev.testing.sockets import answer_with, blackhole, listening, make_certificate
 from dev.testing.waiting import wait_until
 from farmlokal.outbound.client import Answer
 from integrations.breaker import LEAST, OPEN_SECONDS
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.usefixtures("live_database")
 CALLERS = 32
 DEADLINE = 1.0
 MAX_OVER = 0.5  # for a machine that has something else to do, too
-EMPTY = saying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+EMPTY = answer_with(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
 
 class Call(NamedTuple):
@@ -101,7 +101,7 @@ def test_a_partner_that(
     """24 calls at once: the breaker opens with the 25th failure."""
     expected, url, faults = FAULTS[how]
     sandbox.faults = Faults(**faults)
-    with blackhole() as hole, listening(EMPTY, certificate(tmp_path)[0]) as tls:
+    with blackhole() as hole, listening(EMPTY, make_certificate(tmp_path)[0]) as tls:
         urls = {"PARTNER_API_URL": url.format(closed=free_port(), hole=hole, tls=tls)} if url else {}
         environment = environment_of(database_environment, sandbox, **urls, WEB_CONCURRENCY="1")
         with running(environment) as server, ThreadPoolExecutor(LEAST - 1) as pool:

@@ -29,11 +29,11 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 from redis import Redis
 
-from dev.testing.databases import is_running
+from dev.testing.databases import is_statement_running
 from dev.testing.deliveries import SECRET, Delivery, event
 from dev.testing.offers import make_offer
 from dev.testing.proxy import Proxy
-from dev.testing.servers import Answer, Server, own_redis, posted, running
+from dev.testing.servers import Answer, Server, json_request, own_redis, running
 from dev.testing.waiting import wait_until
 from farmlokal.http.problems import Problem
 from farmlokal.redis.scripts import key
@@ -114,7 +114,7 @@ def locked(product: Product) -> Iterator[None]:
 
 def is_waiting() -> bool:
     """For a product."""
-    return is_running("FOR UPDATE")
+    return is_statement_running("FOR UPDATE")
 
 
 def worker_of(server: Server) -> int:
@@ -202,7 +202,7 @@ def test_a_claim_that_is_lost_while_its_owner_works(server: Server, product: Pro
             wait_until(is_waiting)
             clean_slate()
             copy = pool.submit(post, server, delivery)
-            wait_until(lambda: is_running("INSERT INTO `integrations_webhookevent`") or copy.done())
+            wait_until(lambda: is_statement_running("INSERT INTO `integrations_webhookevent`") or copy.done())
         assert_answered(first.result())
         assert_answered(copy.result())
     until_it_counts(server, delivery)
@@ -512,7 +512,7 @@ def test_on_a_kept_connection_large_bodies_are_all_answered(server: Server) -> N
         with server.connect() as connection:
             for size in (1000, 200_000, 200_000):
                 delivery = Delivery({**event(event_type="order.created"), "note": "x" * size})
-                connection.sendall(posted("/webhooks/partner", delivery.body, [*delivery.headers.items()]))
+                connection.sendall(json_request("/webhooks/partner", delivery.body, [*delivery.headers.items()]))
                 assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 

@@ -16,7 +16,7 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from dev.testing.deliveries import OTHER_SECRET, SECRET, Delivery, event, signature
-from dev.testing.npm import installed
+from dev.testing.npm import install_script
 from dev.testing.offers import make_offer
 from farmlokal.http.json_bodies import MAX_DEPTH, MAX_DIGITS
 from farmlokal.observability import request_costs
@@ -333,7 +333,7 @@ def test_nothing_makes_it_fail(client: Client, sent: bytes, given_headers: dict[
 
 
 def test_the_reference_library_of_npm_signs_what_we_take(client: Client) -> None:
-    script = installed("integrations/tests/standardwebhooks", "sign.mjs")
+    script = install_script("integrations/tests/standardwebhooks", "sign.mjs")
     product = make_offer()
     sent = json.dumps(event(product.pk, note="आम, caf\xe9, 🥭"), ensure_ascii=False)
     run = subprocess.run(["node", script, SECRET, "msg_of_npm", sent], capture_output=True, text=True, check=True)

@@ -19,7 +19,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
 from django.db import connection, transaction
 
-from dev.testing.databases import is_running
+from dev.testing.databases import is_statement_running
 from dev.testing.offers import make_farm, make_offer
 from dev.testing.servers import Answer, Server, running
 from dev.testing.staff import make_staff, offer, session_headers
@@ -92,7 +92,7 @@ def locking(farm: Farm) -> Iterator[None]:
 
 
 def is_waiting_for_a_farm() -> bool:
-    return is_running("SELECT `products_farm`.`name`")
+    return is_statement_running("SELECT `products_farm`.`name`")
 
 
 def test_patches_at_once_are_one_after_the_other(caller: Caller) -> None:

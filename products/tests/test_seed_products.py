@@ -18,7 +18,7 @@ from django.db import connection
 from django.db.models import Count
 from MySQLdb.cursors import Cursor
 
-from dev.testing.databases import is_running
+from dev.testing.databases import is_statement_running
 from dev.testing.waiting import wait_until
 from products.models import Farm, Posting, Product
 from products.seeding import bulk_loader, generator
@@ -243,7 +243,7 @@ def leftovers() -> list[str]:
 
 KILL_WHEN = {
     "loading": lambda: "products_product__new" in leftovers(),
-    "adding keys": lambda: is_running("ALTER TABLE `products_product__new` ADD"),
+    "adding keys": lambda: is_statement_running("ALTER TABLE `products_product__new` ADD"),
 }
 
 
