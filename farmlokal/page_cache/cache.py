@@ -26,6 +26,7 @@ from farmlokal.page_cache.pages import Page, Served, unpacked
 from farmlokal.page_cache.pending import PendingInvalidation
 from farmlokal.redis.client import run
 from farmlokal.redis.scripts import key, load
+from farmlokal.single_flight import wait_for_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 ANNOUNCED_SECONDS = 10
 LOCK_SECONDS = 3
-POLL_SECONDS = 0.005  # at first, doubled each time
-MAX_POLL_SECONDS = 0.1
 MAX_PAGE_BYTES = 256 * 1024
 JITTER = 0.1
 
@@ -51,13 +50,21 @@ def coalesce_ms() -> int:
 
 
 class Look(NamedTuple):
-    generation: str
+    generation: str  # "": no cached page is valid
     freshness: int
     page: Page | None
     is_locked: bool
 
+    @property
+    def is_hit(self) -> bool:
+        return bool(self.page and self.freshness and not self.is_locked)
 
-NOTHING = Look("", 0, None, False)
+    @property
+    def must_wait(self) -> bool:
+        return bool(self.generation) and not (self.is_locked or self.is_hit)
+
+
+NO_CACHE = Look("", 0, None, False)
 
 
 class PageCache:
@@ -99,41 +106,41 @@ class PageCache:
         if connection.in_atomic_block:  # a transaction may see rows that are not committed
             return Served(page_key, Page(make(), "", 0), "bypass")
         owner = uuid.uuid4().hex
-        deadline, pause = time.monotonic() + LOCK_SECONDS, POLL_SECONDS
-        found = self.look(page_key, owner)
-        while found.generation and not found.is_locked:
-            if found.page and found.freshness:
-                return Served(page_key, found.page, "hit" if found.freshness > 1 else "stale")
-            if time.monotonic() > deadline:
-                break
-            time.sleep(pause)
-            pause = min(2 * pause, MAX_POLL_SECONDS)
-            found = self.look(page_key, owner)
+        look = wait_for_turn(lambda: self.look(page_key, owner), time.monotonic() + LOCK_SECONDS)
+        if look.page and look.is_hit:
+            return Served(page_key, look.page, "hit" if look.freshness > 1 else "stale")
+        old = look.page or (held if held and held.left > -lifetime.kept else None)
+        try:
+            page = self._render(page_key, make, look, owner, lifetime)
+        except Exception as error:
+            if old and is_database_away(error):
+                return Served(page_key, old._replace(generation=""), "stale")
+            raise
+        return Served(page_key, page, "miss" if look.is_locked else "bypass")
+
+    def _render(
+        self, page_key: str, make: Callable[[], Representation], look: Look, owner: str, lifetime: Lifetime
+    ) -> Page:
         # With jitter, so that pages do not expire together.
         fresh = lifetime.fresh * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # no secret
-        made: Page | None = None
+        page: Page | None = None
         try:
-            made = Page(make(), found.generation, fresh)
-        except Exception as error:
-            last = found.page or (held if held and held.left > -lifetime.kept else None)
-            if last and is_database_away(error):
-                return Served(page_key, last._replace(generation=""), "stale")
-            raise
+            page = Page(make(), look.generation, fresh)
+            return page
         finally:
-            if found.is_locked:
-                _leave(page_key, owner, made, fresh, lifetime)
-        return Served(page_key, made, "miss" if found.is_locked else "bypass")
+            if look.is_locked:
+                _leave(page_key, owner, page, fresh, lifetime)
 
     def look(self, page_key: str, owner: str) -> Look:
         """What Redis has; takes the page's lock for `owner` if the page has to be rendered."""
         self.pending.check_connection()
         if self.pending.is_pending:
-            return NOTHING
+            return NO_CACHE
         keys = [self.generation_key, self.writers_key, page_key, _lock_of(page_key)]
-        found = run(LOOK, keys, [coalesce_ms(), owner, LOCK_SECONDS * 1000])
-        if not found:
-            return NOTHING
-        generation, freshness, page, is_locked, left = found
+        answer = run(LOOK, keys, [coalesce_ms(), owner, LOCK_SECONDS * 1000])
+        if not answer:
+            return NO_CACHE
+        generation, freshness, page, is_locked, left = answer
         return Look(generation.decode(), freshness, unpacked(page, left) if page else None, bool(is_locked))
 
 

@@ -1,74 +1,35 @@
-"""Quotes, for as few calls to the partner as possible, and while it is down the last good one.
+"""Delivery quotes, with few calls to the partner. The last good quote stands in while the partner is down.
 
-A quote is fresh for 30 s. Of all who ask for the same one at the same moment, one calls: of a process's threads the
-first, and of the processes the one that holds the quote's lock in Redis. The others get what it brings, be it a
-failure. The last good quote is kept for a day. Without Redis each process has its own quotes, also fresh for 30 s.
+A quote is fresh for 30 s, and kept for a day. Of all callers that want the same quote at the same moment, one calls the
+partner; the others share its result, which may be a failure. Without Redis each process has its own quotes.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
-from concurrent.futures import Future
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import orjson
 
 from farmlokal.http.problems import Problem
 from farmlokal.recent import Recent
 from farmlokal.redis.client import run, until
-from farmlokal.redis.scripts import CLOCK_LUA, Script, key
-from integrations.breaker import MICROSECONDS, WAIT_LUA
+from farmlokal.redis.scripts import key, load
+from farmlokal.single_flight import Flights, wait_for_turn
+from integrations.breaker import MICROSECONDS
 from integrations.partner.client import TOO_SLOW, Quote, client, fetch_quote, unavailable
 
 FRESH_SECONDS = 30
 KEPT_SECONDS = 24 * 3600
-TOLD_SECONDS = 5  # for which those who wait are told of a failure
+SHARED_FAILURE_SECONDS = 5  # for the callers that wait for it
 LOCK_MARGIN_SECONDS = 0.5  # beyond the caller's deadline
-POLL_SECONDS = 0.005  # at first, twice as long each time
-MAX_POLL_SECONDS = 0.05
 MAX_REMEMBERED = 1000
-LASTING = {"partner-unavailable", "partner-timeout"}  # failures that the last good quote stands in for
+PASSING = {"partner-unavailable", "partner-timeout"}  # failures for which the last good quote stands in
 
-# Keys of both: quote lock; of LOOK the breaker's, too. Quote, a hash: quote, made (when, by Redis's clock), failure,
-# failed (when).
-# LOOK | owner lock_ms fresh_us since -> {quote, is fresh, us until the breaker lets a probe go, failure since then, has
-# the lock, now, and the breaker's state where it is open}
-LOOK = Script(
-    CLOCK_LUA
-    + WAIT_LUA
-    + """
-local quote, made, failure, failed = unpack(redis.call('HMGET', KEYS[1], 'quote', 'made', 'failure', 'failed'))
-local age = now - tonumber(made or 0)
-local stamp = string.format('%.0f', now)
-if quote and age >= 0 and age < tonumber(ARGV[3]) then return {quote, 1, 0, '', 0, stamp} end
-local wait, seen = breaker_wait(KEYS[3])
-if wait > 0 then return {quote or '', 0, wait, '', 0, stamp, unpack(seen)} end
-if failed and tonumber(ARGV[4]) > 0 and tonumber(failed) > tonumber(ARGV[4]) then
-  return {quote or '', 0, 0, failure, 0, stamp}
-end
-local locked = redis.pcall('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2])
-return {quote or '', 0, 0, '', type(locked) == 'table' and (locked.ok or locked.err) and 1 or 0, stamp}
-"""
-)
-
-# LEAVE | owner quote failure kept_s told_s: what it has come to, the others ''.
-LEAVE = Script(
-    CLOCK_LUA
-    + """
-local stamp = string.format('%.0f', now)
-if ARGV[2] ~= '' then
-  redis.pcall('HSET', KEYS[1], 'quote', ARGV[2], 'made', stamp)
-  redis.call('EXPIRE', KEYS[1], ARGV[4])
-elseif ARGV[3] ~= '' then
-  redis.pcall('HSET', KEYS[1], 'failure', ARGV[3], 'failed', stamp)
-  if redis.call('TTL', KEYS[1]) == -1 then redis.call('EXPIRE', KEYS[1], ARGV[5]) end
-end
-if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end
-return {1}
-"""
-)
+LOOK = load(__file__, "look.lua")
+LEAVE = load(__file__, "leave.lua")
 
 
 @dataclass(frozen=True)
@@ -76,22 +37,27 @@ class Quoted:
     quote: Quote
     quoted_at: float  # wall clock, seconds
 
-    @classmethod
-    def unpacked(cls, packed: bytes) -> Quoted | None:
-        return cls(**orjson.loads(packed)) if packed else None
+    @property
+    def age_seconds(self) -> float:
+        return time.time() - self.quoted_at
 
 
-class Flight:
-    """One of a process that is on its way to a quote, with others waiting for it."""
+class Look(NamedTuple):
+    fresh: Quoted | None = None
+    may_call: bool = False  # this process has the lock, or Redis is away
 
-    def __init__(self) -> None:
-        self.landing: Future[Quoted] = Future()
-        self.last_good: Quoted | None = None
+    @property
+    def must_wait(self) -> bool:
+        return not (self.fresh or self.may_call)
 
 
-_flights: dict[str, Flight] = {}
-_lock = threading.Lock()
-_seen: Recent[str, Quoted] = Recent(MAX_REMEMBERED)
+_flights: Flights[Quoted] = Flights()
+_last_good: Recent[str, Quoted] = Recent(MAX_REMEMBERED)
+
+
+def reset() -> None:
+    """Forget the quotes of this process."""
+    _last_good.clear()
 
 
 def get_quote(product_id: int, pincode: str, ends: float) -> tuple[Quoted, bool]:
@@ -99,88 +65,78 @@ def get_quote(product_id: int, pincode: str, ends: float) -> tuple[Quoted, bool]
 
     Raises the Problem partner-unavailable, partner-timeout or partner-rejected.
     """
-    name = f"{product_id}:{pincode}"
-    with _lock:
-        flight = _flights.get(name)
-        is_first = flight is None
-        if flight is None:
-            flight = _flights[name] = Flight()
+    flight = Flight(product_id, pincode, ends)
     try:
-        if is_first:
-            _fly(flight, name, product_id, pincode, ends)
-        return flight.landing.result(max(ends - time.monotonic(), 0)), False
+        return _flights.join(flight.name, flight.quote).result(max(ends - time.monotonic(), 0)), False
     except TimeoutError:
         problem = Problem("partner-timeout", TOO_SLOW)
     except Problem as error:
         problem = error
-    last_good = flight.last_good or _seen.get(name)
-    if problem.code in LASTING and last_good and time.time() - last_good.quoted_at < KEPT_SECONDS:
+    last_good = _last_good.get(flight.name)
+    if problem.code in PASSING and last_good and last_good.age_seconds < KEPT_SECONDS:
         return last_good, True
     raise problem
 
 
-def _fly(flight: Flight, name: str, product_id: int, pincode: str, ends: float) -> None:
-    try:
-        with until(ends):
-            found = _shared(flight, name, product_id, pincode, ends)
-        _seen.put(name, found)
-        flight.landing.set_result(found)
-    except BaseException as error:
-        flight.landing.set_exception(error)
-        if not isinstance(error, Problem):
-            raise
-    finally:
-        with _lock:
-            del _flights[name]
+class Flight:
+    """How the first of this process's threads that want a quote gets it."""
 
+    def __init__(self, product_id: int, pincode: str, ends: float) -> None:
+        self.name = f"{product_id}:{pincode}"
+        self._product_id, self._pincode, self._ends = product_id, pincode, ends
+        self._keys = [key("quote", self.name), key("quote", self.name, "lock")]
+        self._owner = uuid.uuid4().hex
+        self._since = 0  # the first look, by Redis's clock: later failures are shared
 
-def _shared(flight: Flight, name: str, product_id: int, pincode: str, ends: float) -> Quoted:
-    """Out of Redis, or by a call whose result is left there for all."""
-    keys, owner, since, poll = [key("quote", name), key("quote", name, "lock")], uuid.uuid4().hex, 0, POLL_SECONDS
-    record = client.breaker.storage.key
-    while True:
-        left = ends - time.monotonic()
-        if left <= 0:
-            raise Problem("partner-timeout", TOO_SLOW)
-        lock_ms, fresh_us = int((left + LOCK_MARGIN_SECONDS) * 1000), FRESH_SECONDS * MICROSECONDS
-        looked = run(LOOK, [*keys, record], [owner, lock_ms, fresh_us, since])
-        if looked is None:
-            return _alone(name, product_id, pincode, ends)
-        packed, is_fresh, wait, failure, has_lock, now, *breaker_state = looked
-        kept = Quoted.unpacked(packed)
-        if kept and is_fresh:
-            return kept
-        flight.last_good = kept
-        if wait:
+    def quote(self) -> Quoted:
+        with until(self._ends):
+            look = wait_for_turn(self._look, self._ends)
+            if look.must_wait:
+                raise Problem("partner-timeout", TOO_SLOW)
+            quoted = look.fresh or self._call()
+        _last_good.put(self.name, quoted)
+        return quoted
+
+    def _look(self) -> Look:
+        lock_ms = int((max(self._ends - time.monotonic(), 0) + LOCK_MARGIN_SECONDS) * 1000)
+        arguments = [self._owner, lock_ms, FRESH_SECONDS * MICROSECONDS, self._since]
+        answer = run(LOOK, [*self._keys, client.breaker.storage.key], arguments)
+        if answer is None:
+            last_good = _last_good.get(self.name)
+            is_fresh = last_good and 0 <= last_good.age_seconds < FRESH_SECONDS
+            return Look(fresh=last_good) if is_fresh else Look(may_call=True)
+        packed, is_fresh, breaker_wait, failure, is_locked, now, *breaker_state = answer
+        quoted = Quoted(**orjson.loads(packed)) if packed else None
+        if is_fresh:
+            return Look(fresh=quoted)
+        if quoted:
+            _last_good.put(self.name, quoted)
+        if breaker_wait:
             client.breaker.see(breaker_state)
-            raise unavailable(wait / MICROSECONDS)
+            raise unavailable(breaker_wait / MICROSECONDS)
         if failure:
-            code, detail, headers = orjson.loads(failure)
-            raise Problem(code, detail, headers=headers)
-        if has_lock:
-            return _called(keys, owner, product_id, pincode, ends)
-        since = since or int(now)
-        time.sleep(min(poll, max(ends - time.monotonic(), 0)))
-        poll = min(poll * 2, MAX_POLL_SECONDS)
+            raise _unpacked(failure)
+        self._since = self._since or int(now)
+        return Look(may_call=bool(is_locked))
+
+    def _call(self) -> Quoted:
+        packed = failure = b""
+        try:
+            quoted = Quoted(fetch_quote(self._product_id, self._pincode, self._ends), time.time())
+            packed = orjson.dumps(asdict(quoted))
+        except Problem as problem:
+            failure = _packed(problem)
+            raise
+        else:
+            return quoted
+        finally:
+            run(LEAVE, self._keys, [self._owner, packed, failure, KEPT_SECONDS, SHARED_FAILURE_SECONDS])
 
 
-def _alone(name: str, product_id: int, pincode: str, ends: float) -> Quoted:
-    """Without Redis: the process's own quote while it is fresh, else a call."""
-    seen = _seen.get(name)
-    if seen and 0 <= time.time() - seen.quoted_at < FRESH_SECONDS:
-        return seen
-    return Quoted(fetch_quote(product_id, pincode, ends), time.time())
+def _packed(problem: Problem) -> bytes:
+    return orjson.dumps([problem.code, str(problem.detail), dict(problem.headers)])
 
 
-def _called(keys: list[str], owner: str, product_id: int, pincode: str, ends: float) -> Quoted:
-    packed = failure = b""
-    try:
-        found = Quoted(fetch_quote(product_id, pincode, ends), time.time())
-    except Problem as problem:
-        failure = orjson.dumps([problem.code, str(problem.detail), dict(problem.headers)])
-        raise
-    else:
-        packed = orjson.dumps(asdict(found))
-        return found
-    finally:
-        run(LEAVE, keys, [owner, packed, failure, KEPT_SECONDS, TOLD_SECONDS])
+def _unpacked(failure: bytes) -> Problem:
+    code, detail, headers = orjson.loads(failure)
+    return Problem(code, detail, headers=headers)

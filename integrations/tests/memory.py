@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def forgetful() -> None:
     """This process is as one that has just begun."""
     memory.forgetful()
-    quotes._seen.clear()
+    quotes.reset()
     for breaker in BREAKERS:
         breaker.storage._begin_anew()
 

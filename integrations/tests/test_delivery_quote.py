@@ -201,7 +201,6 @@ def test_threads_that_ask_for_the_same_at_once_are_one_call(sandbox: Sandbox, re
             found = list(pool.map(go, range(50)))
     assert sandbox.calls["quotes"] == 1
     assert all(one == found[0] for one in found)
-    assert not quotes._flights
 
 
 def test_they_share_a_failure_too(sandbox: Sandbox) -> None:
