@@ -10,7 +10,7 @@ from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 
 from accounts.models import ApiClient
-from farmlokal.http.problems import is_database_away
+from farmlokal.mysql.errors import is_unavailable
 from farmlokal.recent import Recent
 
 REMEMBERED_SECONDS = 5.0
@@ -28,7 +28,7 @@ def find(client_id: str) -> ApiClient | None:
         # MySQL's comparison does not see a space at the end.
         found = row if row and row.client_id == client_id else None
     except Error as error:
-        if not (found and is_database_away(error)):
+        if not (found and is_unavailable(error)):
             raise
     _remembered.put(client_id, (found, time.monotonic() + REMEMBERED_SECONDS))
     return found

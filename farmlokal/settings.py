@@ -213,7 +213,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "farmlokal.observability.logs.RequestLogMiddleware",
-    "farmlokal.http.problems.ProblemMiddleware",
+    "farmlokal.http.exception_handlers.ProblemMiddleware",
     "accounts.authentication.CallerMiddleware",
     "farmlokal.ratelimit.limiter.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -290,7 +290,7 @@ WHITENOISE_USE_FINDERS = True
 # farmlokal.edge.forwarded tells Django the scheme and the host.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TRUSTED_PROXY_HOPS > 0
 SECURE_HSTS_SECONDS = 365 * 24 * 3600
-CSRF_FAILURE_VIEW = "farmlokal.http.problems.csrf_failure"
+CSRF_FAILURE_VIEW = "farmlokal.http.exception_handlers.csrf_failure"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "farmlokal.observability.debug_page.SecretFilter"
 SILENCED_SYSTEM_CHECKS = [
     "security.W003",  # farmlokal.http.middleware.CsrfViewMiddleware is Django's own, for the admin and for writes
@@ -306,7 +306,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "farmlokal.http.renderers.AlwaysFirstRenderer",
     "DEFAULT_METADATA_CLASS": "farmlokal.http.renderers.NoMetadata",
-    "EXCEPTION_HANDLER": "farmlokal.http.problems.handle_exception",
+    "EXCEPTION_HANDLER": "farmlokal.http.exception_handlers.handle_exception",
     "DEFAULT_SCHEMA_CLASS": "farmlokal.openapi.building.Schema",
 }
 SPECTACULAR_SETTINGS = {

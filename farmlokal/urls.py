@@ -24,7 +24,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 
-handler400 = "farmlokal.http.problems.bad_request"
-handler403 = "farmlokal.http.problems.permission_denied"
-handler404 = "farmlokal.http.problems.not_found"
-handler500 = "farmlokal.http.problems.server_error"
+handler400 = "farmlokal.http.exception_handlers.bad_request"
+handler403 = "farmlokal.http.exception_handlers.permission_denied"
+handler404 = "farmlokal.http.exception_handlers.not_found"
+handler500 = "farmlokal.http.exception_handlers.server_error"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rest_framework import serializers
 
-from farmlokal.http.json_bodies import (
+from farmlokal.http.input_serializers import (
     FlagField,
     InputSerializer,
     OneOfField,
@@ -24,7 +24,7 @@ from products.validators import validate_line, validate_slug_source, validate_te
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from farmlokal.http.json_bodies import Messages
+    from farmlokal.http.input_serializers import Messages
 
 
 def rfc3339(moment: datetime) -> str:

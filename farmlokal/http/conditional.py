@@ -1,7 +1,6 @@
-"""Entity tags, and the conditions that requests put on them (RFC 9110, 8.8.3 and 13).
+"""Entity tags and conditional requests (RFC 9110, sections 8.8.3 and 13).
 
-If-Match comes before If-None-Match (13.2.2). Both are for requests that would succeed without them (13.2.1): a 404 or
-a 400 goes first.
+If-Match is evaluated before If-None-Match (13.2.2), and both after every other check of the request (13.2.1).
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ if TYPE_CHECKING:
 TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 TAGS = re.compile(rf"[ \t,]*{TAG}(?:[ \t]*,[ \t,]*{TAG})*[ \t,]*")
 ANY = "*"
-IF_MATCH_FAILED = "If-Match: the resource has none of these entity tags now."
+IF_MATCH_FAILED = "If-Match: the resource has none of these entity tags."
 
 
 def etag_of(body: bytes) -> str:
-    """A strong entity tag: equal bytes, equal tag."""
+    """A strong entity tag: equal bytes have equal tags."""
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
 def tags_in(header: str) -> list[str]:
-    """The entity tags of an If-Match or If-None-Match as they stand there, or ["*"]; ValueError for anything else."""
+    """The entity tags of an If-Match or If-None-Match header, or ["*"]. Raises ValueError if it is malformed."""
     if header.strip(" \t") == ANY:
         return [ANY]
     if not TAGS.fullmatch(header):
@@ -36,7 +35,7 @@ def tags_in(header: str) -> list[str]:
 
 
 def is_strong_match(tags: Collection[str], etag: str) -> bool:
-    """For a resource that exists; a weak tag never matches, neither a given one nor the resource's own."""
+    """Weak tags never match, neither in the header nor of the resource. The resource must exist."""
     return ANY in tags or (etag in tags and not etag.startswith("W/"))
 
 
@@ -45,7 +44,7 @@ def is_weak_match(tags: Collection[str], etag: str) -> bool:
 
 
 def is_not_modified(if_none_match: str | None, etag: str) -> bool:
-    """Whether a 304 answers a read. A header that cannot be read matches nothing: the reader gets the whole."""
+    """Whether to answer a read with a 304. A malformed header matches nothing."""
     if if_none_match is None:
         return False
     try:
@@ -55,7 +54,7 @@ def is_not_modified(if_none_match: str | None, etag: str) -> bool:
 
 
 def condition_in(headers: Mapping[str, str], name: str) -> list[str] | None:
-    """The entity tags of If-Match or If-None-Match, None without this header; InvalidHeader if it is malformed."""
+    """The entity tags of this header, None if it is absent. Raises InvalidHeader if it is malformed."""
     if name not in headers:
         return None
     try:
@@ -65,12 +64,12 @@ def condition_in(headers: Mapping[str, str], name: str) -> list[str] | None:
 
 
 def check_if_match(tags: list[str] | None, etag: str) -> None:
-    """Raises the Problem precondition-failed unless the resource has one of the tags."""
+    """Raises precondition-failed unless the resource has one of the tags."""
     if tags and not is_strong_match(tags, etag):
         raise Problem("precondition-failed", IF_MATCH_FAILED)
 
 
 def check_if_none_match(tags: list[str] | None, etag: str) -> None:
-    """For a write: raises the Problem precondition-failed if the resource has one of the tags."""
+    """For writes: raises precondition-failed if the resource has one of the tags."""
     if tags and is_weak_match(tags, etag):
         raise Problem("precondition-failed", "If-None-Match: the resource exists and has one of these entity tags.")

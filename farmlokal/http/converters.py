@@ -1,4 +1,4 @@
-"""Parts of a path: <id:pk>."""
+"""Path converters: <id:pk>."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.urls import register_converter
 
 
 class IdConverter:
-    """What fits a BIGINT; anything longer is not there."""
+    """Up to 18 digits, which fit a BIGINT. Longer numbers are a 404."""
 
     regex = "[0-9]{1,18}"
 

@@ -1,7 +1,6 @@
-"""Django's own middleware, each only where it has a job.
+"""Django's middleware, skipped where it would do harm.
 
-Cookies matter in the admin and for writes by a staff session. A public read neither sets a cookie nor looks at one, so
-that shared caches may keep its answer. Probes ask by any Host.
+Public reads neither read nor set cookies, so shared caches may store them. Health checks may use any Host.
 """
 
 from __future__ import annotations
@@ -26,30 +25,32 @@ def is_without_cookies(request: HttpRequest) -> bool:
     return request.method in SAFE_METHODS and not request.path.startswith(ADMIN)
 
 
-class _WhereCookiesMatter:
+class _CookieMiddleware:
+    """For the admin and for writes of a staff session."""
+
     def __call__(self: Any, request: HttpRequest) -> Any:
         if is_without_cookies(request):
             return self.get_response(request)
-        return super().__call__(request)  # type: ignore[misc]  # of the class beside it
+        return super().__call__(request)  # type: ignore[misc]  # of the other base class
 
 
-class SessionMiddleware(_WhereCookiesMatter, sessions.SessionMiddleware):
+class SessionMiddleware(_CookieMiddleware, sessions.SessionMiddleware):
     pass
 
 
-class CsrfViewMiddleware(_WhereCookiesMatter, csrf.CsrfViewMiddleware):
+class CsrfViewMiddleware(_CookieMiddleware, csrf.CsrfViewMiddleware):
     def process_view(self, request: HttpRequest, *args: Any) -> Any:
         return None if is_without_cookies(request) else super().process_view(request, *args)
 
 
-class AuthenticationMiddleware(_WhereCookiesMatter, auth.AuthenticationMiddleware):
+class AuthenticationMiddleware(_CookieMiddleware, auth.AuthenticationMiddleware):
     pass
 
 
-class MessageMiddleware(_WhereCookiesMatter, messages.MessageMiddleware):
+class MessageMiddleware(_CookieMiddleware, messages.MessageMiddleware):
     pass
 
 
 class CommonMiddleware(common.CommonMiddleware):
     def process_request(self, request: HttpRequest) -> Any:
-        return None if request.path in PROBES else super().process_request(request)  # it asks whether the Host is ours
+        return None if request.path in PROBES else super().process_request(request)  # it checks the Host

@@ -1,4 +1,4 @@
-"""Query parameters of which nothing is silently ignored."""
+"""Rejects query parameters that a view would ignore."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from django.http import QueryDict
 
 
-def check_parameters(given: QueryDict, known: Sequence[str], repeatable: Sequence[str] = ()) -> None:
-    """Raises InvalidParameter for one that is not known, or given twice."""
-    for name, values in given.lists():
+def check_parameters(query: QueryDict, known: Sequence[str], repeatable: Sequence[str] = ()) -> None:
+    """Raises InvalidParameter for an unknown parameter, or for one that is wrongly repeated."""
+    for name, values in query.lists():
         if name not in known:
-            others = f"; known: {', '.join(known)}" if known else ""
-            raise InvalidParameter(name, f"is not a parameter here{others}.", known)
+            raise unknown_parameter(name, known)
         if len(values) > 1 and name not in repeatable:
             raise InvalidParameter(name, "may be given only once.")
+
+
+def unknown_parameter(name: str, known: Sequence[str]) -> InvalidParameter:
+    others = f"; known: {', '.join(known)}" if known else ""
+    return InvalidParameter(name, f"is not a parameter here{others}.", known)

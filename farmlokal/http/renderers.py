@@ -1,4 +1,4 @@
-"""Django REST Framework, told once: JSON out, whatever Accept says."""
+"""DRF's output side: always JSON, whatever Accept says."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class AlwaysFirstRenderer(DefaultContentNegotiation):
 
 
 class NoMetadata(BaseMetadata):
-    """OPTIONS answers with its Allow header; what else there is to know is in the documentation."""
+    """OPTIONS responses have an Allow header and no body."""
 
     def determine_metadata(self, request: Request, view: APIView) -> None:
         return None

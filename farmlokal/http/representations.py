@@ -1,4 +1,4 @@
-"""Answers to reads: a representation in JSON with its entity tag, sent whole, compressed, or not at all (304)."""
+"""Responses to reads: a JSON body with its entity tag, plain, compressed, or omitted (304)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
 
 
 class Representation(NamedTuple):
-    etag: str  # the strong one, of the identity
-    identity: bytes
-    gzipped: bytes | None  # None: never sent compressed
+    etag: str  # the strong one, of the uncompressed body
+    identity: bytes  # the uncompressed body
+    gzipped: bytes | None  # None: never compressed
     link: str = ""
 
     @classmethod
@@ -35,18 +35,18 @@ class Representation(NamedTuple):
         return self.gzipped if self.gzipped is not None and accepts_gzip(accept_encoding) else self.identity
 
     def headers(self, body: bytes) -> dict[str, str]:
-        """What goes with this one of its bodies, in a 304 too."""
-        found = {"ETag": f"W/{self.etag}" if body is self.gzipped else self.etag}
+        """The headers of a response with this body, or of its 304."""
+        headers = {"ETag": f"W/{self.etag}" if body is self.gzipped else self.etag}
         if self.gzipped is not None:
-            found["Vary"] = "Accept-Encoding"
+            headers["Vary"] = "Accept-Encoding"
         if self.link:
-            found["Link"] = self.link
-        return found
+            headers["Link"] = self.link
+        return headers
 
 
 @lru_cache(maxsize=1024)
 def accepts_gzip(header: str) -> bool:
-    """By an Accept-Encoding (RFC 9110, 12.5.3): named with a weight above 0, or meant by *."""
+    """Whether Accept-Encoding (RFC 9110, 12.5.3) gives gzip, or else *, a weight above 0."""
     weights: dict[str, float] = {}
     for item in header.lower().split(","):
         coding, *parameters = (part.strip() for part in item.split(";"))
@@ -56,7 +56,7 @@ def accepts_gzip(header: str) -> bool:
 
 
 def respond(request: HttpRequest, representation: Representation, headers: Mapping[str, str]) -> HttpResponse:
-    """A 200, or a 304 where the client has it already. Raises precondition-failed if the client's If-Match says so."""
+    """A 200, or a 304 if the client has this representation. Raises precondition-failed if If-Match does not match."""
     body = representation.body_for(request.headers.get("Accept-Encoding", ""))
     headers = {**headers, **representation.headers(body)}
     check_if_match(condition_in(request.headers, "If-Match"), headers["ETag"])

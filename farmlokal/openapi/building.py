@@ -15,7 +15,8 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
 from farmlokal.http.conditional import TAGS
-from farmlokal.http.problems import CONTENT_TYPE, KINDS, RETRY_AFTER_SECONDS
+from farmlokal.http.problem_types import PROBLEM_TYPES
+from farmlokal.http.problems import CONTENT_TYPE, RETRY_AFTER_SECONDS
 from farmlokal.observability.logs import REQUEST_ID
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ Every failure is `{CONTENT_TYPE}` (RFC 9457); programs go by its `code`:
 
 | status | code | meaning |
 |---|---|---|
-{"".join(f"| {kind.status} | `{code}` | {kind.title} |" + chr(10) for code, kind in KINDS.items())}
+{"".join(f"| {each.status} | `{code}` | {each.title} |" + chr(10) for code, each in PROBLEM_TYPES.items())}
 An unknown parameter, a repeated single one or a bad value is refused by name, never ignored. Any other method
 than those below, `HEAD` and `OPTIONS` is a 405 whose `Allow` names them. `HEAD` answers as `GET` does, without
 the body. A request may bring its own `X-Request-ID`, 1 to 128 of `A-Z a-z 0-9 . _ -`; every answer carries one.

@@ -9,7 +9,16 @@ from django.conf import settings
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 
 from farmlokal.http.conditional import IF_MATCH_FAILED
-from farmlokal.http.problems import CONTENT_TYPE, KINDS, URI_TOO_LONG, body_too_large, problem_document
+from farmlokal.http.exception_handlers import INVALID_HOST
+from farmlokal.http.problem_types import PROBLEM_TYPES
+from farmlokal.http.problems import (
+    CONTENT_TYPE,
+    DATABASE_UNAVAILABLE,
+    INTERNAL_ERROR,
+    URI_TOO_LONG,
+    body_too_large,
+    problem_document,
+)
 from farmlokal.observability.logs import REQUEST_ID
 from farmlokal.openapi.building import REQUEST_ID_EXAMPLE, closed, component, unseen, whole
 
@@ -39,12 +48,16 @@ PROBLEM = component(
     "Problem",
     closed(
         {
-            "type": {"type": "string", "format": "uri", "enum": [f"urn:farmlokal:problem:{code}" for code in KINDS]},
+            "type": {
+                "type": "string",
+                "format": "uri",
+                "enum": [f"urn:farmlokal:problem:{code}" for code in PROBLEM_TYPES],
+            },
             "title": {"type": "string", "description": "What kind of failure it is, for people."},
-            "status": {"type": "integer", "enum": sorted({kind.status for kind in KINDS.values()})},
+            "status": {"type": "integer", "enum": sorted({each.status for each in PROBLEM_TYPES.values()})},
             "detail": {"type": "string", "description": "What is wrong this time, for people."},
             "instance": {"type": "string", "format": "uri-reference", "description": "The path that was asked for."},
-            "code": {"type": "string", "enum": list(KINDS), "description": "What is wrong, for programs."},
+            "code": {"type": "string", "enum": list(PROBLEM_TYPES), "description": "What is wrong, for programs."},
             "request_id": {"type": "string", "pattern": whole(REQUEST_ID.pattern)},
             "errors": {"type": "array", "items": PROBLEM_ERROR, "minItems": 1},
         },
@@ -71,7 +84,7 @@ def refusals(instance: str, *examples: Refusal) -> Responses:
     """The responses with these problems, by their statuses."""
 
     def status(refusal: Refusal) -> int:
-        return KINDS[refusal.code].status
+        return PROBLEM_TYPES[refusal.code].status
 
     by_status = groupby(sorted(examples, key=status), status)
     return {(number, CONTENT_TYPE): _refused(instance, list(group)) for number, group in by_status}
@@ -80,12 +93,12 @@ def refusals(instance: str, *examples: Refusal) -> Responses:
 def _refused(instance: str, refused: Sequence[Refusal]) -> OpenApiResponse:
     """With the first example of each code."""
     examples = {refusal.code: refusal for refusal in reversed(refused)}
-    (status,) = {KINDS[code].status for code in examples}
-    titles = [KINDS[code].title for code in examples]
+    (status,) = {PROBLEM_TYPES[code].status for code in examples}
+    titles = [PROBLEM_TYPES[code].title for code in examples]
     narrowed = {"status": {"const": status}, "title": {"enum": titles}, "code": {"enum": list(examples)}}
     return OpenApiResponse(
         PROBLEM | unseen("code", {"properties": narrowed}),
-        ". ".join(KINDS[code].title for code in examples) + ".",
+        ". ".join(PROBLEM_TYPES[code].title for code in examples) + ".",
         [
             OpenApiExample(
                 code, summary=detail, value=problem_document(code, detail, instance, REQUEST_ID_EXAMPLE, errors)
@@ -96,11 +109,11 @@ def _refused(instance: str, refused: Sequence[Refusal]) -> OpenApiResponse:
 
 
 # What any call may be refused with, before its view is asked.
-BAD_HOST = Refusal("bad-request", "Its Host header is not one that this service accepts.")
-BROKEN = Refusal("internal-error", "The failure has been logged under this request_id.")
+BAD_HOST = Refusal("bad-request", INVALID_HOST)
+BROKEN = Refusal("internal-error", INTERNAL_ERROR)
 NOT_MATCHED = Refusal("precondition-failed", IF_MATCH_FAILED)
 RATE_LIMITED = Refusal("rate-limited", "At most 120 calls in 60 s; try again in 1 s.")
-DATABASE_AWAY = Refusal("database-unavailable", "The database did not answer; try again shortly.")
+DATABASE_AWAY = Refusal("database-unavailable", DATABASE_UNAVAILABLE)
 ANYWHERE = (
     BAD_HOST,
     Refusal("payload-too-large", body_too_large(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)),

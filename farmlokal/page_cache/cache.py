@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.conf import settings
 from django.db import connection
 
-from farmlokal.http.problems import is_database_away
+from farmlokal.mysql.errors import is_unavailable
 from farmlokal.page_cache.pages import Page, Served, unpacked
 from farmlokal.page_cache.pending import PendingInvalidation
 from farmlokal.redis.client import run
@@ -113,7 +113,7 @@ class PageCache:
         try:
             page = self._render(page_key, make, look, owner, lifetime)
         except Exception as error:
-            if old and is_database_away(error):
+            if old and is_unavailable(error):
                 return Served(page_key, old._replace(generation=""), "stale")
             raise
         return Served(page_key, page, "miss" if look.is_locked else "bypass")

@@ -21,7 +21,7 @@ from accounts.models import User
 from dev.testing.partner import partner, settings_for
 from dev.testing.servers import Server, running
 from dev.testing.staff import CSRF_TOKEN, make_staff, session_headers
-from farmlokal.http.problems import KINDS
+from farmlokal.http.problem_types import PROBLEM_TYPES
 from farmlokal.openapi.views import document
 from products.models import IdempotencyKey
 
@@ -187,10 +187,17 @@ def problems(openapi: Any) -> Iterator[tuple[int, Any]]:
 def test_problems_are_those_of_the_service(openapi: Any) -> None:
     found = list(problems(openapi))
     for status, problem in found:
-        kind = KINDS[problem["code"]]
-        assert (problem["status"], problem["title"]) == (status, kind.title) == (kind.status, kind.title)
+        problem_type = PROBLEM_TYPES[problem["code"]]
+        assert (
+            (problem["status"], problem["title"])
+            == (status, problem_type.title)
+            == (
+                problem_type.status,
+                problem_type.title,
+            )
+        )
     # No call that is in the document answers 405.
-    assert {problem["code"] for _, problem in found} == KINDS.keys() - {"method-not-allowed"}
+    assert {problem["code"] for _, problem in found} == PROBLEM_TYPES.keys() - {"method-not-allowed"}
 
 
 def is_valid(openapi: Any, schema: Any, value: Any) -> bool:
@@ -206,7 +213,11 @@ def test_each_problem_schema_takes_its_own_status_title_and_code_only(openapi: A
                 problem = example["value"]
                 assert is_valid(openapi, described["schema"], problem), name
                 code = "not-found" if problem["code"] != "not-found" else "rate-limited"
-                for other in ({"status": KINDS[code].status}, {"title": KINDS[code].title}, {"code": code}):
+                for other in (
+                    {"status": PROBLEM_TYPES[code].status},
+                    {"title": PROBLEM_TYPES[code].title},
+                    {"code": code},
+                ):
                     assert not is_valid(openapi, described["schema"], problem | other), name
 
 

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from dev.testing.deliveries import OTHER_SECRET, SECRET, Delivery, event, signature
 from dev.testing.npm import install_script
 from dev.testing.offers import make_offer
-from farmlokal.http.json_bodies import MAX_DEPTH, MAX_DIGITS
 from farmlokal.observability import request_costs
 from integrations.models import WebhookEvent
 from integrations.sandbox.sender import PRICE, STOCK, WITHDRAWN
@@ -146,9 +145,9 @@ TABLE: dict[str, tuple[Any, tuple[int, str]]] = {
     "a tower of brackets": ({"body": b"[" * 200_000}, MALFORMED),
     "a tower of objects": ({"body": b'{"a":' * 40_000}, MALFORMED),
     "a number without end": ({"body": raw('{"product_id": ' + "9" * 200_000 + "}")}, MALFORMED),
-    "a tower in its data": ({"body": tower(MAX_DEPTH - 2)}, IGNORED),
-    "a tower too high": ({"body": tower(MAX_DEPTH - 1)}, MALFORMED),
-    "a number of many digits": ({"body": raw('{"x": ' + "9" * (MAX_DIGITS + 1) + "}")}, MALFORMED),
+    "a tower in its data": ({"body": tower(100)}, IGNORED),
+    "a tower too high": ({"body": tower(10_000)}, MALFORMED),
+    "a number of many digits": ({"body": raw('{"x": ' + "9" * 5000 + "}")}, MALFORMED),
     "as large as may be": ({"body": json.dumps(body()).encode().ljust(MAX_BODY_BYTES)}, IGNORED),
     "larger than may be": ({"body": json.dumps(body()).encode().ljust(MAX_BODY_BYTES + 1)}, (413, "payload-too-large")),
     "a list": ({"body": b"[]"}, NOT_AS_AGREED),

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from rest_framework import serializers
 
-from farmlokal.http.json_bodies import InputSerializer, ObjectField, StringField, parse_json
+from farmlokal.http.input_serializers import InputSerializer, ObjectField, StringField
+from farmlokal.http.json_bodies import parse_json
 from integrations.models import MAX_TYPE_LENGTH
 
 TYPE = rf"[!-~]{{1,{MAX_TYPE_LENGTH}}}"

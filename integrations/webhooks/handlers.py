@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from farmlokal.http.json_bodies import InputSerializer, WholeNumberField
+from farmlokal.http.input_serializers import InputSerializer, WholeNumberField
 from integrations.models import AppliedVersion, WebhookEvent
 from products import services
 from products.models import MAX_STOCK
@@ -18,7 +18,7 @@ from products.serializers import PriceField
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from farmlokal.http.json_bodies import Messages
+    from farmlokal.http.input_serializers import Messages
     from integrations.webhooks.events import Event
 
 Status = WebhookEvent.Status

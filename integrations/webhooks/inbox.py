@@ -20,7 +20,8 @@ import structlog
 from django.db import IntegrityError, OperationalError, transaction
 from django.utils import timezone
 
-from farmlokal.http.problems import Problem, is_passing, was_ended
+from farmlokal.http.problems import Problem
+from farmlokal.mysql.errors import is_aborted, is_transient
 from farmlokal.mysql.transactions import ROW_IS_LOCKED, atomic_with_retry
 from farmlokal.observability.metrics import count_webhook
 from integrations.models import MAX_ERROR_LENGTH, MAX_NAME_LENGTH, PARTNER, WebhookEvent
@@ -138,7 +139,7 @@ def _attempt(row: WebhookEvent, event: Event) -> str:
         with transaction.atomic():
             row.status, row.error = handlers.apply(event), ""
     except Exception as error:  # whatever a handler raises, it is kept with the event
-        if is_passing(error):
+        if is_transient(error):
             raise
         logger.exception("webhook_failed", webhook_id=row.webhook_id, type=event.type)
         row.status = Status.DEAD if row.attempts >= MAX_ATTEMPTS else Status.FAILED
@@ -171,7 +172,7 @@ def _locks_as_problems() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        if was_ended(error) or error.args[0] in ROW_IS_LOCKED:
+        if is_aborted(error) or error.args[0] in ROW_IS_LOCKED:
             logger.info("webhook_locked", error=str(error))
             raise _in_progress() from error
         raise
