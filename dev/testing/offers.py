@@ -1,4 +1,4 @@
-"""Products for tests: whatever is not said is plausible."""
+"""Farms and products for tests. Fields that a test does not name get plausible values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def make_farm(name: str = "Patil Farm, Ratnagiri", district: str = "ratnagiri") 
 
 
 def make_offer(**fields: Any) -> Product:
-    """A saved Product."""
+    """Save one product."""
     defaults = {
         "name": "Alphonso Mango, Grade A",
         "commodity": lambda: Commodity.objects.get(slug="mango"),
@@ -27,13 +27,13 @@ def make_offer(**fields: Any) -> Product:
         "price": Decimal("120.00"),
         "stock": 10,
     }
-    chosen = {name: value() if callable(value) else value for name, value in defaults.items() if name not in fields}
-    return Product.objects.create(**chosen, **fields)
+    missing = {name: value() if callable(value) else value for name, value in defaults.items() if name not in fields}
+    return Product.objects.create(**missing, **fields)
 
 
 def make_offers(rows: Iterable[dict[str, Any]]) -> list[Product]:
-    """Many saved products, of one farm unless a row says otherwise, in one statement a thousand."""
-    common = {
+    """Insert many products in bulk. They share one new farm unless a row names another."""
+    defaults = {
         "commodity": Commodity.objects.get(slug="mango"),
         "farm": make_farm(),
         "grade": "A",
@@ -41,18 +41,18 @@ def make_offers(rows: Iterable[dict[str, Any]]) -> list[Product]:
         "price": Decimal("50.00"),
         "created_at": timezone.now(),
     }
-    last = Product.objects.order_by("pk").values_list("pk", flat=True).last() or 0
-    products = [Product(**common | row) for row in rows]
-    for product in products:
+    last_pk = Product.objects.order_by("pk").values_list("pk", flat=True).last() or 0
+    unsaved = [Product(**defaults | row) for row in rows]
+    for product in unsaved:
         product.derive()
-    Product.objects.bulk_create(products, batch_size=1000)
-    made = list(Product.objects.filter(pk__gt=last).order_by("pk"))
-    post(made)
-    return made
+    Product.objects.bulk_create(unsaved, batch_size=1000)
+    products = list(Product.objects.filter(pk__gt=last_pk).order_by("pk"))
+    _add_postings(products)
+    return products
 
 
-def post(products: Iterable[Product]) -> None:
-    """Into the search index, for products that were not saved one by one."""
+def _add_postings(products: Iterable[Product]) -> None:
+    """bulk_create does not call save(), which would add them to the search index."""
     listed = (product for product in products if product.is_active)
     postings = [entry for product in listed for entry in Posting.objects.made_from(product, product.words.split())]
     Posting.objects.bulk_create(postings, batch_size=5000)

@@ -1,4 +1,4 @@
-"""Members of staff who write, for tests."""
+"""Staff users who may write to the catalogue, and what they send."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ CSRF_TOKEN = "c" * 32
 
 
 def make_staff(*permissions: str, name: str = "asha") -> Any:
-    """With these permissions of products, by default all that writing takes."""
+    """A staff user with these permissions; by default with all that writing products takes."""
     user = get_user_model().objects.create(username=name, is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions or ["add_product", "change_product"]))
     return user
 
 
 def session_headers(user: Any) -> dict[str, str]:
-    """What a browser sends for a user who has logged in."""
+    """The headers that a browser sends once the user has logged in."""
     client = Client()
     client.force_login(user)
     session = client.cookies["sessionid"].value
     return {"Cookie": f"sessionid={session}; csrftoken={CSRF_TOKEN}", "X-CSRFToken": CSRF_TOKEN}
 
 
-def offer(**members: Any) -> dict[str, Any]:
-    """A body that POST /products takes."""
+def product_body(**members: Any) -> dict[str, Any]:
+    """A valid body for POST /products."""
     farm = members["farm"] if "farm" in members else make_farm().pk
     return {"name": "Mango", "commodity": "mango", "grade": "A", "price": "120.50"} | members | {"farm": farm}

@@ -22,7 +22,7 @@ from django.db import connection, transaction
 from dev.testing.databases import is_statement_running
 from dev.testing.offers import make_farm, make_offer
 from dev.testing.servers import Answer, Server, running
-from dev.testing.staff import make_staff, offer, session_headers
+from dev.testing.staff import make_staff, product_body, session_headers
 from dev.testing.waiting import wait_until
 from farmlokal.mysql.transactions import atomic_with_retry
 from products import services
@@ -160,7 +160,7 @@ def test_who_lost_a_deadlock_starts_anew() -> None:
 
 def test_many_posts_with_one_key_make_one_product(caller: Caller) -> None:
     for n in range(5):
-        body = offer(name=f"Onion {n}")
+        body = product_body(name=f"Onion {n}")
         answers = at_once(*[lambda body=body, n=n: caller.post(body, f"many-{n}")] * 16)
         made = [answer for answer in answers if answer.status == 201]
         assert {answer.status for answer in answers} <= {201, 409}
@@ -172,7 +172,7 @@ def test_many_posts_with_one_key_make_one_product(caller: Caller) -> None:
 
 def test_a_key_whose_first_request_still_runs_is_409_at_once(caller: Caller) -> None:
     farm = make_farm()
-    body = offer(farm=farm.pk, name="Slow Mango")
+    body = product_body(farm=farm.pk, name="Slow Mango")
     with ThreadPoolExecutor(1) as threads:
         with locking(farm):
             first = threads.submit(caller.post, body, "slow")
@@ -192,7 +192,7 @@ def test_killed_in_the_middle_the_key_is_free_and_the_retry_makes_one_product(
     session: dict[str, str], database_environment: dict[str, str]
 ) -> None:
     farm = make_farm()
-    body = offer(farm=farm.pk, name="Interrupted Mango")
+    body = product_body(farm=farm.pk, name="Interrupted Mango")
     with running(database_environment, WEB_CONCURRENCY="1") as server, ThreadPoolExecutor(1) as threads:
         caller = Caller(server, session)
         with locking(farm):
@@ -215,7 +215,7 @@ def test_killed_at_any_moment_a_retry_makes_one_product(
     with running(database_environment, WEB_CONCURRENCY="1") as server, ThreadPoolExecutor(1) as threads:
         caller = Caller(server, session)
         for n in range(12):
-            body = offer(farm=farm.pk, name=f"Chance {n}")
+            body = product_body(farm=farm.pk, name=f"Chance {n}")
             caller.post_until_answered(body | {"name": "Warm"}, f"warm-{n}")
             answer = threads.submit(caller.post_until_answered, body, f"chance-{n}")
             time.sleep(rng.uniform(0, 0.03))

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from dev.testing.offers import make_farm
-from dev.testing.staff import make_staff, offer
+from dev.testing.staff import make_staff, product_body
 from products.idempotency import PURGED_AT_ONCE, key_in
 from products.models import IdempotencyKey, Product
 
@@ -36,7 +36,7 @@ def age(key: str, **span: int) -> None:
 
 
 def test_the_first_answer_is_given_again_byte_for_byte(staff: Client) -> None:
-    body = offer()
+    body = product_body()
     first = post(staff, body, "k1")
     assert first.status_code == 201
     assert "Idempotent-Replayed" not in first
@@ -50,7 +50,7 @@ def test_the_first_answer_is_given_again_byte_for_byte(staff: Client) -> None:
 
 
 def test_the_same_body_in_other_words(staff: Client) -> None:
-    body = offer(stock=1)
+    body = product_body(stock=1)
     post(staff, body, "k1")
     spelled = json.dumps(dict(reversed(body.items())), indent=2)
     again = staff.post("/products", spelled, "application/json", headers={"Idempotency-Key": "k1"})
@@ -58,7 +58,7 @@ def test_the_same_body_in_other_words(staff: Client) -> None:
 
 
 def test_another_body_is_422(staff: Client) -> None:
-    body = offer()
+    body = product_body()
     post(staff, body, "k1")
     for other in (body | {"price": "1"}, body | {"stock": 0}):
         response = post(staff, other, "k1")
@@ -68,7 +68,7 @@ def test_another_body_is_422(staff: Client) -> None:
 
 
 def test_without_a_key_or_with_another_it_is_another_product(staff: Client) -> None:
-    body = offer()
+    body = product_body()
     post(staff, body, "k1")
     assert staff.post("/products", body, "application/json").status_code == 201
     for key in ("k2", "K1", "k1.", "k"):
@@ -77,7 +77,7 @@ def test_without_a_key_or_with_another_it_is_another_product(staff: Client) -> N
 
 
 def test_a_key_is_its_callers_own(staff: Client, client: Client) -> None:
-    body = offer()
+    body = product_body()
     post(staff, body, "k1")
     client.force_login(make_staff(name="another"))
     assert "Idempotent-Replayed" not in post(client, body, "k1")
@@ -85,14 +85,14 @@ def test_a_key_is_its_callers_own(staff: Client, client: Client) -> None:
 
 
 def test_a_refusal_is_not_kept(staff: Client) -> None:
-    body = offer()
+    body = product_body()
     assert post(staff, body | {"price": "x"}, "k1").status_code == 400
     assert not IdempotencyKey.objects.exists()
     assert post(staff, body, "k1").status_code == 201
 
 
 def test_a_key_lives_24_hours(staff: Client) -> None:
-    body = offer()
+    body = product_body()
     post(staff, body, "k1")
     age("k1", hours=23, minutes=59)
     assert post(staff, body, "k1")["Idempotent-Replayed"] == "true"
@@ -112,11 +112,11 @@ def test_old_keys_go_a_few_at_a_time(
         IdempotencyKey(caller="user:1", key=f"{n}", created_at=old + dt.timedelta(seconds=n)) for n in range(25)
     )
     with django_capture_on_commit_callbacks(execute=True):
-        post(staff, offer(), "k1")
+        post(staff, product_body(), "k1")
     left = IdempotencyKey.objects.filter(caller="user:1").order_by("created_at")
     assert [row.key for row in left] == [f"{n}" for n in range(PURGED_AT_ONCE, 25)]
     with django_capture_on_commit_callbacks(execute=True):
-        post(staff, offer(), "k1")  # a replay or a mismatch stores nothing, and clears nothing up
+        post(staff, product_body(), "k1")  # a replay or a mismatch stores nothing, and clears nothing up
     assert left.all().count() == 25 - PURGED_AT_ONCE
 
 
@@ -128,7 +128,7 @@ def test_old_keys_go_a_few_at_a_time(
     ],
 )
 def test_what_a_key_may_be(staff: Client, header: str, key: str) -> None:
-    body = offer()
+    body = product_body()
     assert key_in({"Idempotency-Key": header}) == key
     first = post(staff, body, header)
     assert first.status_code == 201
@@ -140,14 +140,14 @@ def test_what_a_key_may_be(staff: Client, header: str, key: str) -> None:
     "header", ["", " ", "x" * 256, "é", "a\tb", "\0", '""', '"a', '"a" b', '"a "', '"\\x"', '"a\\"']
 )
 def test_what_a_key_may_not_be(staff: Client, header: str) -> None:
-    response = post(staff, offer(), header)
+    response = post(staff, product_body(), header)
     assert (response.status_code, response.json()["code"]) == (400, "bad-request")
     assert response.json()["errors"][0]["header"] == "Idempotency-Key"
     assert not Product.objects.exists()
 
 
 def test_other_calls_do_not_read_the_header(staff: Client) -> None:
-    product = post(staff, offer(farm=make_farm().pk), "k1").json()
+    product = post(staff, product_body(farm=make_farm().pk), "k1").json()
     response = staff.patch(
         f"/products/{product['id']}", {"stock": 1}, "application/json", headers={"Idempotency-Key": ""}
     )

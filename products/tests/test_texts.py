@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dev.testing.offers import make_farm
-from dev.testing.staff import offer
+from dev.testing.staff import product_body
 from products.models import Category, Commodity, District, Product, State
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ ACCEPTED = [
 
 
 def through_api(client: Client, **fields: Any) -> Any:
-    return client.post("/products", json.dumps(offer(**fields)), content_type="application/json")
+    return client.post("/products", json.dumps(product_body(**fields)), content_type="application/json")
 
 
 def through_admin(client: Client, **fields: Any) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from dev.testing.offers import make_farm, make_offer
-from dev.testing.staff import CSRF_TOKEN, make_staff, offer, session_headers
+from dev.testing.staff import CSRF_TOKEN, make_staff, product_body, session_headers
 from products.models import Category, Product
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def pointers(response: Any) -> set[str]:
 def test_a_posted_product_is_answered_and_there(staff: Client) -> None:
     farm = make_farm(district="erode")
     members = {"description": "Sun-dried.", "variety": "Erode Local", "unit": "quintal", "stock": 7, "organic": True}
-    response = post(staff, offer(farm=farm.pk, name="Erode Turmeric", commodity="turmeric", price="210.5", **members))
+    response = post(
+        staff, product_body(farm=farm.pk, name="Erode Turmeric", commodity="turmeric", price="210.5", **members)
+    )
     assert response.status_code == 201
     document = response.json()
     assert response["Location"] == f"http://testserver/products/{document['id']}"
@@ -77,7 +79,7 @@ def test_a_posted_product_is_answered_and_there(staff: Client) -> None:
 
 
 def test_what_is_left_out_has_its_default(staff: Client) -> None:
-    document = post(staff, offer()).json()
+    document = post(staff, product_body()).json()
     members = ("description", "variety", "unit", "stock", "in_stock", "organic")
     assert [document[name] for name in members] == ["", "", "kg", 0, False, False]
 
@@ -120,7 +122,7 @@ def test_a_write_shows_in_the_next_listing(staff: Client) -> None:
         return [product["price"] for product in staff.get("/products").json()["results"]]
 
     assert listed() == []
-    product = Product.objects.get(pk=post(staff, offer(price="5")).json()["id"])
+    product = Product.objects.get(pk=post(staff, product_body(price="5")).json()["id"])
     assert listed() == ["5.00"]
     patch(staff, product, {"price": "6"})
     assert listed() == ["6.00"]
@@ -203,7 +205,7 @@ BAD_MEMBERS: list[tuple[str, list[Any]]] = [
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD_MEMBERS for value in values])
 def test_a_bad_member_is_named(staff: Client, name: str, value: Any) -> None:
     pointer = "/" + name.replace("~", "~0").replace("/", "~1").replace("\ud800", "?")
-    assert pointers(post(staff, offer(**{name: value}))) == {pointer}
+    assert pointers(post(staff, product_body(**{name: value}))) == {pointer}
     product = make_offer()
     assert pointers(patch(staff, product, {name: value})) == {pointer}
     assert Product.objects.get().version == 1
@@ -219,7 +221,7 @@ def test_a_bad_member_is_named(staff: Client, name: str, value: Any) -> None:
     ],
 )
 def test_what_is_just_allowed(staff: Client, name: str, value: Any) -> None:
-    response = post(staff, offer(**{name: value}))
+    response = post(staff, product_body(**{name: value}))
     assert response.status_code == 201, response.content
 
 
@@ -234,7 +236,7 @@ def test_all_errors_are_told_together_and_what_is_allowed(staff: Client) -> None
 
 
 def test_a_repeated_member_is_an_error(staff: Client) -> None:
-    body = json.dumps(offer())[:-1] + ', "price": "1", "price": "2"}'
+    body = json.dumps(product_body())[:-1] + ', "price": "1", "price": "2"}'
     assert pointers(post(staff, body)) == {"/price"}
 
 
@@ -266,13 +268,13 @@ def test_a_body_that_is_no_json(staff: Client, body: str | bytes) -> None:
 def test_another_media_type_is_415(staff: Client, media_type: str) -> None:
     product = make_offer()
     for response in (
-        staff.generic("POST", "/products", json.dumps(offer()), media_type),
+        staff.generic("POST", "/products", json.dumps(product_body()), media_type),
         staff.generic("PATCH", f"/products/{product.pk}", "{}", media_type),
         staff.generic("PATCH", f"/products/{product.pk}", "", media_type),
     ):
         assert (response.status_code, json.loads(response.content)["code"]) == (415, "unsupported-media-type")
-    assert post(staff, offer()).status_code == 201
-    capital = staff.generic("POST", "/products", json.dumps(offer()), "Application/JSON ;charset=UTF-8")
+    assert post(staff, product_body()).status_code == 201
+    capital = staff.generic("POST", "/products", json.dumps(product_body()), "Application/JSON ;charset=UTF-8")
     assert capital.status_code == 201
 
 
@@ -280,7 +282,7 @@ def test_unknown_parameters_are_refused(staff: Client) -> None:
     product = make_offer()
     url = f"/products/{product.pk}?dry_run=1"
     answers = [
-        staff.generic("POST", "/products?dry_run=1", json.dumps(offer()), "application/json"),
+        staff.generic("POST", "/products?dry_run=1", json.dumps(product_body()), "application/json"),
         staff.generic("PATCH", url, "{}", "application/json"),
         staff.delete(url),
     ]
@@ -296,7 +298,7 @@ def test_writes_of_what_is_not_there(staff: Client, pk: str) -> None:
 
 def write_as(client: Client, product: Product, **headers: str) -> list[Any]:
     return [
-        post(client, offer(), **headers),
+        post(client, product_body(), **headers),
         patch(client, product, {"stock": 99}, **headers),
         client.delete(f"/products/{product.pk}", headers=headers),
     ]
@@ -343,9 +345,9 @@ def test_an_inactive_user_is_a_stranger(client: Client) -> None:
     client.force_login(user)
     user.is_active = False
     user.save()
-    assert post(client, offer()).status_code == 401
+    assert post(client, product_body()).status_code == 401
 
 
 def test_what_follows_is_never_taken_from_the_body(staff: Client) -> None:
     for name in ("category", "district", "state", "slug", "version", "created_at"):
-        assert pointers(post(staff, offer(**{name: Category.objects.earliest("pk").slug}))) == {f"/{name}"}
+        assert pointers(post(staff, product_body(**{name: Category.objects.earliest("pk").slug}))) == {f"/{name}"}
