@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 PER_ADDRESS = Policy("login-address", 20, 60)
 PER_NAME_AND_ADDRESS = Policy("login", 5, 60)
 PER_NAME = Policy("login-name", 40, 300)  # more than one address can reach with five a minute
-EXHAUSTED = "exhausted"
 BROWSER_COOKIE = "known_browser"
 BROWSER_COOKIE_SECONDS = 90 * 24 * 3600
 
@@ -63,12 +62,14 @@ def _count(request: HttpRequest, policy: Policy, key: str) -> int:
 
 
 class LoginForm(AdminAuthenticationForm):
+    wait_seconds = 0  # after too many attempts
+
     def clean(self) -> dict[str, Any]:
         """Refuses the attempt before the password is hashed."""
         seconds = seconds_to_wait(self.request, self.cleaned_data.get("username", "")) if self.request else 0
         if self.request and seconds:
-            self.request.META[EXHAUSTED] = seconds
-            raise ValidationError(f"Too many attempts. Try again in {seconds} seconds.", code=EXHAUSTED)
+            self.wait_seconds = seconds
+            raise ValidationError(f"Too many attempts. Try again in {seconds} seconds.")
         return super().clean()
 
 
@@ -80,7 +81,8 @@ class StaffSite(AdminSite):
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response = super().login(request, extra_context)
-        if seconds := request.META.get(EXHAUSTED):
+        form = (getattr(response, "context_data", None) or {}).get("form")
+        if seconds := getattr(form, "wait_seconds", 0):
             response.status_code = 429
             response["Retry-After"] = str(seconds)
         elif request.method == "POST" and response.status_code == HTTPStatus.FOUND:

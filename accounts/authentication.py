@@ -17,8 +17,9 @@ from rest_framework.authentication import BaseAuthentication
 from accounts import clients, keys
 from accounts.shared_value import UnavailableError
 from farmlokal.http.problems import Problem
-from farmlokal.ratelimit.limiter import LIMITED_AS, is_limited
+from farmlokal.ratelimit.limiter import is_limited
 from farmlokal.recent import Recent
+from farmlokal.request_state import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 CHALLENGE = 'Bearer realm="farmlokal"'
 SCHEME = "bearer"
-FOUND = "farmlokal.caller"  # in request.META: a Caller, or the Problem that there is none
 MAX_TOKEN_LENGTH = 8192
 PARTS = 3
 MAX_SEEN = 10_000
@@ -194,23 +194,23 @@ class CallerMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if is_limited(request.path) and "Authorization" in request.headers:
-            found: Caller | Problem | None
+            state = state_of(request)
             try:
-                found = caller_of(request.headers["Authorization"])
+                state.caller = caller_of(request.headers["Authorization"])
             except Problem as problem:
-                found = problem
-            request.META[FOUND] = found
-            if isinstance(found, Caller):
-                request.META[LIMITED_AS] = found.client.policy, found.client.name_in_limits
+                state.caller = problem
+            if isinstance(state.caller, Caller):
+                client = state.caller.client
+                state.limited_as = client.policy, client.name_in_limits
         return self.get_response(request)
 
 
 class BearerAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[ApiClient, Caller] | None:
-        found = request.META.get(FOUND)
-        if isinstance(found, Problem):
-            raise found
-        return (found.client, found) if found else None
+        caller = state_of(request._request).caller
+        if isinstance(caller, Problem):
+            raise caller
+        return (caller.client, caller) if caller else None
 
     def authenticate_header(self, request: Request) -> str:
         return CHALLENGE

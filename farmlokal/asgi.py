@@ -21,12 +21,12 @@ from django.conf import settings
 from farmlokal.wsgi import application as wsgi_application  # first: it sets up Django, whose models the edge knows
 
 # isort: split
-from farmlokal.arrival import ARRIVED, note_arrival
 from farmlokal.edge import cors, forwarded
 from farmlokal.edge.app import Edge
 from farmlokal.edge.uploads import RefusedError, UnreadBody, has_body, received
 from farmlokal.http.middleware import ADMIN, LIVENESS, PROBES
-from farmlokal.http.problems import MAX_REQUEST_LINE_BYTES, REFUSAL, URI_TOO_LONG
+from farmlokal.http.problems import MAX_REQUEST_LINE_BYTES, URI_TOO_LONG
+from farmlokal.request_state import KEY, begin
 from integrations.partner.client import end_of
 from integrations.webhooks.signatures import MAX_BODY_BYTES as MAX_WEBHOOK_BYTES
 
@@ -89,7 +89,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await _live(receive, send)
         return
-    note_arrival(scope)
+    begin(scope)
     forwarded.apply(scope)
     if has_body(scope):
         body = UnreadBody(receive, send)
@@ -132,7 +132,8 @@ async def _django(scope: Scope, receive: Receive, send: Send) -> None:
             _say_length(scope, body)  # in place: the edge looks into it for what Django has left there
             messages = await pool.answer(scope, body)
     except RefusedError as refused:
-        await _door({**scope, REFUSAL: refused.args}, _receiving(b""), send)  # type: ignore[arg-type]
+        scope[KEY].refusal = refused.args
+        await _door(scope, _receiving(b""), send)  # type: ignore[arg-type]
         return
     for message in messages:
         await send(message)
@@ -152,7 +153,7 @@ def _body_limit(scope: Scope) -> int | None:
 async def _free_pool(scope: Scope) -> Pool:
     """With a thread taken."""
     if OF_PARTNER.fullmatch(scope["path"]):
-        left = end_of(scope[ARRIVED]) - time.monotonic()
+        left = end_of(scope[KEY].arrived_at) - time.monotonic()
         await _take(_partner, left, "partner-timeout", "All threads wait for the partner.")
         return _partner
     pool = _webhooks if scope["path"].startswith(WEBHOOKS) else _requests

@@ -33,10 +33,10 @@ from farmlokal.http.problems import CONTENT_TYPE as PROBLEM_CONTENT_TYPE
 from farmlokal.http.problems import problem_document
 from farmlokal.observability import logs, metrics
 from farmlokal.page_cache.pages import Result, Served
-from farmlokal.page_cache.views import HELD, SERVED
 from farmlokal.ratelimit import limiter
 from farmlokal.redis.async_client import Pipeline
 from farmlokal.redis.scripts import FORGET
+from farmlokal.request_state import KEY
 from products.page_cache import catalogue_cache
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Edge:
             if is_fresh or visit.address in self.flights:
                 await serve(visit, address, held, "hit" if is_fresh else "stale", admission, send)
                 return
-        scope[HELD] = held and held.as_of_now()
+        scope[KEY].local_page = held and held.as_of_now()
         await self.pass_on(visit, admission, receive, send)
 
     def limited_as(self, visit: Visit) -> tuple[Policy | None, str | None]:
@@ -234,14 +234,14 @@ class Edge:
     ) -> None:
         async def send_and_learn(message: Message) -> None:
             if message["type"] == "http.response.start":
-                if visit.is_read and (served := visit.scope.get(SERVED)):
+                if visit.is_read and (served := visit.scope[KEY].served):
                     flight.brought = Held(served.page), served.result
                     self.learn(visit, served, message["headers"])
                 self.land(visit, flight)  # nobody waits for a client that reads slowly
                 message["headers"] += limits_of(admission.decision)
             await send(message)
 
-        visit.scope[limiter.COUNTED] = True
+        visit.scope[KEY].is_counted = True
         headers = [header for header in visit.scope["headers"] if header[0] != b"x-request-id"]
         visit.scope["headers"] = [*headers, (b"x-request-id", visit.request_id.encode())]
         metrics.count_cost(route_of(visit.path), 0, admission.commands)

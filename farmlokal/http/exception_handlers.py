@@ -14,15 +14,9 @@ from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.status import HTTP_405_METHOD_NOT_ALLOWED
 
-from farmlokal.http.problems import (
-    CONTENT_TYPE,
-    DATABASE_UNAVAILABLE,
-    INTERNAL_ERROR,
-    REFUSAL,
-    Problem,
-    problem_response,
-)
+from farmlokal.http.problems import CONTENT_TYPE, DATABASE_UNAVAILABLE, INTERNAL_ERROR, Problem, problem_response
 from farmlokal.mysql.errors import is_transient
+from farmlokal.request_state import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,14 +95,14 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 class ProblemMiddleware:
-    """Adds the problem document where Django has none: for requests that asgi.py rejected (it puts code and detail
-    into the scope), and for the 405s of Django and WhiteNoise."""
+    """Adds the problem document where Django has none: for requests that asgi.py rejected (see
+    RequestState.refusal), and for the 405s of Django and WhiteNoise."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if refusal := request.META.get("asgi.scope", {}).get(REFUSAL):
+        if refusal := state_of(request).refusal:
             return problem_response(request, *refusal)
         response = self.get_response(request)
         if response.status_code != HTTP_405_METHOD_NOT_ALLOWED or response.get("Content-Type") == CONTENT_TYPE:

@@ -22,7 +22,6 @@ CONTENT_TYPE = "application/problem+json"
 MAX_REQUEST_LINE_BYTES = 16 * 1024
 MAX_NAME_LENGTH = 100  # of a parameter's name in an error
 MAX_PATH_LENGTH = 1000
-REFUSAL = "farmlokal.refusal"
 RETRY_AFTER_SECONDS = 5
 
 URI_TOO_LONG = f"The request line may have at most {MAX_REQUEST_LINE_BYTES} bytes."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from farmlokal.http.representations import Representation, respond
 from farmlokal.observability.metrics import count_page
 from farmlokal.redis.scripts import key
+from farmlokal.request_state import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
 
     from farmlokal.page_cache.cache import PageCache
     from farmlokal.page_cache.pages import Lifetime
-
-# In the ASGI scope: the copy that farmlokal.edge holds, and the page that Django answers with.
-HELD = "farmlokal.held"
-SERVED = "farmlokal.served"
 
 
 class Made(NamedTuple):
@@ -45,8 +42,8 @@ def answer(
         body, link = make()
         return Representation.of(body, link, gzips=gzips)
 
-    scope = request.META.get("asgi.scope", {})
-    served = scope[SERVED] = cache.get(page_key, representation, lifetime, scope.get(HELD))
+    state = state_of(request)
+    served = state.served = cache.get(page_key, representation, lifetime, state.local_page)
     count_page(served.result)
     response = respond(request, served.page.representation, headers)
     response["X-Cache"] = served.result

@@ -19,6 +19,7 @@ from farmlokal.observability import metrics
 from farmlokal.recent import Recent
 from farmlokal.redis.client import run
 from farmlokal.redis.scripts import key, load
+from farmlokal.request_state import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,13 +28,6 @@ if TYPE_CHECKING:
 
 LIMITED = ("/products", "/categories", "/states")
 MAX_LOCAL_CLIENTS = 10_000
-
-# In the ASGI scope of a request that farmlokal.edge.app has counted.
-COUNTED = "farmlokal.counted"
-
-# In request.META: the (policy, client) that a request is counted as, where that is not its address. The policy may be
-# None, for no limit.
-LIMITED_AS = "farmlokal.limited_as"
 
 COUNT = load(__file__, "count.lua")
 CANNOT_WRITE = -2
@@ -148,8 +142,9 @@ class RateLimitMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        policy, client = request.META.get(LIMITED_AS) or (anonymous(), client_of_request(request))
-        if not policy or not is_limited(request.path) or request.META.get("asgi.scope", {}).get(COUNTED):
+        state = state_of(request)
+        policy, client = state.limited_as or (anonymous(), client_of_request(request))
+        if not policy or not is_limited(request.path) or state.is_counted:
             return self.get_response(request)
         decision = decide(policy, client)
         if decision.is_refused:

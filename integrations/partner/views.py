@@ -10,10 +10,10 @@ from django.http import Http404
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from farmlokal.arrival import arrived_at
 from farmlokal.http.problems import InvalidParameter
 from farmlokal.http.query_parameters import check_parameters
 from farmlokal.observability.logs import show_parameters
+from farmlokal.request_state import state_of
 from integrations.partner import schema
 from integrations.partner.client import end_of
 from integrations.partner.quotes import get_quote
@@ -30,7 +30,7 @@ show_parameters("/products/{pk}/delivery-quote", PARAMETERS)
 class DeliveryQuoteView(APIView):
     @schema.delivery_quote
     def get(self, request: Request, pk: int) -> Response:
-        ends = end_of(arrived_at(request._request))
+        ends = end_of(state_of(request._request).arrived_at)
         check_parameters(request.query_params, PARAMETERS)
         pincode = request.query_params.get("pincode", "")
         if not PINCODE.fullmatch(pincode):
