@@ -34,7 +34,7 @@ def statements(client: Client, url: str) -> list[str]:
 @pytest.mark.parametrize(
     "query", ["", "?q=Mango", "?q=12", "?is_active__exact=1", "?p=2", "?_facets=True", "?q=mango&is_active__exact=0"]
 )
-def test_the_list_neither_counts_nor_joins_products(admin_client: Client, query: str) -> None:
+def test_product_list_neither_counts_nor_joins_products(admin_client: Client, query: str) -> None:
     make_offers({"name": f"Mango {n}"} for n in range(120))
     on_products = statements(admin_client, LIST + query)
     assert on_products
@@ -43,7 +43,7 @@ def test_the_list_neither_counts_nor_joins_products(admin_client: Client, query:
         assert "JOIN" not in sql
 
 
-def test_search_finds_an_id_or_the_beginning_of_a_name(admin_client: Client) -> None:
+def test_search_matches_an_id_or_a_name_prefix(admin_client: Client) -> None:
     onion, mango = make_offers([{"name": "Red Onion"}, {"name": "Mango"}])
 
     def found(term: str) -> list[int]:
@@ -57,7 +57,7 @@ def test_search_finds_an_id_or_the_beginning_of_a_name(admin_client: Client) -> 
     assert set(found("  ")) == {onion.pk, mango.pk}
 
 
-def test_a_product_is_added_with_what_follows_from_commodity_and_farm(admin_client: Client) -> None:
+def test_added_product_gets_its_derived_fields(admin_client: Client) -> None:
     farm, turmeric = make_farm(district="erode"), Commodity.objects.get(slug="turmeric")
     form = {"name": "Erode Turmeric", "commodity": turmeric.pk, "farm": farm.pk, "grade": "A", "price": "210.50"}
     response = admin_client.post(f"{LIST}add/", {**form, "unit": "kg", "stock": 5, "is_active": "on"})
@@ -67,7 +67,7 @@ def test_a_product_is_added_with_what_follows_from_commodity_and_farm(admin_clie
     assert (product.slug, product.version) == ("erode-turmeric", 1)
 
 
-def test_a_change_is_the_next_version_and_moves_what_follows(admin_client: Client) -> None:
+def test_change_increments_version_and_updates_derived_fields(admin_client: Client) -> None:
     product = make_offer()
     onion = Commodity.objects.get(slug="onion")
     form = {"name": "Onion", "commodity": onion.pk, "farm": product.farm_id, "grade": "B", "price": "9", "unit": "kg"}
@@ -79,7 +79,7 @@ def test_a_change_is_the_next_version_and_moves_what_follows(admin_client: Clien
     assert changed.created_at == product.created_at
 
 
-def test_who_opened_the_page_before_another_change_does_not_undo_it(admin_client: Client) -> None:
+def test_form_opened_before_another_change_is_refused(admin_client: Client) -> None:
     product = make_offer()
     page = admin_client.get(f"{LIST}{product.pk}/change/").content.decode()
     (shown,) = re.findall(r'name="shown_version" value="(\d+)"', page)
@@ -93,7 +93,7 @@ def test_who_opened_the_page_before_another_change_does_not_undo_it(admin_client
     assert Product.objects.get().price == 9
 
 
-def test_who_may_only_look_sees_the_product(client: Client) -> None:
+def test_view_permission_shows_a_read_only_product(client: Client) -> None:
     product = make_offer(name="Mango of Ratnagiri")
     client.force_login(make_staff("view_product"))
     page = client.get(f"{LIST}{product.pk}/change/").content.decode()
@@ -102,14 +102,14 @@ def test_who_may_only_look_sees_the_product(client: Client) -> None:
 
 
 @pytest.mark.parametrize("pk", ["abc", "0", "9" * 30])
-def test_a_product_that_is_not_there(admin_client: Client, pk: str) -> None:
+def test_unknown_product_redirects_to_the_admin_index(admin_client: Client, pk: str) -> None:
     for response in (admin_client.get(f"{LIST}{pk}/change/"), admin_client.post(f"{LIST}{pk}/change/")):
         assert response.status_code == 302
         assert response["Location"] == "/admin/"
 
 
 @pytest.mark.parametrize("price", ["0", "-1", "0.001", "123456789", "x"])
-def test_a_bad_price_is_refused(admin_client: Client, price: str) -> None:
+def test_invalid_price_is_refused(admin_client: Client, price: str) -> None:
     product = make_offer()
     form = {"name": "Mango", "commodity": product.commodity_id, "farm": product.farm_id, "grade": "A", "unit": "kg"}
     response = admin_client.post(f"{LIST}{product.pk}/change/", {**form, "stock": 1, "price": price})
@@ -117,7 +117,7 @@ def test_a_bad_price_is_refused(admin_client: Client, price: str) -> None:
     assert Product.objects.get().version == 1
 
 
-def test_products_are_withdrawn_not_deleted(admin_client: Client) -> None:
+def test_products_are_withdrawn_instead_of_deleted(admin_client: Client) -> None:
     kept, gone = make_offers([{"name": "kept"}, {"name": "gone"}])
     assert "delete_selected" not in admin_client.get(LIST).content.decode()
     assert admin_client.post(f"{LIST}{gone.pk}/delete/", {"post": "yes"}).status_code == 403
@@ -127,7 +127,7 @@ def test_products_are_withdrawn_not_deleted(admin_client: Client) -> None:
     assert Product.objects.get(pk=gone.pk).version == 2
 
 
-def test_all_matches_at_once_are_not_withdrawn(admin_client: Client) -> None:
+def test_withdraw_action_refuses_to_span_pages(admin_client: Client) -> None:
     first, *_ = make_offers({"name": f"{n}"} for n in range(120))
     everything = {"action": "withdraw", "_selected_action": [first.pk], "select_across": "1"}
     answer = admin_client.post(LIST, everything, follow=True)
@@ -135,13 +135,13 @@ def test_all_matches_at_once_are_not_withdrawn(admin_client: Client) -> None:
     assert Product.objects.listed().count() == 120
 
 
-def test_a_product_is_saved_whole() -> None:
+def test_saving_selected_fields_of_a_product_is_refused() -> None:
     product = make_offer()
     with pytest.raises(ValueError, match="saved whole"):
         product.save(update_fields=["commodity"])
 
 
-def test_what_products_copy_is_fixed_once_made(admin_client: Client) -> None:
+def test_fields_that_products_copy_cannot_be_edited(admin_client: Client) -> None:
     mango = Commodity.objects.get(slug="mango")
     spices = Commodity.objects.get(slug="turmeric").category_id
     url = reverse("admin:products_commodity_change", args=[mango.pk])
@@ -151,7 +151,7 @@ def test_what_products_copy_is_fixed_once_made(admin_client: Client) -> None:
 
 
 @pytest.mark.parametrize("model", ["category", "commodity", "state", "district", "farm", "product"])
-def test_every_page_opens(admin_client: Client, model: str) -> None:
+def test_list_search_and_add_pages_open(admin_client: Client, model: str) -> None:
     make_offer()
     for page in ("", "?q=a", "add/"):
         assert admin_client.get(f"/admin/products/{model}/{page}").status_code == 200
@@ -160,21 +160,23 @@ def test_every_page_opens(admin_client: Client, model: str) -> None:
 @pytest.mark.parametrize(
     ("field", "term", "found"), [("commodity", "turm", "Turmeric"), ("farm", "pat", "Patil Farm, Ratnagiri")]
 )
-def test_autocomplete(admin_client: Client, field: str, term: str, found: str) -> None:
+def test_autocomplete_finds_names_by_prefix(admin_client: Client, field: str, term: str, found: str) -> None:
     make_farm()
     query = {"app_label": "products", "model_name": "product", "field_name": field, "term": term}
     results = admin_client.get("/admin/autocomplete/", query).json()["results"]
     assert found in [result["text"] for result in results]
 
 
-def test_a_stranger_sees_nothing(client: Client) -> None:
+def test_anonymous_user_is_sent_to_the_login_page(client: Client) -> None:
     response = client.get(LIST)
     assert response.status_code == 302
     assert response["Location"].startswith("/admin/login/")
 
 
 @pytest.mark.parametrize(("slug", "field", "is_told"), [("mango", "name", True), ("mango", "none", False)])
-def test_whoever_renames_is_told_when_search_knows(admin_client: Client, slug: str, field: str, is_told: bool) -> None:
+def test_rename_mentions_that_search_needs_a_reindex(
+    admin_client: Client, slug: str, field: str, is_told: bool
+) -> None:
     mango = Commodity.objects.get(slug=slug)
     url = reverse("admin:products_commodity_change", args=[mango.pk])
     name = "Aam" if field == "name" else mango.name

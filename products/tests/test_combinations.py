@@ -212,7 +212,7 @@ COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.function_sco
 
 @settings(COMMON, max_examples=1500)
 @given(query=query_strings(), sort=st.sampled_from(SORTS), limit=st.sampled_from([9, 25, 100]))
-def test_the_answer_is_that_of_the_oracle(
+def test_any_combination_matches_the_oracle(
     client: Client, rows: list[dict[str, Any]], query: list[tuple[str, str]], sort: str, limit: int
 ) -> None:
     walks(client, rows, query, sort, limit, is_one_plan=True)
@@ -220,7 +220,7 @@ def test_the_answer_is_that_of_the_oracle(
 
 @settings(COMMON, max_examples=200)
 @given(query=query_strings(), sort=st.sampled_from(SORTS), budget=st.sampled_from([101, 130, 150, 180]))
-def test_pages_that_only_the_budget_ends_are_the_same_on_the_way_back(
+def test_pages_cut_by_the_budget_are_equal_in_both_directions(
     client: Client, rows: list[dict[str, Any]], query: list[tuple[str, str]], sort: str, budget: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -240,7 +240,7 @@ def test_pages_that_only_the_budget_ends_are_the_same_on_the_way_back(
     budget=st.sampled_from([1, 12, 40]),
     seed=st.integers(0, 1000),
 )
-def test_neither_the_plan_nor_the_budget_changes_it(
+def test_plan_and_budget_never_change_the_results(
     client: Client,
     rows: list[dict[str, Any]],
     query: list[tuple[str, str]],
@@ -257,5 +257,5 @@ def test_neither_the_plan_nor_the_budget_changes_it(
         walks(client, rows, query, sort, limit, is_one_plan=False)
 
 
-def test_the_rows_are_those_of_the_catalogue(rows: list[dict[str, Any]]) -> None:
+def test_oracle_knows_every_listed_product(rows: list[dict[str, Any]]) -> None:
     assert len(rows) == Product.objects.listed().count() > 150

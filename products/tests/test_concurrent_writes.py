@@ -95,7 +95,7 @@ def is_waiting_for_a_farm() -> bool:
     return is_statement_running("SELECT `products_farm`.`name`")
 
 
-def test_patches_at_once_are_one_after_the_other(caller: Caller) -> None:
+def test_concurrent_patches_are_applied_one_by_one(caller: Caller) -> None:
     product = make_offer(stock=0)
     calls = [lambda n=n: caller.send("PATCH", f"/products/{product.pk}", {"stock": n}) for n in range(1, 31)]
     answers = at_once(*calls)
@@ -104,7 +104,7 @@ def test_patches_at_once_are_one_after_the_other(caller: Caller) -> None:
     assert Product.objects.get(pk=product.pk).version == 31
 
 
-def test_of_those_who_read_the_same_one_writes(caller: Caller) -> None:
+def test_one_of_several_writers_with_the_same_etag_succeeds(caller: Caller) -> None:
     url = f"/products/{make_offer(stock=0).pk}"
     for stock in range(1, 6):
         etag = caller.server.request(url).headers["etag"]
@@ -115,7 +115,7 @@ def test_of_those_who_read_the_same_one_writes(caller: Caller) -> None:
         )
 
 
-def test_renaming_at_once_leaves_the_words_of_the_last(caller: Caller) -> None:
+def test_concurrent_renames_leave_the_words_of_the_last_name(caller: Caller) -> None:
     product = make_offer()
     names = [f"first{n} second{n % 3}" for n in range(20)]
     at_once(*(lambda n=n: caller.send("PATCH", f"/products/{product.pk}", {"name": n}) for n in names))
@@ -124,14 +124,14 @@ def test_renaming_at_once_leaves_the_words_of_the_last(caller: Caller) -> None:
     assert sorted(terms) == sorted(stored.words.split())
 
 
-def test_a_product_is_withdrawn_once(caller: Caller) -> None:
+def test_concurrent_deletes_withdraw_a_product_once(caller: Caller) -> None:
     product = make_offer()
     answers = at_once(*[lambda: caller.send("DELETE", f"/products/{product.pk}", None)] * 8)
     assert sorted(answer.status for answer in answers) == [204] + [404] * 7
     assert Product.objects.get(pk=product.pk).version == 2
 
 
-def test_who_lost_a_deadlock_starts_anew() -> None:
+def test_deadlock_victim_is_retried() -> None:
     """Two transactions take two rows in opposite orders, on purpose and for real."""
     pair = [make_offer(stock=0).pk for _ in range(2)]
     meeting = threading.Barrier(2, timeout=10)
@@ -158,7 +158,7 @@ def test_who_lost_a_deadlock_starts_anew() -> None:
     assert [Product.objects.get(pk=pk).stock for pk in pair] == [2, 2]
 
 
-def test_many_posts_with_one_key_make_one_product(caller: Caller) -> None:
+def test_concurrent_posts_with_one_key_create_one_product(caller: Caller) -> None:
     for n in range(5):
         body = product_body(name=f"Onion {n}")
         answers = at_once(*[lambda body=body, n=n: caller.post(body, f"many-{n}")] * 16)
@@ -170,7 +170,7 @@ def test_many_posts_with_one_key_make_one_product(caller: Caller) -> None:
         assert Product.objects.filter(name=f"Onion {n}").count() == 1
 
 
-def test_a_key_whose_first_request_still_runs_is_409_at_once(caller: Caller) -> None:
+def test_key_of_a_running_request_is_409_without_waiting(caller: Caller) -> None:
     farm = make_farm()
     body = product_body(farm=farm.pk, name="Slow Mango")
     with ThreadPoolExecutor(1) as threads:

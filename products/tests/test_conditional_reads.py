@@ -50,7 +50,7 @@ def counted(client: Client, url: str, **headers: str) -> tuple[Any, int]:
 
 
 @pytest.mark.parametrize("url", READS)
-def test_a_304_needs_no_query(client: Client, url: str) -> None:
+def test_304_of_a_cached_page_needs_no_query(client: Client, url: str) -> None:
     first = client.get(url)
     assert first["ETag"].startswith('"')
     assert first["Cache-Control"] == "public, max-age=30, stale-while-revalidate=60, stale-if-error=600"
@@ -63,7 +63,7 @@ def test_a_304_needs_no_query(client: Client, url: str) -> None:
     assert client.get(url, headers={"If-None-Match": '"other"'}).content == first.content
 
 
-def test_one_product_too(client: Client, product: Product) -> None:
+def test_304_of_a_cached_product_needs_no_query(client: Client, product: Product) -> None:
     etag = client.get(f"/products/{product.pk}")["ETag"]
     response, queries = counted(client, f"/products/{product.pk}", If_None_Match=etag)
     assert (response.status_code, queries) == (304, 0)
@@ -85,14 +85,14 @@ def test_if_match_is_checked_before_if_none_match(client: Client, product: Produ
     assert [status(If_Match=tag, If_None_Match=etag) for tag in (etag, '"nope"')] == [304, 412]
 
 
-def test_a_failed_if_match_is_a_problem(client: Client) -> None:
+def test_failed_if_match_is_an_uncached_problem(client: Client) -> None:
     response = client.get("/products", headers={"If-Match": '"nope"'})
     assert response["Content-Type"] == "application/problem+json"
     assert response["Cache-Control"] == "no-store"
     assert response.json()["code"] == "precondition-failed"
 
 
-def test_if_match_never_matches_the_weak_tag_of_a_compressed_page(client: Client) -> None:
+def test_if_match_never_matches_the_weak_tag_of_a_gzip_page(client: Client) -> None:
     etag = client.get("/products")["ETag"]
     for tag in (etag, f"W/{etag}"):
         assert client.get("/products", headers={"Accept-Encoding": "gzip", "If-Match": tag}).status_code == 412
@@ -101,11 +101,11 @@ def test_if_match_never_matches_the_weak_tag_of_a_compressed_page(client: Client
 
 @pytest.mark.parametrize("tag", ["*", '"nope"', "nope"])
 @pytest.mark.parametrize(("url", "status"), [("/products/999999999", 404), ("/products?limit=0", 400)])
-def test_another_failure_goes_before_if_match(client: Client, url: str, status: int, tag: str) -> None:
+def test_other_errors_come_before_a_failed_if_match(client: Client, url: str, status: int, tag: str) -> None:
     assert client.get(url, headers={"If-Match": tag}).status_code == status
 
 
-def test_any_write_is_seen_by_the_next_request(client: Client, product: Product) -> None:
+def test_next_request_sees_any_write(client: Client, product: Product) -> None:
     def etags() -> list[str]:
         return [client.get(url)["ETag"] for url in ("/products", "/products?q=mango", "/categories")]
 
@@ -126,14 +126,14 @@ def test_any_write_is_seen_by_the_next_request(client: Client, product: Product)
     assert client.get("/products?q=another").json()["results"]
 
 
-def test_equal_pages_have_equal_tags_whatever_else_was_written(client: Client, product: Product) -> None:
+def test_unrelated_write_keeps_the_etag_of_a_page(client: Client, product: Product) -> None:
     etag = client.get(f"/products?ids={product.pk}")["ETag"]
     make_offer(name="Another").delete()
     response, queries = counted(client, f"/products?ids={product.pk}", If_None_Match=etag)
     assert (response.status_code, queries) == (304, 1)
 
 
-def test_while_a_writer_is_announced_nothing_is_believed(client: Client, product: Product) -> None:
+def test_cache_is_bypassed_while_a_write_is_announced(client: Client, product: Product) -> None:
     """A writer that committed and died before it could say so: what was read before is older than the truth."""
     etag = client.get("/products")["ETag"]
     keys = [catalogue_cache.generation_key, catalogue_cache.writers_key]
@@ -146,7 +146,7 @@ def test_while_a_writer_is_announced_nothing_is_believed(client: Client, product
     assert [client.get("/products")["X-Cache"] for _ in range(2)] == ["miss", "hit"]
 
 
-def test_without_redis_the_tag_is_the_same_and_costs_a_query(client: Client, settings: Settings) -> None:
+def test_without_redis_the_etag_is_the_same_but_needs_a_query(client: Client, settings: Settings) -> None:
     etag = client.get("/products")["ETag"]
     nobody = urlsplit(os.environ["REDIS_URL"])._replace(netloc="127.0.0.1:1").geturl()
     settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": nobody}}
@@ -156,9 +156,7 @@ def test_without_redis_the_tag_is_the_same_and_costs_a_query(client: Client, set
     redis_module.Outages.end()
 
 
-def test_a_write_while_redis_hangs_is_seen_when_it_is_back(
-    client: Client, product: Product, redis_alone: Daemon
-) -> None:
+def test_write_during_a_redis_hang_is_seen_after_it(client: Client, product: Product, redis_alone: Daemon) -> None:
     """The process that writes has noticed already that Redis is away, and does not ask it for a while."""
     etag = client.get("/products")["ETag"]
     assert client.get("/products", headers={"If-None-Match": etag}).status_code == 304
@@ -170,9 +168,7 @@ def test_a_write_while_redis_hangs_is_seen_when_it_is_back(
     assert client.get("/products", headers={"If-None-Match": etag}).status_code == 200
 
 
-def test_a_change_that_redis_could_not_be_told_is_told_with_the_next_request(
-    client: Client, settings: Settings, product: Product
-) -> None:
+def test_write_without_redis_is_seen_once_redis_is_back(client: Client, settings: Settings, product: Product) -> None:
     etag = client.get("/products")["ETag"]
     there = settings.CACHES
     nobody = urlsplit(os.environ["REDIS_URL"])._replace(netloc="127.0.0.1:1").geturl()
@@ -183,7 +179,7 @@ def test_a_change_that_redis_could_not_be_told_is_told_with_the_next_request(
     assert client.get("/products", headers={"If-None-Match": etag}).status_code == 200
 
 
-def test_compressed_on_request_with_the_weak_form_of_the_tag(client: Client) -> None:
+def test_gzip_page_has_the_weak_form_of_the_etag(client: Client) -> None:
     plain = client.get("/products")
     packed = client.get("/products", headers={"Accept-Encoding": "br, gzip"})
     assert packed["Content-Encoding"] == "gzip"
@@ -217,11 +213,11 @@ def test_compressed_on_request_with_the_weak_form_of_the_tag(client: Client) -> 
         (",;,=", False),
     ],
 )
-def test_accept_encoding(header: str, accepts: bool) -> None:
+def test_accept_encoding_is_parsed(header: str, accepts: bool) -> None:
     assert accepts_gzip(header) is accepts
 
 
-def test_a_detail_is_never_compressed_so_that_its_tag_serves_if_match(client: Client, product: Product) -> None:
+def test_product_is_never_compressed_so_its_etag_stays_strong(client: Client, product: Product) -> None:
     response = client.get(f"/products/{product.pk}", headers={"Accept-Encoding": "gzip"})
     assert json.loads(response.content)["id"] == product.pk
     assert response["ETag"].startswith('"')

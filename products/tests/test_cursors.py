@@ -28,13 +28,13 @@ def is_refused(text: str, bound_to: list[str] = BOUND_TO) -> bool:
 
 
 @given(st.booleans(), st.text(st.characters(exclude_categories=["Cs"])), st.integers(-(2**63), 2**63 - 1))
-def test_what_was_sealed_opens_as_it_was_and_has_one_text(backward: bool, value: str, pk: int) -> None:
+def test_sealed_cursor_opens_unchanged_and_is_deterministic(backward: bool, value: str, pk: int) -> None:
     cursor = Cursor(backward, value, pk)
     assert unseal(seal(cursor, BOUND_TO), BOUND_TO) == cursor
     assert seal(cursor, BOUND_TO) == seal(cursor, BOUND_TO)
 
 
-def test_every_changed_character_is_refused() -> None:
+def test_any_changed_character_is_refused() -> None:
     """All 63 other characters at every position: each flipped bit, and each other spelling of the same bytes."""
     text = seal(CURSOR, BOUND_TO)
     forged = [text[:i] + c + text[i + 1 :] for i in range(len(text)) for c in ALPHABET if c != text[i]]
@@ -42,7 +42,7 @@ def test_every_changed_character_is_refused() -> None:
     assert all(is_refused(f) for f in forged)
 
 
-def test_every_truncation_and_extension_is_refused() -> None:
+def test_any_truncation_or_extension_is_refused() -> None:
     text = seal(CURSOR, BOUND_TO)
     assert all(is_refused(text[:length]) for length in range(len(text)))
     assert all(is_refused(text[start:]) for start in range(1, len(text)))
@@ -50,7 +50,7 @@ def test_every_truncation_and_extension_is_refused() -> None:
 
 
 @given(st.text())
-def test_any_other_text_is_refused(text: str) -> None:
+def test_arbitrary_text_is_refused(text: str) -> None:
     assert is_refused(text)
 
 
@@ -63,11 +63,11 @@ def test_any_other_text_is_refused(text: str) -> None:
         [],
     ],
 )
-def test_a_cursor_of_another_use_is_refused(other: list[str]) -> None:
+def test_cursor_of_another_model_sort_or_filter_is_refused(other: list[str]) -> None:
     assert is_refused(seal(CURSOR, BOUND_TO), other)
 
 
-def test_keys_rotate(settings: Settings) -> None:
+def test_cursor_of_a_fallback_key_is_accepted(settings: Settings) -> None:
     settings.SECRET_KEY = "old"
     text = seal(CURSOR, BOUND_TO)
     settings.SECRET_KEY = "new"
@@ -78,7 +78,7 @@ def test_keys_rotate(settings: Settings) -> None:
 
 
 @pytest.mark.django_db
-def test_the_listing_answers_cursor_invalid(client: Client, settings: Settings) -> None:
+def test_listing_answers_400_to_an_invalid_cursor(client: Client, settings: Settings) -> None:
     make_offers({"name": f"{n}"} for n in range(3))
 
     def cursor_of(query: str) -> Any:

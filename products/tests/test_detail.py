@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db
 TAG = '"0123456789abcdef"'
 
 
-def test_a_product_is_the_one_of_the_listing(client: Client) -> None:
+def test_product_equals_its_entry_in_the_listing(client: Client) -> None:
     product = make_offer(description="From the Konkan coast: ₹, é, 🥭")
     response = client.get(f"/products/{product.pk}")
     assert response.status_code == 200
@@ -38,7 +38,7 @@ def test_a_product_is_the_one_of_the_listing(client: Client) -> None:
     assert response.json() == client.get("/products").json()["results"][0]
 
 
-def test_the_etag_is_strong_and_of_the_bytes(client: Client) -> None:
+def test_etag_is_strong_and_depends_on_the_bytes(client: Client) -> None:
     product = make_offer()
     url = f"/products/{product.pk}"
     first = client.get(url)
@@ -52,7 +52,7 @@ def test_the_etag_is_strong_and_of_the_bytes(client: Client) -> None:
     assert client.get(url)["ETag"] != first["ETag"], "the document names the commodity"
 
 
-def test_a_reader_who_has_it_gets_304(client: Client) -> None:
+def test_matching_if_none_match_is_304(client: Client) -> None:
     url = f"/products/{make_offer().pk}"
     etag = client.get(url)["ETag"]
     for header in (etag, f"W/{etag}", "*", f'"other", {etag}', f'W/"a,b" ,,{etag}'):
@@ -67,7 +67,7 @@ def test_a_reader_who_has_it_gets_304(client: Client) -> None:
         assert client.get(url, headers={"If-None-Match": header}).status_code == 200, header
 
 
-def test_a_read_is_one_statement_whoever_asks(
+def test_read_is_one_statement_even_with_a_session(
     client: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     url = f"/products/{make_offer().pk}"
@@ -115,7 +115,7 @@ def test_options_lists_the_methods_and_others_are_405(client: Client) -> None:
         "{}%20",
     ],
 )
-def test_what_is_not_there(client: Client, path: str) -> None:
+def test_unknown_or_malformed_id_is_404(client: Client, path: str) -> None:
     product = make_offer()
     for method in ("GET", "HEAD"):
         response = client.generic(method, f"/products/{path.format(product.pk)}")
@@ -123,7 +123,7 @@ def test_what_is_not_there(client: Client, path: str) -> None:
     assert client.get(f"/products/{path.format(product.pk)}").json()["code"] == "not-found"
 
 
-def test_a_withdrawn_product_is_not_there(client: Client) -> None:
+def test_withdrawn_product_is_404(client: Client) -> None:
     product = make_offer()
     Product.objects.update(is_active=False)
     assert client.get(f"/products/{product.pk}").status_code == 404
@@ -131,21 +131,21 @@ def test_a_withdrawn_product_is_not_there(client: Client) -> None:
 
 
 @pytest.mark.parametrize("query", ["fields=id", "x=1", "%00=1", "limit=5"])
-def test_an_unknown_parameter_is_named(client: Client, query: str) -> None:
+def test_any_query_parameter_is_400(client: Client, query: str) -> None:
     response = client.get(f"/products/{make_offer().pk}?{query}")
     assert response.status_code == 400
     assert response.json()["code"] == "invalid-parameter"
 
 
 @pytest.mark.parametrize("header", ["*", " * ", TAG, f"W/{TAG}", f',{TAG}, , "\xe9,",', '""'])
-def test_what_a_condition_may_hold(header: str) -> None:
+def test_valid_condition_headers_are_parsed(header: str) -> None:
     assert tags_in(header)
 
 
 @pytest.mark.parametrize(
     "header", ["", ",", "**", "x", '"', '"a', "w/" + TAG, 'W/ "a"', '"a b"', f"{TAG}{TAG}", f"*,{TAG}"]
 )
-def test_what_a_condition_may_not_hold(header: str) -> None:
+def test_invalid_condition_headers_are_refused(header: str) -> None:
     with pytest.raises(ValueError, match="list of entity tags"):
         tags_in(header)
     assert not is_not_modified(header, TAG)
@@ -166,7 +166,7 @@ def test_if_none_match_compares_weakly() -> None:
             check_if_none_match(tags, TAG)
 
 
-def test_a_malformed_condition_is_named() -> None:
+def test_error_of_a_malformed_condition_names_its_header() -> None:
     assert condition_in({"If-Match": TAG}, "If-None-Match") is None
     with pytest.raises(Problem) as refused:
         condition_in({"If-Match": "a"}, "If-Match")

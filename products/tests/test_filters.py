@@ -31,7 +31,7 @@ def names(client: Client, query: str) -> list[str]:
     return sorted(product["name"] for product in response.json()["results"])
 
 
-def test_each_filter(client: Client) -> None:
+def test_each_filter_selects_matching_products(client: Client) -> None:
     erode = make_farm("Nair Farm", "erode")
     make_offers(
         [
@@ -69,16 +69,16 @@ def test_each_filter(client: Client) -> None:
         assert names(client, query) == found, query
 
 
-def test_an_empty_catalogue(client: Client) -> None:
+def test_empty_catalogue_gives_an_empty_page(client: Client) -> None:
     assert names(client, "category=fruits&q=mango&price_min=1&organic=true&sort=name") == []
 
 
-def test_one_letter_words_count(client: Client) -> None:
+def test_one_letter_words_are_searched(client: Client) -> None:
     make_offers([{"name": "Grade A plums"}, {"name": "Grade B plums"}])
     assert names(client, "q=plums%20a") == ["Grade A plums"]
 
 
-def test_words_of_names_and_of_queries_are_normalised_alike(client: Client) -> None:
+def test_names_and_queries_are_normalised_alike(client: Client) -> None:
     make_offers({"name": name} for name in ["Organic\u200bTomato", "क्\u200dषीर", "\u0958लम", "Pack of २५"])
     for query, found in {
         "tomato": ["Organic\u200bTomato"],
@@ -157,21 +157,21 @@ BAD = {
 
 
 @pytest.mark.parametrize("query", BAD)
-def test_a_bad_value_is_named(client: Client, query: str) -> None:
+def test_invalid_value_is_400_and_names_its_parameter(client: Client, query: str) -> None:
     response = client.get(f"/products?{query}")
     assert response.status_code == 400
     assert response.json()["code"] == "invalid-parameter"
     assert response.json()["errors"][0]["parameter"] == BAD[query]
 
 
-def test_all_that_is_wrong_is_told_at_once_with_what_is_allowed(client: Client) -> None:
+def test_all_errors_are_reported_with_the_allowed_values(client: Client) -> None:
     errors = client.get("/products?category=x&organic=1&price_min=a").json()["errors"]
     assert {error["parameter"] for error in errors} == {"category", "organic", "price_min"}
     (category,) = (error for error in errors if error["parameter"] == "category")
     assert "spices" in category["allowed"]
 
 
-def test_a_category_counts_from_the_moment_it_is_there(client: Client) -> None:
+def test_new_category_is_accepted_at_once(client: Client) -> None:
     assert client.get("/products?category=herbs").status_code == 400
     Category.objects.create(name="Herbs", slug="herbs")
     assert names(client, "category=herbs") == []
@@ -183,7 +183,7 @@ def next_query(client: Client, query: str) -> list[tuple[str, str]]:
     return [pair for pair in parse_qsl(urlsplit(url).query) if pair[0] != "cursor"]
 
 
-def test_links_spell_a_query_in_one_way(client: Client) -> None:
+def test_links_have_a_canonical_query(client: Client) -> None:
     make_offers({"name": f"Mango {n}"} for n in range(9))
     query = "in_stock=false&limit=2&price_max=0099.5&q=%20MANGO%20%20M%C3%84N%20&category=spices&category=fruits"
     assert next_query(client, f"{query}&sort=-created_at&fields=price,id,name&category=fruits") == [
@@ -197,7 +197,7 @@ def test_links_spell_a_query_in_one_way(client: Client) -> None:
     ]
 
 
-def test_cursors_depend_on_what_is_meant_not_on_how_it_is_spelled(client: Client) -> None:
+def test_cursor_is_bound_to_the_meaning_of_the_filters(client: Client) -> None:
     make_offers({"name": f"Mango {n}"} for n in range(9))
 
     def cursor(query: str) -> Any:
@@ -209,28 +209,30 @@ def test_cursors_depend_on_what_is_meant_not_on_how_it_is_spelled(client: Client
     assert answer.json()["code"] == "cursor-invalid"
 
 
-def test_a_query_that_grows_when_folded_still_leads_on(client: Client) -> None:
+def test_query_that_grows_when_folded_still_has_a_next_page(client: Client) -> None:
     long = "ﷺ" * 40
     make_offers({"name": long} for n in range(3))
     page = client.get(f"/products?limit=2&q={quote(long)}").json()
     assert client.get(page["next"]).json()["results"]
 
 
-def test_only_the_fields_asked_for(client: Client) -> None:
+def test_only_the_requested_fields_are_returned(client: Client) -> None:
     make_offer()
     (product,) = client.get("/products?fields=farm,price").json()["results"]
     assert list(product) == ["id", "farm", "price"]
 
 
 @pytest.mark.parametrize("query", ["fields=farm&fields=price", "fields=price&fields=farm,price"])
-def test_fields_may_be_repeated(client: Client, query: str) -> None:
+def test_fields_parameter_may_be_repeated(client: Client, query: str) -> None:
     make_offers({"name": f"Mango {n}"} for n in range(3))
     page = client.get(f"/products?limit=2&{query}").json()
     assert list(page["results"][0]) == ["id", "farm", "price"]
     assert next_query(client, f"limit=2&{query}") == [("limit", "2"), ("fields", "id,farm,price")]
 
 
-def test_products_by_their_ids(client: Client, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_ids_return_products_in_that_order_and_missing_ids(
+    client: Client, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
     first, second, gone = make_offers([{"name": "a"}, {"name": "b"}, {"name": "c", "is_active": False}])
     client.get(f"/products?ids={first.pk}")
     with django_assert_num_queries(1):
@@ -246,17 +248,17 @@ def test_products_by_their_ids(client: Client, django_assert_num_queries: Django
 
 
 @pytest.mark.parametrize("query", ["ids={0}&ids={1}&ids={2}", "ids={0},{1}&ids={2}", "ids={0}&ids={1},{0},{2}"])
-def test_ids_may_be_repeated(client: Client, query: str) -> None:
+def test_ids_parameter_may_be_repeated(client: Client, query: str) -> None:
     pks = [product.pk for product in make_offers([{"name": "a"}, {"name": "b"}, {"name": "c"}])][::-1]
     page = client.get(f"/products?{query.format(*pks)}").json()
     assert [product["id"] for product in page["results"]] == pks
 
 
-def test_100_ids_may_be_repeated(client: Client) -> None:
+def test_ids_parameter_may_be_repeated_100_times(client: Client) -> None:
     assert client.get("/products?" + "&".join(f"ids={pk}" for pk in range(100))).status_code == 200
 
 
-def test_the_vocabularies(client: Client) -> None:
+def test_categories_and_states_are_listed_with_their_children(client: Client) -> None:
     categories = client.get("/categories").json()["results"]
     spices = next(entry for entry in categories if entry["slug"] == "spices")
     assert spices["name"] == "Spices"

@@ -35,7 +35,7 @@ def age(key: str, **span: int) -> None:
     IdempotencyKey.objects.filter(key=key).update(created_at=timezone.now() - dt.timedelta(**span))
 
 
-def test_the_first_answer_is_given_again_byte_for_byte(staff: Client) -> None:
+def test_first_answer_is_replayed_byte_for_byte(staff: Client) -> None:
     body = product_body()
     first = post(staff, body, "k1")
     assert first.status_code == 201
@@ -49,7 +49,7 @@ def test_the_first_answer_is_given_again_byte_for_byte(staff: Client) -> None:
     assert Product.objects.count() == 1
 
 
-def test_the_same_body_in_other_words(staff: Client) -> None:
+def test_equal_body_with_other_spelling_is_replayed(staff: Client) -> None:
     body = product_body(stock=1)
     post(staff, body, "k1")
     spelled = json.dumps(dict(reversed(body.items())), indent=2)
@@ -57,7 +57,7 @@ def test_the_same_body_in_other_words(staff: Client) -> None:
     assert again["Idempotent-Replayed"] == "true"
 
 
-def test_another_body_is_422(staff: Client) -> None:
+def test_same_key_with_another_body_is_422(staff: Client) -> None:
     body = product_body()
     post(staff, body, "k1")
     for other in (body | {"price": "1"}, body | {"stock": 0}):
@@ -67,7 +67,7 @@ def test_another_body_is_422(staff: Client) -> None:
     assert Product.objects.count() == 1
 
 
-def test_without_a_key_or_with_another_it_is_another_product(staff: Client) -> None:
+def test_without_the_same_key_another_product_is_created(staff: Client) -> None:
     body = product_body()
     post(staff, body, "k1")
     assert staff.post("/products", body, "application/json").status_code == 201
@@ -76,7 +76,7 @@ def test_without_a_key_or_with_another_it_is_another_product(staff: Client) -> N
     assert Product.objects.count() == 6
 
 
-def test_a_key_is_its_callers_own(staff: Client, client: Client) -> None:
+def test_key_belongs_to_its_caller(staff: Client, client: Client) -> None:
     body = product_body()
     post(staff, body, "k1")
     client.force_login(make_staff(name="another"))
@@ -84,14 +84,14 @@ def test_a_key_is_its_callers_own(staff: Client, client: Client) -> None:
     assert Product.objects.count() == 2
 
 
-def test_a_refusal_is_not_kept(staff: Client) -> None:
+def test_refused_request_does_not_use_up_its_key(staff: Client) -> None:
     body = product_body()
     assert post(staff, body | {"price": "x"}, "k1").status_code == 400
     assert not IdempotencyKey.objects.exists()
     assert post(staff, body, "k1").status_code == 201
 
 
-def test_a_key_lives_24_hours(staff: Client) -> None:
+def test_key_expires_after_24_hours(staff: Client) -> None:
     body = product_body()
     post(staff, body, "k1")
     age("k1", hours=23, minutes=59)
@@ -104,7 +104,7 @@ def test_a_key_lives_24_hours(staff: Client) -> None:
     assert Product.objects.count() == 2
 
 
-def test_old_keys_go_a_few_at_a_time(
+def test_expired_keys_are_purged_a_few_per_request(
     staff: Client, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     old = timezone.now() - dt.timedelta(hours=25)
@@ -127,7 +127,7 @@ def test_old_keys_go_a_few_at_a_time(
         *(('"a"', "a"), ('"a \\"b\\" \\\\"', 'a "b" \\'), ('"' + "x" * 255 + '"', "x" * 255), ("a'%_\\", "a'%_\\")),
     ],
 )
-def test_what_a_key_may_be(staff: Client, header: str, key: str) -> None:
+def test_valid_keys_are_accepted(staff: Client, header: str, key: str) -> None:
     body = product_body()
     assert key_in({"Idempotency-Key": header}) == key
     first = post(staff, body, header)
@@ -139,14 +139,14 @@ def test_what_a_key_may_be(staff: Client, header: str, key: str) -> None:
 @pytest.mark.parametrize(
     "header", ["", " ", "x" * 256, "é", "a\tb", "\0", '""', '"a', '"a" b', '"a "', '"\\x"', '"a\\"']
 )
-def test_what_a_key_may_not_be(staff: Client, header: str) -> None:
+def test_invalid_keys_are_400(staff: Client, header: str) -> None:
     response = post(staff, product_body(), header)
     assert (response.status_code, response.json()["code"]) == (400, "bad-request")
     assert response.json()["errors"][0]["header"] == "Idempotency-Key"
     assert not Product.objects.exists()
 
 
-def test_other_calls_do_not_read_the_header(staff: Client) -> None:
+def test_patch_ignores_the_header(staff: Client) -> None:
     product = post(staff, product_body(farm=make_farm().pk), "k1").json()
     response = staff.patch(
         f"/products/{product['id']}", {"stock": 1}, "application/json", headers={"Idempotency-Key": ""}

@@ -21,7 +21,7 @@ def names(client: Client, query: str) -> list[str]:
     return [product["name"] for product in client.get(f"/products{query}").json()["results"]]
 
 
-def test_a_product_is_shown_as_the_contract_says(client: Client) -> None:
+def test_product_has_the_fields_of_the_contract(client: Client) -> None:
     moment = dt.datetime(2026, 1, 31, 14, 0, 0, 250, tzinfo=dt.timezone(dt.timedelta(hours=5, minutes=30)))
     product = make_offer(
         name="Alphonso Mango, Grade A",
@@ -68,7 +68,7 @@ def test_a_product_is_shown_as_the_contract_says(client: Client) -> None:
     }
 
 
-def test_a_page_is_one_statement(client: Client, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_page_is_one_statement(client: Client, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     for _ in range(3):
         make_offer(farm=make_farm())
     client.get("/products")  # the names of categories, commodities and places come with the first page
@@ -91,7 +91,7 @@ def test_a_page_is_one_statement(client: Client, django_assert_num_queries: Djan
         ("-name", "dbca"),
     ],
 )
-def test_every_sort_with_ties_broken_by_id_in_its_direction(client: Client, sort: str, order: str) -> None:
+def test_every_sort_breaks_ties_by_id_in_its_direction(client: Client, sort: str, order: str) -> None:
     day = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     rows = {
         "a": {"name": "Äpple", "price": Decimal("9.50"), "created_at": day},
@@ -111,7 +111,7 @@ def test_withdrawn_products_are_not_listed(client: Client) -> None:
     assert names(client, "") == ["kept"]
 
 
-def test_a_page_has_25_products_unless_limit_says_otherwise(client: Client) -> None:
+def test_limit_defaults_to_25(client: Client) -> None:
     make_offers({"name": f"{n:03}"} for n in range(120))
     assert len(names(client, "")) == 25
     assert len(names(client, "?limit=1")) == 1
@@ -119,7 +119,7 @@ def test_a_page_has_25_products_unless_limit_says_otherwise(client: Client) -> N
     assert len(names(client, "?limit=0007")) == 7
 
 
-def test_links_are_absolute_keep_the_query_and_drop_defaults(client: Client) -> None:
+def test_links_are_absolute_and_omit_default_parameters(client: Client) -> None:
     make_offers({"name": f"{n}"} for n in range(9))
 
     response = client.get("/products?limit=3&sort=name")
@@ -135,7 +135,7 @@ def test_links_are_absolute_keep_the_query_and_drop_defaults(client: Client) -> 
     assert [name for name, _ in parse_qsl(urlsplit(defaults).query)] == ["limit", "cursor"]
 
 
-def test_a_cursor_does_not_depend_on_limit_and_equal_places_have_equal_texts(client: Client) -> None:
+def test_equal_positions_have_equal_cursors_with_any_limit(client: Client) -> None:
     make_offers({"name": f"{n}"} for n in range(9))
 
     def cursor(query: str) -> Any:
@@ -146,7 +146,7 @@ def test_a_cursor_does_not_depend_on_limit_and_equal_places_have_equal_texts(cli
     assert names(client, f"?sort=name&limit=2&cursor={third}") == ["3", "4"]
 
 
-def test_a_page_whose_products_all_went_still_leads_back(client: Client) -> None:
+def test_page_whose_products_were_all_withdrawn_has_links(client: Client) -> None:
     products = make_offers({"name": f"{n}"} for n in range(6))
     second = client.get("/products?sort=name&limit=3").json()["next"]
     back = client.get(second).json()["previous"]
@@ -191,7 +191,7 @@ BAD_QUERIES = {
 
 
 @pytest.mark.parametrize("query", BAD_QUERIES)
-def test_a_bad_parameter_is_named(client: Client, query: str) -> None:
+def test_invalid_parameter_is_400_and_named(client: Client, query: str) -> None:
     response = client.get(f"/products?{query}")
     problem: dict[str, Any] = response.json()
 
@@ -202,18 +202,18 @@ def test_a_bad_parameter_is_named(client: Client, query: str) -> None:
     assert problem["instance"] == "/products"
 
 
-def test_what_is_allowed_is_listed(client: Client) -> None:
+def test_error_lists_the_allowed_values(client: Client) -> None:
     sorts = ["created_at", "-created_at", "price", "-price", "name", "-name"]
     assert client.get("/products?sort=x").json()["errors"][0]["allowed"] == sorts
     assert "limit" in client.get("/products?pages=1").json()["errors"][0]["allowed"]
 
 
-def test_accept_is_ignored_and_a_trailing_slash_is_not(client: Client) -> None:
+def test_accept_is_ignored_and_a_trailing_slash_is_404(client: Client) -> None:
     assert client.get("/products", headers={"Accept": "text/html"})["Content-Type"] == "application/json"
     assert client.get("/products/").status_code == 404
 
 
-def test_head_and_options(client: Client) -> None:
+def test_head_and_options_are_answered(client: Client) -> None:
     make_offer()
     full, head = client.get("/products"), client.head("/products")
     assert head.status_code == 200

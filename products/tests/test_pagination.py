@@ -31,7 +31,7 @@ def walk(paginator: type[KeysetPagination], queryset: Any, query: str = "") -> l
     return rows
 
 
-def test_another_model_by_attributes() -> None:
+def test_attributes_configure_another_model() -> None:
     farms = [make_farm(name) for name in ("Das Farm", "bora farm", "Bora Farm", "Achar Farm", "Das Farm")]
     expected = [farms[n] for n in (3, 1, 2, 0, 4)]
     assert walk(FarmPagination, Farm.objects.all()) == expected
@@ -39,7 +39,7 @@ def test_another_model_by_attributes() -> None:
     assert walk(FarmPagination, Farm.objects.all(), "?sort=district") == farms
 
 
-def test_the_defaults_walk_by_primary_key() -> None:
+def test_default_sort_is_the_primary_key() -> None:
     states = list(State.objects.order_by("-pk"))
     assert walk(KeysetPagination, State.objects.all()) == states
     assert walk(KeysetPagination, State.objects.values("id"), "?sort=pk&limit=7") == [
@@ -47,7 +47,7 @@ def test_the_defaults_walk_by_primary_key() -> None:
     ]
 
 
-def test_a_sort_field_that_is_none_is_an_error_of_ours() -> None:
+def test_unknown_sort_field_is_a_programming_error() -> None:
     class Misspelt(KeysetPagination):
         sort_fields = ("nmae",)
         default_sort = "nmae"

@@ -75,12 +75,12 @@ def url_behind(sort: str, row: Product) -> str:
 
 
 @pytest.mark.parametrize("sort", SORTS)
-def test_a_page_reads_at_most_three_rows_a_product(client: Client, sort: str) -> None:
+def test_page_reads_at_most_three_rows_per_product(client: Client, sort: str) -> None:
     reads = {name: reads_of(client, url) for name, url in pages_of(client, sort).items()}
     assert max(reads.values()) <= 3 * LIMIT, reads
 
 
-def test_a_page_in_a_block_of_equal_values_costs_no_more(client: Client) -> None:
+def test_page_among_equal_values_reads_no_more_rows(client: Client) -> None:
     blocks = {
         "price": Product.objects.filter(price=generator.SALE_PRICE),
         "created_at": Product.objects.filter(created_at=generator.IMPORT_MOMENT + "+00:00"),
@@ -103,7 +103,7 @@ SINGLE = [
 
 
 @pytest.mark.parametrize("sort", SORTS)
-def test_a_page_of_one_filter_or_word_reads_a_few_rows_a_product(client: Client, sort: str) -> None:
+def test_page_of_one_filter_or_word_reads_few_rows(client: Client, sort: str) -> None:
     """Whatever the sort, and a hundred pages on. In the order of an index: the entry, the product, its farm. Where
     several lists are merged, or most products pass a check, some more."""
     reads = {}
@@ -119,7 +119,7 @@ def test_a_page_of_one_filter_or_word_reads_a_few_rows_a_product(client: Client,
     assert max(reads.values()) <= 20_000, reads
 
 
-def test_no_combination_reads_without_end(client: Client) -> None:
+def test_rare_combination_reads_a_bounded_number_of_rows(client: Client) -> None:
     """Common words that are never together, and large lists with an empty filter: a short page that leads on."""
     for query in (
         "q=nadu%20assam",
@@ -131,7 +131,7 @@ def test_no_combination_reads_without_end(client: Client) -> None:
             assert reads_of(client, f"/products?sort={sort}&{query}") <= 60_000, (query, sort)
 
 
-def test_one_statement_a_page(client: Client) -> None:
+def test_page_is_one_statement_on_the_expected_index(client: Client) -> None:
     """SELECT … FROM products_product FORCE INDEX … (a filter or none), … FROM products_posting … (a word), or
     … FROM (lists) d LEFT JOIN products_product … (a combination)."""
     statements = {
@@ -152,7 +152,7 @@ def test_one_statement_a_page(client: Client) -> None:
         assert expected in queries[0]["sql"], query
 
 
-def test_withdrawn_products_cost_nothing(client: Client) -> None:
+def test_withdrawn_products_are_not_read(client: Client) -> None:
     newest = Product.objects.order_by("-created_at").values_list("created_at", flat=True)[50_000]
     Product.objects.filter(created_at__gt=newest).update(is_active=False)
     assert reads_of(client, "/products") <= 3 * LIMIT

@@ -52,7 +52,7 @@ def assert_whole() -> None:
         assert product.words == words
 
 
-def test_every_write_moves_its_entries() -> None:
+def test_every_write_updates_its_postings() -> None:
     rng = random.Random(5)
     farms = [make_farm("Patil Farm", "ratnagiri"), make_farm("Nair Gardens", "erode")]
     commodities = list(Commodity.objects.filter(slug__in=["mango", "onion", "turmeric"]))
@@ -75,7 +75,7 @@ def test_every_write_moves_its_entries() -> None:
     assert_whole()
 
 
-def test_a_write_that_fails_leaves_the_entries_as_they_were(client: Client) -> None:
+def test_rolled_back_write_keeps_the_postings(client: Client) -> None:
     product = make_offer()
     before = set(Posting.objects.values_list("term", "product_id"))
     with transaction.atomic():
@@ -85,7 +85,7 @@ def test_a_write_that_fails_leaves_the_entries_as_they_were(client: Client) -> N
     assert_whole()
 
 
-def test_a_product_comes_and_goes_with_its_listing(client: Client) -> None:
+def test_only_listed_products_are_searchable(client: Client) -> None:
     product = make_offer(name="Zebra melon")
     assert ids(client.get("/products?q=zebra").json()) == [product.pk]
     services.withdraw(product.pk)
@@ -97,7 +97,7 @@ def test_a_product_comes_and_goes_with_its_listing(client: Client) -> None:
     assert_whole()
 
 
-def test_a_farm_is_found_by_its_new_name_at_once(client: Client) -> None:
+def test_renamed_farm_is_searchable_at_once(client: Client) -> None:
     product = make_offer()
     product.farm.name = "Zubin Orchards"
     product.farm.save()
@@ -106,7 +106,7 @@ def test_a_farm_is_found_by_its_new_name_at_once(client: Client) -> None:
     assert_whole()
 
 
-def test_a_product_made_while_its_farm_is_renamed_is_found_by_the_new_name(
+def test_product_created_during_a_farm_rename_gets_the_new_name(
     client: Client, database_environment: dict[str, str]
 ) -> None:
     farm = make_farm("Old Orchards")
@@ -131,7 +131,7 @@ def test_a_product_made_while_its_farm_is_renamed_is_found_by_the_new_name(
     assert_whole()
 
 
-def test_reindex_mends_what_sql_and_renames_have_done(client: Client) -> None:
+def test_reindex_repairs_changes_made_by_sql_and_renames(client: Client) -> None:
     make_offers({"name": f"Mango {n}"} for n in range(1200))
     mango = Commodity.objects.get(slug="mango")
     mango.name = "Aam"
@@ -151,7 +151,7 @@ def test_reindex_mends_what_sql_and_renames_have_done(client: Client) -> None:
     mango.save()
 
 
-def test_migration_reindexes_the_products_whose_words_have_changed(client: Client) -> None:
+def test_migration_reindexes_products_with_stale_words(client: Client) -> None:
     migration = importlib.import_module("products.migrations.0005_words")
     made = make_offers({"name": f"Organic\u200bTomato {n}"} for n in range(600))
     with connection.cursor() as cursor:
@@ -187,9 +187,7 @@ def test_interrupted_reindex_keeps_its_finished_batches(
     assert_whole()
 
 
-def test_reindexing_beside_writers_misses_nothing_and_hides_nothing(
-    client: Client, database_environment: dict[str, str]
-) -> None:
+def test_reindex_during_writes_keeps_the_index_complete(client: Client, database_environment: dict[str, str]) -> None:
     """Two writers insert, rename and withdraw while the index is made anew twice; a reader walks all along."""
     kept = {product.pk for product in make_offers({"name": "Mango kept"} for n in range(300))}
     make_offers({"name": f"n{n % 7}"} for n in range(400))
@@ -215,7 +213,7 @@ def test_reindexing_beside_writers_misses_nothing_and_hides_nothing(
     assert_whole()
 
 
-def test_a_page_says_so_where_a_longer_word_was_not_in_the_sample(client: Client) -> None:
+def test_prefix_search_finds_words_newer_than_the_sample(client: Client) -> None:
     """The sample knows one word that begins so; the products with another, newer one are found all the same."""
     (old,) = make_offers([{"name": "Zeb"}])
     statistics.current()

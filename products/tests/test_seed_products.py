@@ -55,7 +55,7 @@ def keys(table: str) -> set[tuple[Any, ...]]:
     return {(*c["columns"], c["primary_key"], c["unique"], c["index"], c["foreign_key"]) for c in constraints.values()}
 
 
-def test_the_same_seed_gives_the_same_catalogue_and_another_seed_another() -> None:
+def test_catalogue_is_determined_by_the_seed() -> None:
     seed(500)
     first = content()
     seed(500, "--reset")
@@ -65,7 +65,7 @@ def test_the_same_seed_gives_the_same_catalogue_and_another_seed_another() -> No
     assert content() != first
 
 
-def test_the_catalogue_is_believable() -> None:
+def test_catalogue_is_plausible() -> None:
     seed(20_000)
     products = Product.objects.all()
     mango = products.filter(name="Alphonso Mango, Grade A").first()
@@ -84,7 +84,7 @@ def test_the_catalogue_is_believable() -> None:
     assert products.filter(price=generator.SALE_PRICE).count() == pytest.approx(2_000, rel=0.1)
 
 
-def test_products_are_not_overwritten_unasked() -> None:
+def test_existing_catalogue_needs_an_explicit_option() -> None:
     seed(20)
     with pytest.raises(CommandError, match="say --reset"):
         seed(30)
@@ -104,7 +104,7 @@ def test_products_are_not_overwritten_unasked() -> None:
         seed(-1, "--reset")
 
 
-def test_the_new_tables_have_the_keys_of_the_old_ones() -> None:
+def test_new_tables_have_the_keys_of_the_old_tables() -> None:
     expected = {table: keys(table) for table in ("products_product", "products_farm")}
     assert ("farm_id", False, False, False, ("products_farm", "id")) in expected["products_product"]
     for _ in range(3):
@@ -113,7 +113,7 @@ def test_the_new_tables_have_the_keys_of_the_old_ones() -> None:
     assert leftovers() == []
 
 
-def test_without_local_files_the_rows_go_by_insert() -> None:
+def test_rows_are_inserted_if_local_files_are_refused() -> None:
     farms = generator.farm_rows(1, 2)
     rows = list(generator.product_rows(1, 2_500, farms))
     counts: list[int] = []
@@ -129,7 +129,7 @@ def test_without_local_files_the_rows_go_by_insert() -> None:
     assert by_insert == content()
 
 
-def test_missing_statements_are_told_from_failures() -> None:
+def test_unsupported_statement_differs_from_a_failure() -> None:
     with bulk_loader.connect() as raw, pytest.raises(MySQLdb.Error) as not_supported:
         bulk_loader.execute(raw, "SELECT 1 WHERE 1 IN (SELECT 1 LIMIT 1)")
     with bulk_loader.connect() as raw, pytest.raises(MySQLdb.Error) as no_such_table:
@@ -174,7 +174,9 @@ def postings() -> set[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("cursor", [VitessCursor, SafeMigrationsCursor])
-def test_seeder_falls_back_on_the_errors_of_vitess(cursor: type[Cursor], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seeder_works_without_statements_that_vitess_refuses(
+    cursor: type[Cursor], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def catalogue() -> tuple[Any, ...]:
         return content(), postings(), list(Farm.objects.order_by("pk").values())
 
@@ -190,7 +192,7 @@ def test_seeder_falls_back_on_the_errors_of_vitess(cursor: type[Cursor], monkeyp
     assert leftovers() == []
 
 
-def test_a_row_that_does_not_fit_stops_the_load() -> None:
+def test_row_that_does_not_fit_stops_the_load() -> None:
     farms = generator.farm_rows(1, 1)
     bad = [*farms, ("2", "x" * 151, farms[0][2])]
     for local_infile in (1, 0):
@@ -200,7 +202,7 @@ def test_a_row_that_does_not_fit_stops_the_load() -> None:
             assert Farm.objects.count() == 0
 
 
-def test_what_is_appended_is_seen_at_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_appended_products_are_seen_although_the_load_fails(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever becomes of the rest."""
 
     def page() -> tuple[str, int]:
@@ -221,7 +223,7 @@ def test_what_is_appended_is_seen_at_once(client: Client, monkeypatch: pytest.Mo
     assert page() == ("miss", 10)
 
 
-def test_a_table_that_others_refer_to_is_not_replaced_without_them() -> None:
+def test_table_with_a_foreign_reference_is_not_replaced() -> None:
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE review (product_id BIGINT)")
         cursor.execute("ALTER TABLE review ADD FOREIGN KEY (product_id) REFERENCES products_product (id)")
@@ -248,7 +250,7 @@ KILL_WHEN = {
 
 
 @pytest.mark.parametrize("moment", KILL_WHEN)
-def test_killed_on_the_way_it_leaves_the_old_catalogue(database_environment: dict[str, str], moment: str) -> None:
+def test_killed_reset_keeps_the_old_catalogue(database_environment: dict[str, str], moment: str) -> None:
     seed(1_000)
     before, expected_keys = content(), keys("products_product")
     kill_when(KILL_WHEN[moment], database_environment, "--reset")
@@ -261,7 +263,7 @@ def test_killed_on_the_way_it_leaves_the_old_catalogue(database_environment: dic
     assert leftovers() == []
 
 
-def test_killed_while_appending_it_leaves_whole_chunks(database_environment: dict[str, str]) -> None:
+def test_killed_append_leaves_whole_chunks(database_environment: dict[str, str]) -> None:
     seed(1_000)
     before = content()
     kill_when(lambda: Product.objects.count() > 1_000, database_environment, "--append")

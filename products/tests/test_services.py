@@ -28,14 +28,14 @@ def terms(product: Product) -> set[str]:
     return set(Posting.objects.filter(product_id=product.pk).values_list("term", flat=True))
 
 
-def test_a_new_product_has_its_defaults_what_follows_and_its_words() -> None:
+def test_new_product_has_defaults_derived_fields_and_words() -> None:
     product = Product.objects.get(pk=services.create(**fields()).pk)
     assert (product.unit, product.stock, product.organic, product.version) == ("kg", 0, False, 1)
     assert (product.slug, product.category.slug, product.state.slug) == ("mango", "fruits", "maharashtra")
     assert {"mango", "ratnagiri"} <= terms(product)
 
 
-def test_a_change_is_the_next_version_and_moves_the_words() -> None:
+def test_change_increments_version_and_updates_words() -> None:
     product = make_offer(name="Mango")
     changed = services.change(product.pk, name="Red Onion", commodity=Commodity.objects.get(slug="onion"))
     stored = Product.objects.get()
@@ -46,14 +46,14 @@ def test_a_change_is_the_next_version_and_moves_the_words() -> None:
     assert "mango" not in terms(product)
 
 
-def test_a_change_of_nothing_writes_nothing(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_change_to_equal_values_writes_nothing(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     product = make_offer(price=Decimal("5.00"), stock=3)
     with django_assert_num_queries(3):  # savepoint, the row, release
         services.change(product.pk, price=Decimal(5), stock=3)
     assert Product.objects.get().version == 1
 
 
-def test_a_withdrawn_product_keeps_its_row_and_is_gone_for_writers() -> None:
+def test_withdrawn_product_keeps_its_row_but_refuses_writes() -> None:
     product = make_offer()
     services.withdraw(product.pk)
     assert not Product.objects.get().is_active
@@ -66,7 +66,7 @@ def test_a_withdrawn_product_keeps_its_row_and_is_gone_for_writers() -> None:
 
 
 @pytest.mark.parametrize("pk", [0, -1, 10**17, 10**30])
-def test_an_unknown_product(pk: int) -> None:
+def test_change_of_an_unknown_product_is_refused(pk: int) -> None:
     with pytest.raises(Product.DoesNotExist):
         services.change(pk, stock=1)
 
@@ -90,7 +90,7 @@ BAD: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("bad", BAD, ids=str)
-def test_bad_values_are_refused(bad: dict[str, Any]) -> None:
+def test_invalid_values_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(ValidationError) as refused:
         services.create(**fields(**bad))
     assert refused.value.message_dict.keys() == bad.keys()
@@ -100,7 +100,7 @@ def test_bad_values_are_refused(bad: dict[str, Any]) -> None:
     assert Product.objects.get().version == 1
 
 
-def test_a_row_that_an_earlier_rule_let_in_can_still_be_sold() -> None:
+def test_only_changed_fields_are_validated() -> None:
     product = make_offer()
     Product.objects.update(grade="Z")
     services.change(product.pk, stock=1)

@@ -51,7 +51,7 @@ def through_admin(client: Client, **fields: Any) -> Any:
 
 
 @pytest.mark.parametrize(("field", "text"), REFUSED)
-def test_bad_text_is_refused_by_both(admin_client: Client, field: str, text: str) -> None:
+def test_invalid_text_is_refused_by_api_and_admin(admin_client: Client, field: str, text: str) -> None:
     refused = through_api(admin_client, **{field: text})
     assert refused.status_code == 400
     assert [error["pointer"] for error in refused.json()["errors"]] == [f"/{field}"]
@@ -61,7 +61,7 @@ def test_bad_text_is_refused_by_both(admin_client: Client, field: str, text: str
 
 
 @pytest.mark.parametrize(("field", "text"), ACCEPTED)
-def test_good_text_is_accepted_by_both(admin_client: Client, field: str, text: str) -> None:
+def test_valid_text_is_accepted_by_api_and_admin(admin_client: Client, field: str, text: str) -> None:
     answer = through_api(admin_client, **{field: text})
     assert answer.status_code == 201, answer.content
     page = through_admin(admin_client, **{field: text})
@@ -77,12 +77,12 @@ def test_api_refuses_control_characters_at_the_ends_of_a_line(admin_client: Clie
 
 @pytest.mark.parametrize("text", [*CONTROLS, "\n"])
 @pytest.mark.parametrize("model", ["category", "commodity", "state", "district", "farm"])
-def test_names_of_other_rows_are_one_line(admin_client: Client, model: str, text: str) -> None:
+def test_names_of_other_models_are_one_line(admin_client: Client, model: str, text: str) -> None:
     page = admin_client.post(f"/admin/products/{model}/add/", {"name": f"Man{text}go"})
     assert "name" in page.context["adminform"].form.errors
 
 
 @pytest.mark.parametrize("model", [Category, Commodity, State, District])
-def test_vocabulary_keeps_the_rules(model: type[VocabularyEntry]) -> None:
+def test_migrated_names_are_valid(model: type[VocabularyEntry]) -> None:
     for row in model._default_manager.all():
         row.clean_fields()

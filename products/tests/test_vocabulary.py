@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.django_db
-def test_the_migrations_bring_the_agmarknet_lists() -> None:
+def test_migrations_load_the_agmarknet_lists() -> None:
     assert (Category.objects.count(), Commodity.objects.count()) == (16, 604)
     assert (State.objects.count(), District.objects.count()) == (36, 739)
     assert Commodity.objects.get(slug="turmeric").category.name == "Spices"
     assert District.objects.get(slug="ratnagiri").state.slug == "maharashtra"
 
 
-def test_names_that_stand_under_two_parents_have_slugs_of_their_own() -> None:
+def test_equal_names_under_two_parents_have_distinct_slugs() -> None:
     slugs = agmarknet.district_slugs()
     assert slugs["Uttar Pradesh", "Pratapgarh"] == "pratapgarh-uttar-pradesh"
     assert slugs["Rajasthan", "Pratapgarh"] == "pratapgarh-rajasthan"
@@ -33,7 +33,7 @@ def test_names_that_stand_under_two_parents_have_slugs_of_their_own() -> None:
 
 
 @pytest.mark.django_db
-def test_a_page_shows_a_new_name_at_once_and_reloads_names_only_then(
+def test_renamed_commodity_is_shown_and_loaded_once(
     client: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     product = make_offer()
@@ -53,7 +53,7 @@ def test_a_page_shows_a_new_name_at_once_and_reloads_names_only_then(
 
 
 @pytest.mark.usefixtures("live_database")
-def test_a_name_that_another_process_changed_is_seen_too(client: Client, database_environment: dict[str, str]) -> None:
+def test_rename_by_another_process_is_shown(client: Client, database_environment: dict[str, str]) -> None:
     make_offer()
     client.get("/products")
     version = VocabularyVersion.objects.get().version

@@ -44,7 +44,9 @@ def in_order(products: list[Product], sort: str) -> list[int]:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(offers, max_size=20), sort=st.sampled_from(SORTS), limit=st.integers(1, 12))
-def test_there_and_back(client: Client, rows: list[dict[str, Any]], sort: str, limit: int) -> None:
+def test_previous_links_give_the_same_pages_as_next_links(
+    client: Client, rows: list[dict[str, Any]], sort: str, limit: int
+) -> None:
     Product.objects.all()._raw_delete(using="default")
     products = make_offers(rows)
 
@@ -77,7 +79,7 @@ def equal_offers(live_database: None) -> int:
 
 
 @pytest.mark.parametrize("sort", ["-created_at", "price", "name"])
-def test_there_and_back_through_a_hundred_thousand_equal_values(client: Client, equal_offers: int, sort: str) -> None:
+def test_walk_over_100000_equal_values_sees_each_once(client: Client, equal_offers: int, sort: str) -> None:
     """The way back of each sort is the way there of its opposite: three walks show all six."""
     there = [(page["previous"], ids(page)) for page in walk(client, f"/products?sort={sort}&limit=100", at_most=1000)]
     seen = [pk for _, page in there for pk in page]
@@ -88,7 +90,9 @@ def test_there_and_back_through_a_hundred_thousand_equal_values(client: Client, 
 
 
 @pytest.mark.parametrize("sort", SORTS)
-def test_while_others_write(client: Client, database_environment: dict[str, str], sort: str) -> None:
+def test_walk_during_writes_sees_unchanged_products_once(
+    client: Client, database_environment: dict[str, str], sort: str
+) -> None:
     """Two processes insert, reprice, rename and withdraw on both sides of the reader all along; whatever they
     leave alone is seen exactly once."""
     Product.objects.all().delete()

@@ -34,12 +34,12 @@ Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
         ("", []),
     ],
 )
-def test_text_is_cut_into_folded_words(text: str, words: list[str]) -> None:
+def test_text_is_split_into_folded_words(text: str, words: list[str]) -> None:
     assert words_of(text) == words
 
 
 @given(st.text())
-def test_words_are_words_again_and_hold_nothing_that_a_pattern_or_json_could_mean(text: str) -> None:
+def test_words_are_stable_and_free_of_special_characters(text: str) -> None:
     words = words_of(text)
     assert words_of(" ".join(words)) == words
     assert fold(fold(text)) == fold(text)
@@ -59,7 +59,7 @@ def test_format_characters_separate_words(before: str, separator: str, after: st
 
 
 @given(st.lists(st.text(INDIC, min_size=1), min_size=1), st.text("\u200c\u200d", min_size=1))
-def test_joiners_inside_an_indic_word_do_not_count(parts: list[str], joiners: str) -> None:
+def test_joiners_inside_an_indic_word_are_ignored(parts: list[str], joiners: str) -> None:
     assert words_of(joiners.join(parts)) == words_of("".join(parts))
 
 
@@ -68,13 +68,13 @@ def test_equal_spellings_have_the_same_words(text: str, form: Form) -> None:
     assert words_of(unicodedata.normalize(form, text)) == words_of(text)
 
 
-def test_marks_that_casefold_reorders_do_not_tell_equal_spellings_apart() -> None:
+def test_marks_that_casefold_reorders_still_match() -> None:
     assert words_of("\u03b1\u0345\u093c") == words_of("\u03b1\u093c\u0345")
 
 
-def test_each_decimal_digit_counts_as_an_ascii_digit() -> None:
+def test_decimal_digits_of_any_script_match_ascii_digits() -> None:
     assert {digit: words_of(digit) for digit in DIGITS} == {digit: [str(int(digit))] for digit in DIGITS}
 
 
-def test_an_endless_word_ends() -> None:
+def test_long_word_is_truncated() -> None:
     assert words_of("ﬃ" * 200) == ["ffi" * 66 + "ff"]

@@ -42,7 +42,7 @@ def pointers(response: Any) -> set[str]:
     return {error["pointer"] for error in response.json()["errors"]}
 
 
-def test_a_posted_product_is_answered_and_there(staff: Client) -> None:
+def test_post_creates_and_returns_the_product(staff: Client) -> None:
     farm = make_farm(district="erode")
     members = {"description": "Sun-dried.", "variety": "Erode Local", "unit": "quintal", "stock": 7, "organic": True}
     response = post(
@@ -78,13 +78,13 @@ def test_a_posted_product_is_answered_and_there(staff: Client) -> None:
     }
 
 
-def test_what_is_left_out_has_its_default(staff: Client) -> None:
+def test_omitted_members_have_defaults(staff: Client) -> None:
     document = post(staff, product_body()).json()
     members = ("description", "variety", "unit", "stock", "in_stock", "organic")
     assert [document[name] for name in members] == ["", "", "kg", 0, False, False]
 
 
-def test_a_patch_changes_what_it_names(staff: Client) -> None:
+def test_patch_changes_only_its_members(staff: Client) -> None:
     product = make_offer(stock=10)
     response = patch(staff, product, {"price": "45", "commodity": "onion"})
     assert response.status_code == 200
@@ -97,7 +97,7 @@ def test_a_patch_changes_what_it_names(staff: Client) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"stock": 10}, {"price": "120.00", "name": "  Alphonso Mango, Grade A "}])
-def test_a_patch_that_changes_nothing(staff: Client, body: dict[str, Any]) -> None:
+def test_patch_with_equal_values_keeps_the_version(staff: Client, body: dict[str, Any]) -> None:
     product = make_offer()
     before = staff.get(f"/products/{product.pk}")
     response = patch(staff, product, body)
@@ -105,7 +105,7 @@ def test_a_patch_that_changes_nothing(staff: Client, body: dict[str, Any]) -> No
     assert Product.objects.get().version == 1
 
 
-def test_a_deleted_product_is_withdrawn(staff: Client) -> None:
+def test_delete_withdraws_the_product(staff: Client) -> None:
     product = make_offer()
     response = staff.delete(f"/products/{product.pk}")
     assert (response.status_code, response.content) == (204, b"")
@@ -117,7 +117,7 @@ def test_a_deleted_product_is_withdrawn(staff: Client) -> None:
     assert Product.objects.get().version == 2
 
 
-def test_a_write_shows_in_the_next_listing(staff: Client) -> None:
+def test_next_listing_shows_a_write(staff: Client) -> None:
     def listed() -> list[str]:
         return [product["price"] for product in staff.get("/products").json()["results"]]
 
@@ -129,7 +129,7 @@ def test_a_write_shows_in_the_next_listing(staff: Client) -> None:
 
 
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
-def test_if_match_holds_a_write_to_the_product_that_was_read(staff: Client, method: str) -> None:
+def test_if_match_of_another_version_refuses_a_write(staff: Client, method: str) -> None:
     product = make_offer()
     url = f"/products/{product.pk}"
     etag = staff.get(url)["ETag"]
@@ -154,7 +154,7 @@ def test_if_match_holds_a_write_to_the_product_that_was_read(staff: Client, meth
 
 
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
-def test_if_none_match_refuses_a_write_to_a_product_that_has_the_tag(staff: Client, method: str) -> None:
+def test_matching_if_none_match_refuses_a_write(staff: Client, method: str) -> None:
     product = make_offer()
     url = f"/products/{product.pk}"
     etag = staff.get(url)["ETag"]
@@ -177,7 +177,7 @@ def test_if_none_match_refuses_a_write_to_a_product_that_has_the_tag(staff: Clie
     assert write(If_Match=etag, If_None_Match='"other"').status_code in {200, 204}
 
 
-def test_if_match_star_is_any_product_that_is_there(staff: Client) -> None:
+def test_if_match_star_allows_any_existing_product(staff: Client) -> None:
     product = make_offer()
     assert patch(staff, product, {"stock": 1}, **{"If-Match": "*"}).status_code == 200
     assert staff.delete("/products/1234567890123", headers={"If-Match": "*"}).status_code == 404
@@ -203,7 +203,7 @@ BAD_MEMBERS: list[tuple[str, list[Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD_MEMBERS for value in values])
-def test_a_bad_member_is_named(staff: Client, name: str, value: Any) -> None:
+def test_invalid_member_is_400_and_named(staff: Client, name: str, value: Any) -> None:
     pointer = "/" + name.replace("~", "~0").replace("/", "~1").replace("\ud800", "?")
     assert pointers(post(staff, product_body(**{name: value}))) == {pointer}
     product = make_offer()
@@ -220,12 +220,12 @@ def test_a_bad_member_is_named(staff: Client, name: str, value: Any) -> None:
         *(("description", text) for text in ["", "x" * 10_000, "🥭\n\t"]),
     ],
 )
-def test_what_is_just_allowed(staff: Client, name: str, value: Any) -> None:
+def test_extreme_values_are_accepted(staff: Client, name: str, value: Any) -> None:
     response = post(staff, product_body(**{name: value}))
     assert response.status_code == 201, response.content
 
 
-def test_all_errors_are_told_together_and_what_is_allowed(staff: Client) -> None:
+def test_all_errors_are_reported_with_the_allowed_values(staff: Client) -> None:
     response = post(staff, {"name": "", "grade": "D", "colour": "red", "stock": -1})
     assert pointers(response) == {"/name", "/grade", "/colour", "/stock", "/commodity", "/farm", "/price"}
     errors = {error["pointer"]: error for error in response.json()["errors"]}
@@ -235,19 +235,19 @@ def test_all_errors_are_told_together_and_what_is_allowed(staff: Client) -> None
     assert errors["/stock"]["detail"] == "must be 0 or more."
 
 
-def test_a_repeated_member_is_an_error(staff: Client) -> None:
+def test_repeated_member_is_400(staff: Client) -> None:
     body = json.dumps(product_body())[:-1] + ', "price": "1", "price": "2"}'
     assert pointers(post(staff, body)) == {"/price"}
 
 
-def test_a_thousand_unknown_members_make_a_short_answer(staff: Client) -> None:
+def test_a_thousand_unknown_members_get_a_short_answer(staff: Client) -> None:
     response = post(staff, {"x" * 500 + str(n): n for n in range(1000)})
     assert response.status_code == 400
     assert len(response.content) < 10_000
 
 
 @pytest.mark.parametrize("body", ["[]", "null", "5", '"x"', "true", "[{}]"])
-def test_a_body_that_is_no_object(staff: Client, body: str) -> None:
+def test_body_that_is_not_an_object_is_400(staff: Client, body: str) -> None:
     assert pointers(post(staff, body)) == {""}
 
 
@@ -258,14 +258,14 @@ def test_a_body_that_is_no_object(staff: Client, body: str) -> None:
         *('{"stock": ' + "9" * 5000 + "}", b'{"name": "\xff"}', json.dumps({}).encode("utf-16"), '{"name": "a\nb"}'),
     ],
 )
-def test_a_body_that_is_no_json(staff: Client, body: str | bytes) -> None:
+def test_malformed_json_is_400(staff: Client, body: str | bytes) -> None:
     response = post(staff, body)
     assert (response.status_code, response.json()["code"]) == (400, "bad-request")
     assert "sys." not in response.json()["detail"]
 
 
 @pytest.mark.parametrize("media_type", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
-def test_another_media_type_is_415(staff: Client, media_type: str) -> None:
+def test_other_media_types_are_415(staff: Client, media_type: str) -> None:
     product = make_offer()
     for response in (
         staff.generic("POST", "/products", json.dumps(product_body()), media_type),
@@ -278,7 +278,7 @@ def test_another_media_type_is_415(staff: Client, media_type: str) -> None:
     assert capital.status_code == 201
 
 
-def test_unknown_parameters_are_refused(staff: Client) -> None:
+def test_query_parameters_are_400(staff: Client) -> None:
     product = make_offer()
     url = f"/products/{product.pk}?dry_run=1"
     answers = [
@@ -291,7 +291,7 @@ def test_unknown_parameters_are_refused(staff: Client) -> None:
 
 
 @pytest.mark.parametrize("pk", ["0", "999999999999999999", "9" * 19, "abc"])
-def test_writes_of_what_is_not_there(staff: Client, pk: str) -> None:
+def test_write_to_an_unknown_product_is_404(staff: Client, pk: str) -> None:
     assert staff.patch(f"/products/{pk}", {"stock": 1}, "application/json").status_code == 404
     assert staff.delete(f"/products/{pk}").status_code == 404
 
@@ -304,7 +304,7 @@ def write_as(client: Client, product: Product, **headers: str) -> list[Any]:
     ]
 
 
-def test_strangers_are_401_whatever_they_send(client: Client) -> None:
+def test_anonymous_writes_are_401_whatever_they_send(client: Client) -> None:
     product = make_offer()
     for response in (*write_as(client, product), post(client, "{"), client.delete("/products/999")):
         assert (response.status_code, response.json()["code"]) == (401, "not-authenticated")
@@ -327,7 +327,7 @@ def test_users_without_the_permission_are_403(client: Client) -> None:
     assert [response.status_code for response in write_as(client, product)] == [403, 200, 204]
 
 
-def test_a_session_alone_is_not_enough(client: Client) -> None:
+def test_session_without_csrf_token_is_403(client: Client) -> None:
     """Another site's form would come with the cookie, but not with the token."""
     product = make_offer()
     browser = Client(enforce_csrf_checks=True)
@@ -340,7 +340,7 @@ def test_a_session_alone_is_not_enough(client: Client) -> None:
     assert [response.status_code for response in write_as(browser, product, **headers)] == [201, 200, 204]
 
 
-def test_an_inactive_user_is_a_stranger(client: Client) -> None:
+def test_inactive_user_is_401(client: Client) -> None:
     user = make_staff()
     client.force_login(user)
     user.is_active = False
@@ -348,6 +348,6 @@ def test_an_inactive_user_is_a_stranger(client: Client) -> None:
     assert post(client, product_body()).status_code == 401
 
 
-def test_what_follows_is_never_taken_from_the_body(staff: Client) -> None:
+def test_derived_fields_in_the_body_are_400(staff: Client) -> None:
     for name in ("category", "district", "state", "slug", "version", "created_at"):
         assert pointers(post(staff, product_body(**{name: Category.objects.earliest("pk").slug}))) == {f"/{name}"}
