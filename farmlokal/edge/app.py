@@ -34,7 +34,7 @@ from farmlokal.http.problems import problem_document
 from farmlokal.observability import logs, metrics
 from farmlokal.page_cache.pages import Result, Served
 from farmlokal.ratelimit import limiter
-from farmlokal.redis.async_client import Pipeline
+from farmlokal.redis.async_client import AsyncClient
 from farmlokal.redis.scripts import FORGET
 from farmlokal.request_state import KEY
 from products.page_cache import catalogue_cache
@@ -114,7 +114,7 @@ class Visit:
 class Edge:
     def __init__(self, django: Application) -> None:
         self.django = django
-        self.redis = Pipeline(settings.REDIS_URL, [ADMIT], (FORGET, [catalogue_cache.generation_key]))
+        self.redis = AsyncClient(settings.REDIS_URL, [ADMIT], (FORGET, [catalogue_cache.generation_key]))
         self.admissions = Admissions(self.redis)
         self.anonymous = limiter.anonymous()
         self.token_checks = limiter.LocalBuckets()

@@ -17,7 +17,7 @@ from products.page_cache import catalogue_cache
 
 if TYPE_CHECKING:
     from farmlokal.ratelimit.limiter import Decision, Policy
-    from farmlokal.redis.async_client import Pipeline
+    from farmlokal.redis.async_client import AsyncClient
 
 logger = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ class Asked(NamedTuple):
 
 
 class Admissions:
-    def __init__(self, redis: Pipeline) -> None:
+    def __init__(self, redis: AsyncClient) -> None:
         self._redis = redis
         self._coalesce = coalesce_ms()
         self._asked: list[Asked] = []

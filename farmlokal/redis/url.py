@@ -1,6 +1,6 @@
 """Reads REDIS_URL: redis://:password@host:6379/0, rediss:// for TLS, or unix:///path?db=0
 
-Only what redis-py and farmlokal.redis.async_client understand alike is accepted.
+Options that the service does not know are refused.
 """
 
 from __future__ import annotations

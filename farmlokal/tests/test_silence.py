@@ -8,9 +8,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,22 +21,24 @@ from dev.testing.proxy import Proxy
 from dev.testing.waiting import wait_until
 from farmlokal.edge.batching import ADMIT
 from farmlokal.observability import request_costs
-from farmlokal.redis import async_client
-from farmlokal.redis.async_client import Pipeline, RedisAwayError
-from farmlokal.redis.client import Outages, run, until
+from farmlokal.redis import async_client, client
+from farmlokal.redis.async_client import AsyncClient, RedisAwayError
+from farmlokal.redis.client import Outages, ask, run, until
 from farmlokal.redis.scripts import FORGET, Script
 from products.page_cache import catalogue_cache
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from pytest_django.fixtures import Settings
 
     from dev.testing.servers import Daemon
 
 ONE = Script("return {1}")
+COUNT = Script("return {redis.call('INCR', KEYS[1])}")
+READ = Script("return {redis.call('GET', KEYS[1])}")
 CALLS = 100
-MUCH_LESS_SECONDS = 20  # than CALLS timeouts
+NEVER_SECONDS = 600  # longer than any test
 ASK = """
 import sys, django
 django.setup()
@@ -56,8 +58,14 @@ def _no_outage() -> Iterator[None]:
     Outages.end()
 
 
-def commands(*, insists: bool) -> int:
-    """How many commands Redis gets of so many calls."""
+@pytest.fixture
+def no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing ends an outage but the test."""
+    monkeypatch.setattr(client, "PAUSE_SECONDS", NEVER_SECONDS)
+
+
+def commands_sent(*, insists: bool) -> int:
+    """The number of commands that reach the network in 100 calls."""
     before = request_costs.current.commands
     for _ in range(CALLS):
         assert run(ONE, [], insists=insists) is None
@@ -68,61 +76,72 @@ def commands(*, insists: bool) -> int:
 
 
 @pytest.mark.parametrize("insists", [False, True])
-def test_after_one_timeout_no_thread_asks_a_hung_redis(redis_alone: Daemon, insists: bool) -> None:
+def test_thread_waits_for_a_hung_redis_only_once(redis_alone: Daemon, insists: bool) -> None:
     assert run(ONE, []) == [1]
     redis_alone.freeze()
     assert run(ONE, [], insists=insists) is None
-    assert commands(insists=insists) == 0
+    assert commands_sent(insists=insists) == 0
     redis_alone.thaw()
     wait_until(lambda: run(ONE, []) == [1])
 
 
-def test_deadline_of_a_caller_is_no_outage_and_its_command_still_runs(redis_alone: Daemon) -> None:
-    counter = Script("return {redis.call('INCR', KEYS[1])}")
-    assert run(counter, [GENERATION]) == [1]
+def test_deadline_is_no_outage_and_the_command_still_runs(redis_alone: Daemon) -> None:
+    assert run(COUNT, [GENERATION]) == [1]
     redis_alone.freeze()
     with until(time.monotonic() + 0.05):
-        assert run(counter, [GENERATION]) is None
+        assert run(COUNT, [GENERATION]) is None
     assert not Outages.is_away
     redis_alone.thaw()
-    wait_until(lambda: run(Script("return {redis.call('GET', KEYS[1])}"), [GENERATION]) == [b"2"])
+    wait_until(lambda: run(READ, [GENERATION]) == [b"2"])
 
 
-def test_a_dead_redis_is_asked_only_by_calls_that_insist(redis_alone: Daemon) -> None:
+def test_only_insisting_calls_try_a_dead_redis(redis_alone: Daemon, no_probe: None) -> None:
     redis_alone.kill()
     assert run(ONE, []) is None
-    assert commands(insists=False) == 0
+    assert commands_sent(insists=False) == 0
     redis_alone.start()
     assert run(ONE, [], insists=True) == [1]
+    assert commands_sent(insists=False) == 0
+
+
+def test_probe_ends_the_outage_of_a_dead_redis(redis_alone: Daemon) -> None:
+    redis_alone.kill()
+    assert run(ONE, []) is None
+    redis_alone.start()
     wait_until(lambda: run(ONE, []) == [1])
 
 
-def test_a_redis_that_refuses_writes_stays_away(redis_alone: Daemon) -> None:
-    with redis.Redis.from_url(redis_alone.url) as client:
-        client.replicaof("127.0.0.1", 1)
+def test_redis_that_refuses_writes_stays_away(redis_alone: Daemon) -> None:
+    with redis.Redis.from_url(redis_alone.url) as other:
+        other.replicaof("127.0.0.1", 1)
         assert run(FORGET, [GENERATION]) is None
-        time.sleep(0.5)  # for some probes
-        assert commands(insists=False) == 0
-        client.replicaof("NO", "ONE")
+        losses = Outages.losses
+        wait_until(lambda: Outages.losses > losses + 1)  # two probes have failed
+        assert commands_sent(insists=False) == 0
+        other.replicaof("NO", "ONE")
     wait_until(lambda: run(ONE, []) == [1])
 
 
-def test_a_waiting_thread_is_released_when_silence_is_found(redis_alone: Daemon, settings: Settings) -> None:
-    options = settings.CACHES["default"]["OPTIONS"] | {"SOCKET_TIMEOUT": 60}
+def test_silence_releases_a_waiting_thread(redis_alone: Daemon, settings: Settings) -> None:
+    options = settings.CACHES["default"]["OPTIONS"] | {"SOCKET_TIMEOUT": NEVER_SECONDS}
     settings.CACHES = {"default": settings.CACHES["default"] | {"OPTIONS": options}}
-    assert run(ONE, []) == [1]  # a connection to wait on
+    assert run(ONE, []) == [1]  # opens a connection
     redis_alone.freeze()
-    answers: list[Any] = []
-    waiting = threading.Thread(target=lambda: answers.append(run(ONE, [])))
-    waiting.start()
-    time.sleep(0.3)  # until it waits
-    Outages.note(redis.TimeoutError("found by another thread"))
-    waiting.join(20)
-    redis_alone.thaw()
-    assert answers == [None]
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask, ONE, [])
+
+        def is_released() -> bool:
+            Outages.note(redis.TimeoutError("found by another thread"))  # again, if the thread did not wait yet
+            return waiting.done()
+
+        try:
+            wait_until(is_released)
+        finally:
+            redis_alone.thaw()
+    assert isinstance(waiting.exception(), redis.TimeoutError)
 
 
-def test_an_answer_that_came_while_the_process_stood_still_counts(redis_alone: Daemon) -> None:
+def test_answer_that_came_while_the_process_stood_still_counts(redis_alone: Daemon) -> None:
     with Proxy(urlsplit(redis_alone.url).port or 0) as proxy:
         changed = {"REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0", "REDIS_TIMEOUT_SECONDS": "1"}
         environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "farmlokal.settings", **changed}
@@ -143,123 +162,148 @@ def test_an_answer_that_came_while_the_process_stood_still_counts(redis_alone: D
 
 
 @contextlib.asynccontextmanager
-async def connected(server: Daemon) -> Any:
-    found = Pipeline(server.url, [ADMIT], (FORGET, [GENERATION]))
+async def connected(server: Daemon) -> AsyncIterator[AsyncClient]:
+    edge = AsyncClient(server.url, [ADMIT], (FORGET, [GENERATION]))
     try:
-        yield found
+        yield edge
     finally:
-        assert found._keeping
-        found._keeping.cancel()
-        if found._connection:
-            found._connection.lose(RedisAwayError("the test has ended"))
+        await edge.close()
 
 
-def looped(server: Daemon, work: Callable[[Pipeline], Awaitable[None]]) -> None:
+def run_in_loop(server: Daemon, work: Callable[[AsyncClient], Awaitable[None]]) -> None:
     async def go() -> None:
-        async with connected(server) as found:
-            await work(found)
+        async with connected(server) as edge:
+            await work(edge)
 
     asyncio.run(go())
 
 
-async def until_it_answers(redis: Pipeline) -> None:
+async def wait_until_async(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(30):
-        while await is_away(redis):
+        while not await condition():
             await asyncio.sleep(0.02)
 
 
-async def is_away(redis: Pipeline) -> bool:
+async def answers(edge: AsyncClient) -> bool:
     try:
-        return bool(await redis.run(ONE, [], []) != [1])
+        return bool(await edge.run(ONE, [], []) == [1])
     except RedisAwayError:
-        return True
+        return False
 
 
-def test_after_one_timeout_no_request_waits_for_a_hung_redis(redis_alone: Daemon) -> None:
-    async def work(found: Pipeline) -> None:
-        await until_it_answers(found)
-        redis_alone.freeze()
-        began = time.monotonic()
-        assert all(await asyncio.gather(*(is_away(found) for _ in range(CALLS))))
+async def until_it_answers(edge: AsyncClient) -> None:
+    await wait_until_async(lambda: answers(edge))
+
+
+async def assert_never_waits(edge: AsyncClient) -> None:
+    """A client that waits takes CALLS * 0.5 s."""
+    async with asyncio.timeout(20):
         for _ in range(CALLS):
-            assert await is_away(found)
-        assert time.monotonic() - began < MUCH_LESS_SECONDS
-        redis_alone.thaw()
-        await until_it_answers(found)
-
-    looped(redis_alone, work)
+            assert not await answers(edge)
 
 
-def test_a_process_that_starts_beside_a_hung_redis_waits_once(redis_alone: Daemon) -> None:
-    async def work(found: Pipeline) -> None:
+def test_event_loop_waits_for_a_hung_redis_only_once(redis_alone: Daemon) -> None:
+    async def work(edge: AsyncClient) -> None:
+        await until_it_answers(edge)
         redis_alone.freeze()
-        began = time.monotonic()
-        for _ in range(CALLS):
-            assert await is_away(found)
-        assert time.monotonic() - began < MUCH_LESS_SECONDS
+        await assert_never_waits(edge)
         redis_alone.thaw()
-        await until_it_answers(found)
+        await until_it_answers(edge)
 
-    looped(redis_alone, work)
+    run_in_loop(redis_alone, work)
 
 
-def test_silence_that_a_thread_has_found_spares_the_event_loop(
-    redis_alone: Daemon, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("farmlokal.redis.client.PAUSE_SECONDS", 3)
+def test_new_process_waits_for_a_hung_redis_only_once(redis_alone: Daemon) -> None:
+    async def work(edge: AsyncClient) -> None:
+        redis_alone.freeze()
+        await assert_never_waits(edge)
+        redis_alone.thaw()
+        await until_it_answers(edge)
 
-    async def work(found: Pipeline) -> None:
-        await until_it_answers(found)
+    run_in_loop(redis_alone, work)
+
+
+def test_event_loop_believes_in_silence_that_a_thread_found(redis_alone: Daemon, no_probe: None) -> None:
+    async def work(edge: AsyncClient) -> None:
+        await until_it_answers(edge)
         Outages.note(redis.TimeoutError("found by a thread"))
-        assert await is_away(found)
-        await until_it_answers(found)
+        assert not await answers(edge)
+        Outages.end()
+        assert await answers(edge)
 
-    looped(redis_alone, work)
+    run_in_loop(redis_alone, work)
 
 
-def test_a_stalled_event_loop_is_not_a_silent_redis(redis_alone: Daemon) -> None:
-    async def work(found: Pipeline) -> None:
-        await until_it_answers(found)
-        asked = asyncio.ensure_future(found.run(ONE, [], []))
-        await asyncio.sleep(0)
+def test_stalled_event_loop_is_not_a_silent_redis(redis_alone: Daemon) -> None:
+    async def work(edge: AsyncClient) -> None:
+        await until_it_answers(edge)
+        answer = asyncio.ensure_future(edge.run(ONE, [], []))
         await asyncio.sleep(0)  # it is sent
         time.sleep(3 * settings.REDIS_TIMEOUT_SECONDS)
-        assert await asked == [1]
+        assert await answer == [1]
         assert not Outages.is_away
 
-    looped(redis_alone, work)
+    run_in_loop(redis_alone, work)
 
 
-def test_a_short_silence_ends_no_state(redis_alone: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only a new connection may find a Redis that has missed writes."""
-    monkeypatch.setattr(async_client, "PATIENCE_SECONDS", 60)
+def test_short_silence_keeps_the_connection(redis_alone: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new connection would forget the generation, since Redis may have missed writes."""
+    monkeypatch.setattr(async_client, "PATIENCE_SECONDS", NEVER_SECONDS)
 
-    async def work(found: Pipeline) -> None:
-        await until_it_answers(found)
-        with redis.Redis.from_url(redis_alone.url) as client:
-            client.set(GENERATION, "1")
+    async def work(edge: AsyncClient) -> None:
+        await until_it_answers(edge)
+        with redis.Redis.from_url(redis_alone.url) as other:
+            other.set(GENERATION, "1")
             redis_alone.freeze()
-            assert await is_away(found)
+            assert not await answers(edge)
             redis_alone.thaw()
-            await until_it_answers(found)
-            assert client.get(GENERATION) == b"1"
+            await until_it_answers(edge)
+            assert other.get(GENERATION) == b"1"
 
-    looped(redis_alone, work)
+    run_in_loop(redis_alone, work)
 
 
-def test_a_long_silence_costs_the_connection_and_the_state(redis_alone: Daemon) -> None:
-    async def work(found: Pipeline) -> None:
-        await until_it_answers(found)
-        first = found._connection
-        with redis.Redis.from_url(redis_alone.url) as client:
-            client.set(GENERATION, "1")
+def test_late_answer_is_not_taken_for_the_next_commands(redis_alone: Daemon) -> None:
+    async def work(edge: AsyncClient) -> None:
+        await until_it_answers(edge)
+        redis_alone.freeze()
+        with pytest.raises(RedisAwayError):
+            await edge.run(Script("return {'late'}"), [], [])
+        redis_alone.thaw()
+        await until_it_answers(edge)
+
+    run_in_loop(redis_alone, work)
+
+
+def test_long_silence_forgets_the_generation(redis_alone: Daemon) -> None:
+    async def work(edge: AsyncClient) -> None:
+        async def is_lost() -> bool:
+            return Outages.losses > losses
+
+        await until_it_answers(edge)
+        losses = Outages.losses
+        with redis.Redis.from_url(redis_alone.url) as other:
+            other.set(GENERATION, "1")
             redis_alone.freeze()
-            async with asyncio.timeout(30):
-                while found._connection is first:
-                    assert await is_away(found)
-                    await asyncio.sleep(0.02)
+            assert not await answers(edge)
+            await wait_until_async(is_lost)
             redis_alone.thaw()
-            await until_it_answers(found)
-            assert client.get(GENERATION) is None
+            await until_it_answers(edge)
+            assert other.get(GENERATION) is None
 
-    looped(redis_alone, work)
+    run_in_loop(redis_alone, work)
+
+
+def test_restarted_redis_is_noticed_without_a_command(redis_alone: Daemon) -> None:
+    async def work(edge: AsyncClient) -> None:
+        async def is_lost() -> bool:
+            return Outages.losses > losses
+
+        await until_it_answers(edge)
+        losses = Outages.losses
+        redis_alone.kill()
+        await wait_until_async(is_lost)
+        redis_alone.start()
+        await until_it_answers(edge)
+
+    run_in_loop(redis_alone, work)

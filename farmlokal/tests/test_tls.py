@@ -27,7 +27,7 @@ from farmlokal.mysql import url as mysql_url
 from farmlokal.mysql import watchdog
 from farmlokal.mysql.driver import TLS_ERROR, ConnectError, connect
 from farmlokal.redis import url as redis_url
-from farmlokal.redis.async_client import Pipeline, RedisAwayError
+from farmlokal.redis.async_client import AsyncClient, RedisAwayError
 from farmlokal.redis.scripts import Script
 from products.seeding import bulk_loader
 
@@ -257,7 +257,7 @@ def _is_reached(url: str) -> tuple[bool, bool]:
         django = False
 
     async def ask() -> bool:
-        pipeline = Pipeline(parsed, [], (ECHO, []))
+        pipeline = AsyncClient(parsed, [], (ECHO, []))
         for _ in range(3):  # a busy machine may miss its time limit
             with contextlib.suppress(RedisAwayError):
                 return bool(await pipeline.run(ECHO, [], []) == b"echo")
