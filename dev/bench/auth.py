@@ -1,65 +1,61 @@
-"""What a bearer token costs: seen before, and checked for the first time. In one process, in turns."""
+"""make bench-auth: cost of a bearer token that this process has seen before, and of a new one."""
 
 from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-import django
+from django.conf import settings
+from django.core.management import call_command
 
-from dev.bench.figures import spread, table, tell
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from accounts import authentication, clients
+from accounts.models import ApiClient
+from dev.bench.figures import progress, spread, table
+from dev.testing.issuer import Issuer, issuer
+from farmlokal.observability import request_costs
 
 TURNS = int(os.environ.get("TURNS") or 7)
 CALLS = 2000
+NEW_TOKENS = 200
+
+
+class Cost(NamedTuple):
+    microseconds: float  # of one call
+    operations: int  # SQL statements and Redis commands of all calls
+
+
+def measure(headers: list[str]) -> Cost:
+    request_costs.current.clear()
+    start = time.perf_counter()
+    for header in headers:
+        authentication.caller_of(header)
+    seconds = time.perf_counter() - start
+    costs = request_costs.current
+    return Cost(seconds / len(headers) * 1e6, costs.commands + costs.statements)
+
+
+def new_headers(provider: Issuer, key_id: str, turn: int) -> list[str]:
+    return [f"Bearer {provider.token(key_id, jti=f'{turn}-{number}')}" for number in range(NEW_TOKENS)]
 
 
 def main() -> None:
-    from django.conf import settings  # noqa: PLC0415  # once Django is set up
-    from django.core.management import call_command  # noqa: PLC0415
-
-    from accounts import authentication, clients  # noqa: PLC0415
-    from accounts.models import ApiClient  # noqa: PLC0415
-    from dev.testing.issuer import issuer  # noqa: PLC0415
-    from farmlokal.observability import request_costs  # noqa: PLC0415
-
     call_command("migrate", verbosity=0)
     ApiClient.objects.get_or_create(client_id="shop", name="A shop")
-    clients.REMEMBERED_SECONDS = 600  # what is measured is the token, not five seconds of a client
+    clients.REMEMBERED_SECONDS = 600  # measure the token alone: never reload the client
+    costs: dict[str, list[Cost]] = {"seen before": [], "RS256, new": [], "ES256, new": []}
     with issuer() as provider:
         for name, value in provider.settings.items():
             setattr(settings, name, value)
-
-        def measured(call: Callable[[str], object], headers: list[str]) -> tuple[float, int]:
-            """Microseconds of a call, and what all calls asked of Redis and MySQL."""
-            request_costs.current.clear()
-            start = time.perf_counter()
-            for header in headers:
-                call(header)
-            seconds = time.perf_counter() - start
-            return seconds / len(headers) * 1e6, request_costs.current.commands + request_costs.current.statements
-
-        found: dict[str, list[tuple[float, int]]] = {"seen before": [], "RS256, new": [], "ES256, new": []}
         for turn in range(TURNS):
-            new = {
-                kind: [f"Bearer {provider.token(kind, jti=f'{turn}-{n}')}" for n in range(200)]
-                for kind in provider.private
-            }
-            authentication.caller_of(f"Bearer {provider.token()}")
-            found["RS256, new"].append(measured(authentication.caller_of, new["rsa-1"]))
-            found["ES256, new"].append(measured(authentication.caller_of, new["ec-1"]))
-            found["seen before"].append(measured(authentication.caller_of, new["rsa-1"][:1] * CALLS))
-            tell(f"turn {turn + 1} of {TURNS}")
+            rsa_headers, ec_headers = new_headers(provider, "rsa-1", turn), new_headers(provider, "ec-1", turn)
+            authentication.caller_of(f"Bearer {provider.token()}")  # loads the keys
+            costs["RS256, new"].append(measure(rsa_headers))
+            costs["ES256, new"].append(measure(ec_headers))
+            costs["seen before"].append(measure(rsa_headers[:1] * CALLS))
+            progress(f"turn {turn + 1} of {TURNS}")
     rows = [
-        (name, spread([micros for micros, _ in turns], ".1f"), str(max(asked for _, asked in turns)))
-        for name, turns in found.items()
+        (name, spread([cost.microseconds for cost in turns], ".1f"), str(max(cost.operations for cost in turns)))
+        for name, turns in costs.items()
     ]
-    print(table(("token", "microseconds a call", "commands and statements"), rows))
-
-
-if __name__ == "__main__":
-    django.setup()
-    main()
+    print(table(("token", "microseconds a call", "SQL statements and Redis commands"), rows))

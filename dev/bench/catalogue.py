@@ -1,4 +1,4 @@
-"""Databases with as many products as a benchmark asks for; they are kept for the next run."""
+"""Databases with a given number of sample products, kept for the next run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import MySQLdb
 
 
 def connect(url: str, name: str | None = None) -> Any:
+    """A MySQLdb connection; name replaces the database of the URL."""
     parts = urlsplit(url)
     return MySQLdb.connect(
         host=parts.hostname or "",
@@ -30,7 +31,7 @@ def query(connection: Any, sql: str) -> list[tuple[Any, ...]]:
 
 
 def seeded(rows: int) -> str:
-    """The DATABASE_URL of a database with this many products, made if there is none."""
+    """The DATABASE_URL of a database with this many products, created if necessary."""
     name = f"farmlokal_bench_{rows}"
     url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
     query(connect(url, ""), f"CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET utf8mb4")

@@ -1,29 +1,31 @@
-"""A client of plain sockets: cheap enough to share two cores with what it measures."""
+"""An HTTP client on plain asyncio streams, cheap enough to share two cores with the server that it measures."""
 
 from __future__ import annotations
 
 import asyncio
 
-from dev.bench.stacks import Answer
+from dev.testing.servers import Answer
 
 TIMEOUT_SECONDS = 60
+MAX_HEADER_BYTES = 1024 * 1024
 
 
 class Connection:
-    """One request at a time, on a connection that is kept; answers must say their Content-Length."""
+    """One keep-alive connection, one request at a time; responses must have a Content-Length."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def get(self, target: str) -> Answer:
-        return await self.ask(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n\r\n".encode())
+        return await self.send(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n\r\n".encode())
 
-    async def ask(self, request: bytes) -> Answer:
+    async def send(self, request: bytes) -> Answer:
+        """Send the bytes of a request; reconnects if the server closed the connection. Raises OSError or EOFError."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             if self.streams is None or self.streams[0].at_eof():
                 self.close()
-                self.streams = await asyncio.open_connection("127.0.0.1", self.port, limit=1024 * 1024)
+                self.streams = await asyncio.open_connection("127.0.0.1", self.port, limit=MAX_HEADER_BYTES)
             reader, writer = self.streams
             writer.write(request)
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin1").lower()

@@ -1,4 +1,4 @@
-"""How figures are put together and printed."""
+"""Statistics and Markdown tables of the reports."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def spread(values: Sequence[float], form: str = ",.0f") -> str:
-    """The median, and from where to where."""
+    """Median (minimum - maximum)."""
     return f"{statistics.median(values):{form}} ({min(values):{form}} - {max(values):{form}})"
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """Of each turn its own, so that what slows a whole turn does not count."""
+    """Spread of the ratios of each turn: what slows a whole turn cancels out."""
     return spread([mine / max(other, 1) for mine, other in zip(ours, theirs, strict=True)], ".2f")
 
 
@@ -26,10 +26,11 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def tell(text: str) -> None:
-    """Progress, which is not part of the result."""
+def progress(text: str) -> None:
+    """Print to standard error, which is not part of the report."""
     print(text, file=sys.stderr, flush=True)

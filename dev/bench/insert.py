@@ -1,63 +1,55 @@
-"""POST /products with and without its search entries, in turns in one run, into a catalogue of ROWS products."""
+"""make bench-insert: POST /products with and without its search entries, in turns, into ROWS products."""
 
 from __future__ import annotations
 
 import json
 import statistics
-import sys
 import time
-from typing import Any
 from unittest import mock
 
-import django
+from django.contrib.auth import get_user_model
 from django.core.management import call_command
+from django.test import Client
 
-ROUNDS = 5
+from dev.bench.figures import spread
+from products.managers import PostingQuerySet
+from products.models import Farm
+
+TURNS = 5
 POSTS = 60
+BODY = {"name": "", "commodity": "mango", "variety": "Alphonso", "grade": "A", "price": "120.50", "stock": 10}
+
+
+def post(client: Client, farm: int, number: int) -> float:
+    """Milliseconds of one POST."""
+    body = BODY | {"name": f"Fresh Alphonso Mango, lot {number}", "farm": farm}
+    start = time.perf_counter()
+    response = client.post("/products", json.dumps(body), content_type="application/json")
+    seconds = time.perf_counter() - start
+    assert response.status_code == 201, response.content
+    return seconds * 1000
 
 
 def main(rows: int) -> None:
-    django.setup()
-    from django.contrib.auth import get_user_model  # noqa: PLC0415  # once Django is set up
-    from django.test import Client  # noqa: PLC0415
-
-    from products.managers import PostingQuerySet  # noqa: PLC0415
-    from products.models import Farm  # noqa: PLC0415
-
-    if rows:  # 0: the catalogue that is there
+    if rows:  # 0: keep the catalogue as it is
         call_command("migrate", verbosity=0)
         call_command("seed_products", rows, "--reset")
     user = get_user_model()
     name = f"bench-{time.time()}"
     client = Client()
     client.force_login(user.objects.create_superuser(name))
-    farms = list(Farm.objects.values_list("pk", flat=True)[:500])
+    farms = list(Farm.objects.values_list("pk", flat=True)[:POSTS])
 
-    def post(number: int) -> float:
-        body: dict[str, Any] = {
-            "name": f"Fresh Alphonso Mango, lot {number}",
-            "commodity": "mango",
-            "variety": "Alphonso",
-            "grade": "A",
-        }
-        body |= {"farm": farms[number % len(farms)], "price": "120.50", "stock": 10}
-        start = time.perf_counter()
-        response = client.post("/products", json.dumps(body), content_type="application/json")
-        seconds = time.perf_counter() - start
-        assert response.status_code == 201, response.content
-        return seconds * 1000
+    def median_milliseconds() -> float:
+        return statistics.median(post(client, farm, number) for number, farm in enumerate(farms))
 
-    post(0)
+    post(client, farms[0], 0)
     ratios = []
-    for turn in range(ROUNDS):
-        with_entries = statistics.median(post(number) for number in range(POSTS))
+    for turn in range(TURNS):
+        with_entries = median_milliseconds()
         with mock.patch.object(PostingQuerySet, "move"):
-            without = statistics.median(post(number) for number in range(POSTS))
+            without = median_milliseconds()
         ratios.append(with_entries / without)
         print(f"{turn + 1}: {with_entries:.2f} ms with search entries, {without:.2f} ms without")
     user.objects.filter(username=name).delete()
-    print(f"{statistics.median(ratios):.2f} times ({min(ratios):.2f} to {max(ratios):.2f} over {ROUNDS} turns)")
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    print(f"with / without: {spread(ratios, '.2f')} over {TURNS} turns")

@@ -1,4 +1,4 @@
-"""What people might ask a catalogue: filters, words, sorts and limits made from products that are there."""
+"""Plausible queries of a catalogue: filters, words, sorts and limits taken from its own products."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ if TYPE_CHECKING:
     from dev.bench.stacks import Server
 
 SORTS = ("created_at", "price", "-price", "name", "-name")
-IDS_A_REQUEST = 100
+IDS_PER_REQUEST = 100
 
 
-def some_products(server: Server, rows: int, rng: random.Random) -> Iterator[dict[str, Any]]:
-    """Products at random: so what many products have is asked for often."""
+def random_products(server: Server, rows: int, rng: random.Random) -> Iterator[dict[str, Any]]:
+    """Products at random, so that values which many products share come up often."""
     while True:
-        ids = rng.sample(range(1, rows + 1), IDS_A_REQUEST)
+        ids = rng.sample(range(1, rows + 1), IDS_PER_REQUEST)
         document = json.loads(server.get(f"/products?{urlencode({'ids': ','.join(map(str, ids))})}").body)
         yield from document["results"]
 
 
 def filters(product: dict[str, Any], rng: random.Random) -> dict[str, str]:
+    """Query parameters that this product matches."""
     words = re.findall(r"\w{3,}", product["name"]) or [product["commodity"]["name"]]
     price = float(product["price"])
     kinds: list[tuple[int, dict[str, str]]] = [
@@ -46,11 +47,11 @@ def filters(product: dict[str, Any], rng: random.Random) -> dict[str, str]:
     return chosen
 
 
-def distinct(server: Server, rows: int, count: int) -> list[str]:
-    """Targets, the same at each run for the same catalogue; the plain listing is the first."""
+def distinct_targets(server: Server, rows: int, count: int) -> list[str]:
+    """The plain listing and count - 1 queries; the same in each run on the same catalogue."""
     rng = random.Random(1)
-    found = {"/products": None}
-    for product in some_products(server, rows, rng):
+    targets = {"/products": None}
+    for product in random_products(server, rows, rng):
         query = filters(product, rng)
         if rng.random() < 0.1:
             query["organic"] = "true"
@@ -60,7 +61,7 @@ def distinct(server: Server, rows: int, count: int) -> list[str]:
             query["sort"] = rng.choice(SORTS)
         if rng.random() < 0.2:
             query["limit"] = rng.choice(("10", "50", "100"))
-        found[f"/products?{urlencode(query)}"] = None
-        if len(found) == count:
+        targets[f"/products?{urlencode(query)}"] = None
+        if len(targets) == count:
             break
-    return list(found)
+    return list(targets)

@@ -1,4 +1,4 @@
--- The end of a wrk run as one line of JSON; times in microseconds.
+-- Prints the result of a wrk run as one line of JSON; times in microseconds.
 function done(summary, latency)
     local errors = 0
     for _, count in pairs(summary.errors) do errors = errors + count end

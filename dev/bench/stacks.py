@@ -1,4 +1,4 @@
-"""The servers that are compared, each with two worker processes on a loopback port of its own."""
+"""The servers that are compared, each with two worker processes on a loopback port."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from dev.testing.servers import GUNICORN, Answer, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,10 +22,9 @@ FOLDER = Path(".local/bench").resolve()
 PROJECT = Path.cwd()
 PEERS = PROJECT / "dev/bench/peers"
 PACKAGES = PROJECT / ".local/node/dev/bench/peers/node_modules"
-GUNICORN = str(Path(sys.executable).with_name("gunicorn"))
 WORKERS = 2
 START_SECONDS = 60
-RATE_LIMIT = "1000000/1"  # never reached: what is measured is asking
+RATE_LIMIT = "1000000/1"  # never reached: the benchmark measures the check alone
 
 OURS, FASTIFY, EXPRESS, STOCK, HELLO = "FarmLokal", "Fastify", "Express", "stock DRF", "bare ASGI"
 PYTHON_PEER = (
@@ -33,32 +33,30 @@ PYTHON_PEER = (
 )
 
 
-class Kind(NamedTuple):
+class Stack(NamedTuple):
+    """How to start a server."""
+
     folder: Path
     command: tuple[str, ...]
     environment: Mapping[str, str] = {}
 
 
-KINDS = {
-    OURS: Kind(PROJECT, (GUNICORN, "--bind=127.0.0.1:{port}")),
-    FASTIFY: Kind(PEERS, ("node", "fastify.js")),
-    EXPRESS: Kind(PEERS, ("node", "express.js")),
-    STOCK: Kind(
+STACKS = {
+    OURS: Stack(PROJECT, (GUNICORN, "--bind=127.0.0.1:{port}")),
+    FASTIFY: Stack(PEERS, ("node", "fastify.js")),
+    EXPRESS: Stack(PEERS, ("node", "express.js")),
+    STOCK: Stack(
         PEERS,
         (*PYTHON_PEER, "--worker-class=gthread", "--threads=8", "django.core.wsgi:get_wsgi_application()"),
         {"DJANGO_SETTINGS_MODULE": "stock.settings"},
     ),
-    HELLO: Kind(PEERS, (*PYTHON_PEER, "--worker-class=uvicorn_worker.UvicornWorker", "hello:application")),
+    HELLO: Stack(PEERS, (*PYTHON_PEER, "--worker-class=uvicorn_worker.UvicornWorker", "hello:application")),
 }
 
 
-class Answer(NamedTuple):
-    status: int
-    headers: dict[str, str]  # names in lower case
-    body: bytes
-
-
 class Server(NamedTuple):
+    """A running server."""
+
     name: str
     port: int
 
@@ -66,34 +64,34 @@ class Server(NamedTuple):
         return f"http://127.0.0.1:{self.port}{target}"
 
     def get(self, target: str, **headers: str) -> Answer:
-        request = urllib.request.Request(self.url(target), headers=headers)  # noqa: S310  # it is http
+        request = urllib.request.Request(self.url(target), headers=headers)
         try:
-            response = urllib.request.urlopen(request, timeout=60)  # noqa: S310
+            response = urllib.request.urlopen(request, timeout=60)
         except urllib.error.HTTPError as error:
             response = error
         with response:
-            names = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(response.status, names, response.read())
+            lower_case = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status, lower_case, response.read())
 
 
 @contextmanager
 def running(name: str, logs: str = "off", **environment: str) -> Iterator[Server]:
-    """With its output in .local/bench: the access log, where logs are "on"."""
-    server = Server(name, _free_port())
-    folder, command, own = KINDS[name]
+    """Run a stack; logs is "on" or "off". Its output, with the access log, goes to .local/bench."""
+    server = Server(name, free_port())
+    stack = STACKS[name]
     log = FOLDER / f"{name.lower().replace(' ', '-')}.log"
     if name == STOCK:
-        environment |= _settings_of_stock(logs, log.with_suffix(".metrics"))
+        environment |= _stock_settings(logs, log.with_suffix(".metrics"))
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", *(part.format(port=server.port) for part in command)],
-            env={**os.environ, **_settings(server.port, logs), **own, **environment},
-            cwd=folder,
+            ["setpriv", "--pdeathsig", "TERM", *(part.format(port=server.port) for part in stack.command)],
+            env={**os.environ, **_settings(server.port, logs), **stack.environment, **environment},
+            cwd=stack.folder,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
     try:
-        _wait_until_it_answers(server, process, log)
+        _wait_until_listening(server, process, log)
         yield server
     finally:
         process.terminate()
@@ -101,7 +99,7 @@ def running(name: str, logs: str = "off", **environment: str) -> Iterator[Server
 
 
 def _settings(port: int, logs: str) -> dict[str, str]:
-    """What the servers read from their environment; each what it knows."""
+    """Environment variables of all stacks; each reads the ones it knows."""
     return {
         "PORT": str(port),
         "WEB_CONCURRENCY": str(WORKERS),
@@ -117,8 +115,8 @@ def _settings(port: int, logs: str) -> dict[str, str]:
     }
 
 
-def _settings_of_stock(logs: str, metrics: Path) -> dict[str, str]:
-    """gunicorn's access log, and where the counts of several processes are put together."""
+def _stock_settings(logs: str, metrics: Path) -> dict[str, str]:
+    """gunicorn's access log, and the folder where prometheus_client sums the counts of all workers."""
     if logs == "off":
         return {}
     shutil.rmtree(metrics, ignore_errors=True)
@@ -126,19 +124,12 @@ def _settings_of_stock(logs: str, metrics: Path) -> dict[str, str]:
     return {"GUNICORN_CMD_ARGS": "--access-logfile=-", "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
 
 
-def _wait_until_it_answers(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < end:
+def _wait_until_listening(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
         try:
             with socket.create_connection(("127.0.0.1", server.port), timeout=1):
                 return
         except OSError:
             time.sleep(0.1)
     raise SystemExit(f"{server.name} does not start, see {log.relative_to(PROJECT)}")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

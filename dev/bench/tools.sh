@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# tools.sh: that what `make bench` measures with and against is there.
+# tools.sh: checks for wrk, and installs the Node peers that `make bench` compares with.
 # shellcheck source=dev/steps.sh
 . "$(dirname "$0")/../steps.sh"
 

@@ -1,6 +1,6 @@
 "use strict";
 
-// What both Node peers share: two processes, and per request the limiter and the cached page in one round trip to Redis.
+// Shared by both Node peers: two processes; for each request, limiter and cached page in one round trip to Redis.
 
 const cluster = require("node:cluster");
 const { randomUUID } = require("node:crypto");
@@ -14,11 +14,12 @@ const [REQUESTS, SECONDS] = RATE_LIMIT.split("/").map(Number);
 const WINDOW = SECONDS * 1e6;
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
-// As a cached page keeps them: those of the measured service that do not change between two requests.
+// The measured service's headers that are the same in each response.
 const { headers: HEADERS } = JSON.parse(readFileSync(PAGE));
 const { "content-type": _, ...HEADERS_OF_304 } = HEADERS;
 
-// GCRA: the theoretical arrival time of the next request that keeps the rate. -> [room or -1, microseconds]
+// GCRA (generic cell rate algorithm): stores the theoretical arrival time of the next request that keeps the rate.
+// Returns [remaining requests, microseconds until all are available], or [-1, microseconds until the next].
 const GCRA = `
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -32,21 +33,21 @@ return {math.floor(room / interval), arrival - now}`;
 const redis = new Redis(REDIS_URL, { enableAutoPipelining: true, lazyConnect: true });
 redis.defineCommand("gcra", { numberOfKeys: 1, lua: GCRA });
 
-const requests = new Counter({ name: "requests_total", help: "Answers", labelNames: ["method", "route", "status"] });
+const requests = new Counter({ name: "requests_total", help: "Responses", labelNames: ["method", "route", "status"] });
 const seconds = new Histogram({ name: "request_seconds", help: "Time", labelNames: ["method", "route"] });
 
-exports.observe = (method, route, status, took) => {
+exports.observe = (method, route, status, duration) => {
   requests.inc({ method, route, status });
-  seconds.observe({ method, route }, took);
+  seconds.observe({ method, route }, duration);
 };
 
 exports.hasLogs = LOGS === "on";
-// Lines are gathered and written some at a time, which is pino's fastest way.
+// Buffered writes are pino's fastest mode.
 exports.newLogger = () => pino(pino.destination({ sync: false, minLength: 4096 }));
 
-exports.requestId = (given) => (given && REQUEST_ID.test(given) ? given : randomUUID());
+exports.requestId = (header) => (header && REQUEST_ID.test(header) ? header : randomUUID());
 
-// { status, headers, body } of the cached page: its entity tag, a line feed, its bytes.
+// Returns { status, headers, body }. The cache entry is the entity tag, a line feed, and the body.
 exports.page = async (url, address, tag, id) => {
   const [[room, micros], cached] = await Promise.all([
     redis.gcra(`limit:${address}`, WINDOW / REQUESTS, WINDOW),
@@ -57,12 +58,12 @@ exports.page = async (url, address, tag, id) => {
   if (!cached) return { status: 404, headers: { "x-request-id": id } };
   const end = cached.indexOf(10);
   const etag = cached.latin1Slice(0, end);
-  const own = { etag, ratelimit: `"anonymous";r=${room};t=${wait}`, "x-request-id": id };
-  if (tag === etag) return { status: 304, headers: { ...HEADERS_OF_304, ...own } };
-  return { status: 200, headers: { ...HEADERS, ...own }, body: cached.subarray(end + 1) };
+  const changing = { etag, ratelimit: `"anonymous";r=${room};t=${wait}`, "x-request-id": id };
+  if (tag === etag) return { status: 304, headers: { ...HEADERS_OF_304, ...changing } };
+  return { status: 200, headers: { ...HEADERS, ...changing }, body: cached.subarray(end + 1) };
 };
 
-// In each of the worker processes: listen(port) once Redis is there. One that ends takes all with it.
+// Call listen(address) in each worker once Redis is connected. If one worker exits, all do.
 exports.serve = (listen) => {
   if (!cluster.isPrimary) {
     redis.connect().then(() => listen({ port: Number(PORT), host: "127.0.0.1" }));

@@ -5,7 +5,7 @@ const pinoHttp = require("pino-http");
 const { hasLogs, newLogger, observe, page, requestId, serve } = require("./common");
 
 const app = express();
-app.set("etag", false); // the cached page has its own
+app.set("etag", false); // the cached page brings its tag
 app.disable("x-powered-by");
 
 if (hasLogs) {
@@ -36,8 +36,8 @@ if (hasLogs) {
 
 app.get("/products", async (request, response) => {
   const { url, socket, headers, id } = request;
-  const found = await page(url, socket.remoteAddress, headers["if-none-match"], id);
-  response.status(found.status).set(found.headers).send(found.body);
+  const answer = await page(url, socket.remoteAddress, headers["if-none-match"], id);
+  response.status(answer.status).set(answer.headers).send(answer.body);
 });
 
 serve(({ port, host }) => app.listen(port, host));

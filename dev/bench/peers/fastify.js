@@ -5,7 +5,7 @@ const { hasLogs, newLogger, observe, page, requestId, serve } = require("./commo
 
 const app = Fastify({
   ...(hasLogs ? { loggerInstance: newLogger() } : { logger: false }),
-  disableRequestLogging: true, // its own are two lines a request; one is written below
+  disableRequestLogging: true, // Fastify logs two lines a request; we log one below
   genReqId: (request) => requestId(request.headers["x-request-id"]),
 });
 
@@ -21,8 +21,8 @@ if (hasLogs) {
 }
 
 app.get("/products", async (request, reply) => {
-  const found = await page(request.url, request.ip, request.headers["if-none-match"], request.id);
-  return reply.code(found.status).headers(found.headers).send(found.body);
+  const answer = await page(request.url, request.ip, request.headers["if-none-match"], request.id);
+  return reply.code(answer.status).headers(answer.headers).send(answer.body);
 });
 
 serve((address) => app.listen(address));

@@ -1,4 +1,4 @@
-"""The ceiling: an ASGI application that sends the page and its headers, and asks nobody for anything."""
+"""The upper bound: an ASGI application that sends the page and its headers from memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalogue's own tables, as far as a page shows them."""
+"""The catalogue's tables, with the columns that a page shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A listing as Django REST Framework's and django-redis's own documentation make it, with nothing that it needs not."""
+"""A minimal listing, as the documentation of Django REST Framework and django-redis describes it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 import dj_database_url
 
-SECRET_KEY = "benchmark"  # noqa: S105
+SECRET_KEY = "benchmark"  # noqa: S105  # public, signs nothing
 ALLOWED_HOSTS = ["127.0.0.1"]
 ROOT_URLCONF = "stock.views"
 USE_TZ, TIME_ZONE = True, "UTC"

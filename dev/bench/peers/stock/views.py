@@ -59,8 +59,8 @@ class Newest(CursorPagination):
 
 
 class Throttle(AnonRateThrottle):
-    """It keeps a list of the last minute's requests of each address. That of all of the load would be long, and
-    would be what is measured: so the load is taken to come from many."""
+    """Treats the load as coming from many addresses. The throttle keeps a list of each address's requests in the last
+    minute; for a single address its length would dominate the measurement."""
 
     def get_ident(self, request: Request) -> str:
         return str(random.randrange(ADDRESSES))
@@ -80,7 +80,7 @@ class CachedProductList(ProductList):
 
 
 def metrics(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    from prometheus_client import Counter, Histogram  # noqa: PLC0415  # only where it is to be measured
+    from prometheus_client import Counter, Histogram  # noqa: PLC0415  # it creates files, so import it only where metrics are on
 
     requests = Counter("requests", "Answers", ["method", "route", "status"])
     seconds = Histogram("request_seconds", "Time", ["method", "route"])
