@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# gate.sh: the checks of `make test`, with DATABASE_URL and REDIS_URL set.
-# shellcheck source=steps.sh
+# gate.sh [PYTEST_ARGUMENT...]: the checks and tests of `make test`. Needs DATABASE_URL and REDIS_URL.
+# shellcheck source=dev/steps.sh
 . "$(dirname "$0")/steps.sh"
 
 PATH=$PROJECT/.venv/bin:$PATH
-# Production's settings: everything that `check --deploy` asks for.
+# Production settings, for `check --deploy`.
 export DJANGO_SETTINGS_MODULE=farmlokal.settings DEBUG=off TRUSTED_PROXY_HOPS=1 ALLOWED_HOSTS=farmlokal.example
 SECRET_KEY=$("$PYTHON" -c 'import secrets; print(secrets.token_urlsafe(60))')
 export SECRET_KEY
 
-check() { # check NAME COMMAND...: shows what the command says only if it fails
+check() { # check NAME COMMAND...: prints the command's output only if it fails
     local name=$1 log="$LOGS/test-${1// /-}.log"
     shift
     if ! "$@" >"$log" 2>&1 </dev/null; then
@@ -30,6 +30,6 @@ check "migrations" "$PYTHON" manage.py makemigrations --check --dry-run
 check "openapi" "$PYTHON" manage.py spectacular --validate --fail-on-warn --file /dev/null
 check "gunicorn config" gunicorn --check-config
 
-# Tests start from the defaults of a machine without a proxy.
+# The tests expect the defaults of a machine without a proxy.
 unset TRUSTED_PROXY_HOPS DEBUG
 exec pytest "$@"

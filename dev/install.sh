@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# install.sh REQUIREMENTS: system packages (only the missing ones, with apt) and .venv.
-# Only packages without a system service are installed, so none is ever enabled or started.
-# shellcheck source=steps.sh
+# install.sh REQUIREMENTS: installs missing system packages with apt, and REQUIREMENTS into .venv.
+# It avoids packages that bring a system service, so nothing is enabled or started.
+# shellcheck source=dev/steps.sh
 . "$(dirname "$0")/steps.sh"
 
-# The redis-server package brings a service; its binary is the one of redis-tools under another name.
+# The redis-server package brings a service; redis-tools has the same binary under another name.
 private_redis() {
     command -v redis-server >/dev/null && return
     mkdir -p .local/bin
@@ -31,7 +31,7 @@ missing_packages() {
     [ -n "${REDIS_URL:-}" ] || private_redis || echo redis-tools
 }
 
-# Dependencies of the packages above bring no service either; should one ever do, it is not started.
+# A policy-rc.d that exits with 101 keeps apt from starting services, should a dependency bring one.
 apt_install() {
     local guard=/usr/sbin/policy-rc.d guarded='' sudo=()
     [ "$(id -u)" = 0 ] || sudo=(sudo)
@@ -55,7 +55,7 @@ find_python() {
             return
         fi
     done
-    fail "needs Python 3.11 or newer as python3 (or PYTHON3=/path/to/python3); docker compose up needs none"
+    fail "needs Python 3.11 or newer as python3 (or PYTHON3=/path/to/python3); docker compose up does not"
 }
 
 install_packages() {
@@ -63,16 +63,16 @@ install_packages() {
     mapfile -t packages < <(missing_packages)
     [ ${#packages[@]} -gt 0 ] || return 0
     command -v apt-get >/dev/null ||
-        fail "needs what Debian calls ${packages[*]}: install that, or use docker compose up"
+        fail "install the equivalent of these Debian packages: ${packages[*]}; or use docker compose up"
     [ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
-        fail "needs root or sudo to install ${packages[*]}; docker compose up needs neither"
-    say "installing with apt, because missing: ${packages[*]}"
+        fail "needs root or sudo to install ${packages[*]}; docker compose up does not"
+    say "installing missing packages with apt: ${packages[*]}"
     step "apt install" apt_install "${packages[@]}"
     mapfile -t packages < <(missing_packages)
-    [ ${#packages[@]} -eq 0 ] || fail "apt installed no usable ${packages[*]}: install that, or use docker compose up"
+    [ ${#packages[@]} -eq 0 ] || fail "still missing after apt: ${packages[*]}; install them, or use docker compose up"
 }
 
-# The stamp is written last: an installation that was interrupted is taken up again.
+# The stamp is written last, so that an interrupted installation is repeated.
 install_requirements() {
     local stamp=.venv/.installed-$1 wanted
     wanted=$("$SYSTEM_PYTHON" -V; sha256sum "$1")
@@ -82,7 +82,7 @@ install_requirements() {
         step "make venv" "$SYSTEM_PYTHON" -m venv .venv
     fi
     say "installing $1 into .venv"
-    # Replit's pip.conf installs for the user, which pip refuses in a venv.
+    # Replit's pip.conf sets `user`, which pip refuses in a venv.
     step "install requirements" env PIP_USER=0 "$PYTHON" -m pip install --disable-pip-version-check -r "$1"
     printf '%s\n' "$wanted" >"$stamp"
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# load.sh: what `make load` does. Locust's mixture, headless, on URL or on a service of its own, with a report in HTML.
+# load.sh: runs `make load`. Sends locustfile.py's load to URL, or to a service that it starts; writes an HTML report.
 FARMLOKAL_TARGET=load
 export FARMLOKAL_TARGET
-# shellcheck source=steps.sh
+# shellcheck source=dev/steps.sh
 . "$(dirname "$0")/steps.sh"
 
 REPORT=$PROJECT/.local/load.html
@@ -18,7 +18,7 @@ if [ -n "${URL:-}" ]; then
     exit
 fi
 if [ -z "${LOAD_SERVED:-}" ]; then
-    unset DATABASE_URL REDIS_URL  # never a catalogue that somebody uses
+    unset DATABASE_URL REDIS_URL  # the catalogue is replaced below: always use private servers
     export LOAD_SERVED=1 MARIADB_OPTIONS=${MARIADB_OPTIONS:---innodb-buffer-pool-size=1G}
     with_services .local/bench dev/load.sh
 fi

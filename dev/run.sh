@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# run.sh: what `make run` does. Installs what is missing, then serves with private servers around it.
+# run.sh: runs `make run`. Installs what is missing, then serves with a private MariaDB and Redis.
 FARMLOKAL_TARGET=run
 export FARMLOKAL_TARGET
-# shellcheck source=steps.sh
+# shellcheck source=dev/steps.sh
 . "$(dirname "$0")/steps.sh"
 
 dev/install.sh requirements.txt

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# services.sh DIRECTORY COMMAND...: runs COMMAND with DATABASE_URL and REDIS_URL of a private MariaDB and
-# a private Redis that live in DIRECTORY, and ends both when COMMAND ends, however it ends.
-# A service whose URL is set already is not started. MARIADB_OPTIONS adds options to mariadbd; LOCK_SECONDS (20) is
-# how long to wait for an earlier pair in the same DIRECTORY to end.
-# shellcheck disable=SC2317  # functions are called by name
-# shellcheck source=steps.sh
+# services.sh DIRECTORY COMMAND...: runs COMMAND with a private MariaDB and Redis, whose data are in DIRECTORY.
+# Sets DATABASE_URL and REDIS_URL, and stops both servers when COMMAND ends, however it ends.
+# A server whose URL is already set is not started. MARIADB_OPTIONS adds options to mariadbd. LOCK_SECONDS (20) is
+# how long to wait for an earlier run in the same DIRECTORY to end.
+# shellcheck disable=SC2317,SC2329  # functions are called by name, and from traps
+# shellcheck source=dev/steps.sh
 . "$(dirname "$0")/steps.sh"
 
 DIRECTORY=$1
@@ -16,11 +16,11 @@ PATH=$PATH:/usr/sbin:$PROJECT/.local/bin
 SERVERS=()
 COMMAND=
 
-# The servers inherit the lock: even after a kill -9 of this script nobody starts a second pair on their data.
+# The servers inherit the lock: while one survives a SIGKILL of this script, no second pair uses its data.
 exec 9>"$DIRECTORY/lock"
 if ! flock --nonblock 9; then
-    say "waiting for an earlier one in this checkout to end"
-    flock --wait "${LOCK_SECONDS:-20}" 9 || fail "is running already in this checkout (${DIRECTORY#"$PROJECT"/}); stop that one first"
+    say "waiting for an earlier run in this checkout to end"
+    flock --wait "${LOCK_SECONDS:-20}" 9 || fail "already running in this checkout (${DIRECTORY#"$PROJECT"/}); stop it first"
 fi
 
 free_port() { "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
@@ -29,16 +29,16 @@ password() {
     cat "$DIRECTORY/password"
 }
 
-# start NAME READY COMMAND...: in a session of its own, so that the terminal's Ctrl-C reaches only this script,
-# and bound to this script's life. True once the log says READY, false if the process ends before.
+# start NAME READY COMMAND...: succeeds once the log contains READY, fails if the process ends before.
+# A new session, so that the terminal's Ctrl-C reaches only this script; the process ends with this script.
 start() {
     local log="$DIRECTORY/$1.log" ready=$2 pid _
     shift 2
-    : >"$log"  # it is read below before the server may have opened it, and an earlier server's must not be
+    : >"$log"  # READY from an earlier run must not count
     setsid setpriv --pdeathsig TERM "$@" >"$log" 2>&1 </dev/null &
     pid=$!
     SERVERS+=("$pid")
-    for _ in {1..600}; do
+    for _ in {1..1200}; do
         ! grep -q "$ready" "$log" || return 0
         kill -0 "$pid" 2>/dev/null || return 1
         sleep 0.1
@@ -46,7 +46,7 @@ start() {
     return 1
 }
 
-# on_free_port NAME FUNCTION: a port that another process takes between choice and use is chosen anew.
+# on_free_port NAME FUNCTION: calls FUNCTION with a free PORT_CHOSEN; retries if another process takes the port first.
 on_free_port() {
     local log="$DIRECTORY/$1.log" _
     for _ in {1..5}; do
@@ -64,7 +64,7 @@ make_data_directory() {
         mv "$DIRECTORY/mariadb.new" "$DIRECTORY/mariadb"
 }
 
-# Rights on every database whose name contains "farmlokal": the catalogue, and what the tests create.
+# The user may do anything in databases whose name contains "farmlokal": the catalogue and the test databases.
 start_mariadb() {
     local user="farmlokal@'127.0.0.1'" tmp="$DIRECTORY/tmp" options
     rm -rf "$tmp" && mkdir "$tmp"
@@ -94,7 +94,7 @@ CONF
     start redis 'Ready to accept connections' redis-server "$DIRECTORY/redis.conf"
 }
 
-# end SIGNAL SECONDS PID...: SIGNAL to each (a negative PID is a process group), then KILL to what outlives SECONDS.
+# end SIGNAL SECONDS PID...: sends SIGNAL to each (a negative PID is a process group), and KILL after SECONDS.
 end() {
     local signal=$1 seconds=$2 pid tenths
     shift 2
@@ -107,7 +107,7 @@ end() {
 
 end_everything() {
     trap '' INT TERM HUP
-    [ -z "$COMMAND" ] || end INT 10 "-$COMMAND"
+    [ -z "$COMMAND" ] || end INT 20 "-$COMMAND"
     end TERM 30 "${SERVERS[@]}"
     rm -f "$DIRECTORY/env"
 }
@@ -128,7 +128,8 @@ fi
 export DATABASE_URL REDIS_URL
 printf 'export DATABASE_URL=%q REDIS_URL=%q\n' "$DATABASE_URL" "$REDIS_URL" >"$DIRECTORY/env"
 
-# A process group of its own: whatever COMMAND starts ends with it. `wait` lets a signal through at once.
+# Job control gives COMMAND a process group, so that all its children end with it. Unlike a foreground command,
+# `wait` lets traps run at once.
 set -m
 setpriv --pdeathsig TERM "$@" 9>&- </dev/null &
 COMMAND=$!

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# test.sh [PYTEST_ARGUMENT...]: what `make test` and CI do. Every check of the gate, then pytest, whose last line is the last line.
+# test.sh [PYTEST_ARGUMENT...]: runs `make test`: all static checks, then pytest, with a private MariaDB and Redis.
 FARMLOKAL_TARGET="test"
 export FARMLOKAL_TARGET
-# shellcheck source=steps.sh
+# shellcheck source=dev/steps.sh
 . "$(dirname "$0")/steps.sh"
 
 dev/install.sh requirements-dev.txt
