@@ -1,4 +1,4 @@
-"""Fixtures that tests of several apps share. Everything runs on a real MySQL or MariaDB and a real Redis."""
+"""Fixtures that tests of several apps share. All tests use a real MySQL or MariaDB and a real Redis."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from farmlokal.redis.client import run
 from farmlokal.redis.scripts import FORGET
 from products.page_cache import catalogue_cache
 
-# Each worker of a parallel run has a Redis database of its own, as pytest-django gives it a MySQL one: for this
-# process, whose settings are read already, and for those that tests start.
+# pytest-django gives each xdist worker a MySQL database; this gives it a Redis database, for this process, whose
+# settings are already read, and for processes that tests start.
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     number = int(worker.removeprefix("gw")) + 1  # 0 may be in use
     os.environ["REDIS_URL"] = urlsplit(os.environ["REDIS_URL"])._replace(path=f"/{number}").geturl()
     settings.REDIS_URL = settings.CACHES["default"]["LOCATION"] = os.environ["REDIS_URL"]
 
-# Tests ask more than any client; those of the limit set one.
+# Tests send more requests than the limit allows; tests of the limit set their own.
 os.environ["RATE_LIMIT_ANONYMOUS"] = "off"
 settings.RATE_LIMIT_ANONYMOUS = None
 
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 def django_db_setup(
     django_test_environment: None, django_db_blocker: DjangoDbBlocker, django_db_modify_db_settings: None
 ) -> Iterator[None]:
-    """A test database in every session; pytest-django's own fixture leaves one out, and with it tests on the
-    real database, where no test of the session carries its mark."""
+    """Always create the test database. pytest-django's own fixture skips it when no test of the session is marked
+    with django_db, and our unmarked live tests would then write to the real database."""
     with django_db_blocker.unblock():
         databases = setup_databases(verbosity=0, interactive=False)
     yield
@@ -57,8 +57,8 @@ def django_db_setup(
 
 
 @pytest.fixture(autouse=True)
-def _unknown_pages() -> None:
-    """No page that an earlier test has left is believed, and the next ones are, also where it had lost Redis."""
+def _empty_page_cache() -> None:
+    """Invalidate the cached pages of earlier tests, and end a pending invalidation that a test left behind."""
     wait_until(lambda: run(FORGET, [catalogue_cache.generation_key]))
     catalogue_cache.pending.check_connection()
     wait_until(lambda: not catalogue_cache.pending.is_pending)
@@ -66,18 +66,17 @@ def _unknown_pages() -> None:
 
 @pytest.fixture
 def redis_alone(settings: Settings, tmp_path: Path) -> Iterator[Daemon]:
-    """A Redis that this process alone uses, to be frozen, filled or made forget: the usual one serves the tests that
-    run beside this one, too."""
-    there = settings.CACHES["default"]
+    """A private Redis that a test may freeze, fill or empty; parallel tests share the usual one."""
+    cache = settings.CACHES["default"]
     with own_redis(tmp_path) as server:
-        settings.CACHES = {"default": there | {"LOCATION": server.url}}
+        settings.CACHES = {"default": cache | {"LOCATION": server.url}}
         yield server
 
 
 @pytest.fixture(scope="module")
 def live_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """The database without a transaction around the tests: other connections and processes see what is
-    written. For whole modules; their products, farms and webhooks go when the module ends."""
+    """The test database without a transaction, so that other connections see what tests write. At the module's end
+    all products, farms and webhooks are deleted."""
     with django_db_blocker.unblock():
         assert connection.settings_dict["NAME"].startswith("test_")
         yield
@@ -94,6 +93,6 @@ def _truncate() -> None:
 
 @pytest.fixture(scope="session")
 def database_environment(django_db_setup: None) -> dict[str, Any]:
-    """The environment in which another process finds this worker's databases."""
+    """Environment variables for another process that uses this worker's databases."""
     url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
     return {**os.environ, "DATABASE_URL": url, "ALLOWED_HOSTS": "localhost,127.0.0.1"}

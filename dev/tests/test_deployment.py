@@ -1,4 +1,4 @@
-"""The files that platforms read, checked against the settings and, where it is cheap, run."""
+"""Deployment files agree with the settings, and their commands run."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ RENDER: dict[str, Any] = yaml.safe_load((PROJECT / "render.yaml").read_text())
 REPLIT = tomllib.loads((PROJECT / ".replit").read_text())
 EXAMPLE = (PROJECT / ".env.example").read_text().splitlines()
 DATABASE_URL = "mysql://user:secret@db.example/farmlokal?ssl_ca=/etc/ssl/certs/ca-certificates.crt"
-KEY_OF_RENDER = "B0jrphAPOY7pg92AN0c9MN4yecczLMdwnx4OkA1KFUk="  # generateValue: base64 of 256 bits
+RENDER_GENERATED_VALUE = "B0jrphAPOY7pg92AN0c9MN4yecczLMdwnx4OkA1KFUk="  # base64 of 256 bits
 
 
-def settings_read() -> set[str]:
-    found = re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', (PROJECT / "farmlokal/settings.py").read_text())
-    return {name for name in found if not name.startswith("RENDER_")}
+def setting_names() -> set[str]:
+    names = re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', (PROJECT / "farmlokal/settings.py").read_text())
+    return {name for name in names if not name.startswith("RENDER_")}
 
 
 def render_variables(kind: str) -> dict[str, dict[str, Any]]:
@@ -41,22 +41,22 @@ def example_values() -> dict[str, str]:
     return dict(line.split("=", 1) for line in EXAMPLE if line and not line.startswith("#"))
 
 
-NAMED = {
+VARIABLES = {
     ".env.example": set(example_values()),
-    "compose.yaml": {*COMPOSE["services"]["web"]["environment"], "PORT"},  # the port outside; inside it is 8000
+    "compose.yaml": {*COMPOSE["services"]["web"]["environment"], "PORT"},  # the published port; inside it is 8000
     "render.yaml": {*render_variables("web"), "PORT"},  # Render sets it
 }
 
 
-@pytest.mark.parametrize("file", NAMED)
-def test_each_setting_is_named(file: str) -> None:
-    assert {"SECRET_KEY", "PARTNER_DEADLINE_SECONDS", "PORT"} <= settings_read()
-    assert settings_read() - NAMED[file] == set()
-    assert NAMED[file] == NAMED[".env.example"]
+@pytest.mark.parametrize("file", VARIABLES)
+def test_each_file_names_each_setting(file: str) -> None:
+    assert {"SECRET_KEY", "PARTNER_DEADLINE_SECONDS", "PORT"} <= setting_names()
+    assert setting_names() - VARIABLES[file] == set()
+    assert VARIABLES[file] == VARIABLES[".env.example"]
 
 
-def started(variables: dict[str, str], code: str = "") -> str:
-    """What Python prints that has read the settings from exactly these variables."""
+def run_with_settings(variables: dict[str, str], code: str = "") -> str:
+    """Read the settings from exactly these variables, run code, and return its output."""
     command = [sys.executable, "-c", f"from farmlokal import settings; {code}"]
     environment = {"PATH": os.environ["PATH"], **variables}
     return subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
@@ -65,8 +65,8 @@ def started(variables: dict[str, str], code: str = "") -> str:
 # .env.example
 
 
-def test_env_example_needs_only_the_required_settings() -> None:
-    """Read as `docker run --env-file` reads it: whatever follows the = is the value, comments included."""
+def test_env_example_needs_only_required_settings() -> None:
+    """`docker run --env-file` takes all after the = as the value, comments included."""
     assert not [line for line in example_values().values() if "#" in line]
     required = {
         "SECRET_KEY": "x" * 60,
@@ -74,52 +74,52 @@ def test_env_example_needs_only_the_required_settings() -> None:
         "DATABASE_URL": DATABASE_URL,
         "REDIS_URL": "redis://redis.example/0",
     }
-    started(example_values() | required)
+    run_with_settings(example_values() | required)
 
 
 # Render
 
 
-def render_environment(kind: str, **answers: str) -> dict[str, str]:
-    """What Render gives a service when the dashboard's questions are left empty but for the answers."""
-    environment = {"RENDER": "true", "SECRET_KEY": "x" * 60, **answers}
+def render_environment(kind: str, **inputs: str) -> dict[str, str]:
+    """The environment of a service on Render; inputs are entered in the dashboard, all else stays empty."""
+    environment = {"RENDER": "true", "SECRET_KEY": "x" * 60, **inputs}
     for name, variable in render_variables(kind).items():
         if "value" in variable:
             environment[name] = variable["value"]
         elif "generateValue" in variable:
-            environment[name] = KEY_OF_RENDER
+            environment[name] = RENDER_GENERATED_VALUE
         elif "fromService" in variable:
             source = variable["fromService"]
             redis = source.get("property") == "connectionString"
-            environment[name] = "redis://red-abc123:6379" if redis else render_environment("web", **answers)[name]
+            environment[name] = "redis://red-abc123:6379" if redis else render_environment("web", **inputs)[name]
     return environment
 
 
-def test_first_render_deploy_allows_exactly_its_own_host() -> None:
+def test_render_allows_exactly_its_own_host_by_default() -> None:
     environment = render_environment("web", DATABASE_URL=DATABASE_URL, RENDER_EXTERNAL_HOSTNAME="shop-x1.onrender.com")
-    assert started(environment, "print(settings.ALLOWED_HOSTS)") == "['shop-x1.onrender.com']\n"
+    assert run_with_settings(environment, "print(settings.ALLOWED_HOSTS)") == "['shop-x1.onrender.com']\n"
 
 
-def test_allowed_hosts_replaces_the_host_of_render() -> None:
+def test_allowed_hosts_replaces_the_render_host() -> None:
     environment = render_environment("web", DATABASE_URL=DATABASE_URL, RENDER_EXTERNAL_HOSTNAME="shop-x1.onrender.com")
     environment["ALLOWED_HOSTS"] = "api.example.in"
-    assert started(environment, "print(settings.ALLOWED_HOSTS)") == "['api.example.in']\n"
+    assert run_with_settings(environment, "print(settings.ALLOWED_HOSTS)") == "['api.example.in']\n"
 
 
 def test_render_job_starts_without_a_hostname() -> None:
-    started(render_environment("cron", DATABASE_URL=DATABASE_URL, RENDER_EXTERNAL_HOSTNAME=""))
+    run_with_settings(render_environment("cron", DATABASE_URL=DATABASE_URL, RENDER_EXTERNAL_HOSTNAME=""))
 
 
 @pytest.mark.parametrize(
     ("forwarded", "client"),
     [
-        # As services on Render have received them; the last client sent an entry of its own.
+        # Received by services on Render; the last client sent a forged entry.
         ("81.97.145.24, 172.71.195.123, 10.226.90.65", "81.97.145.24"),
         ("1.1.1.1, 172.70.247.28, 10.19.6.53", "1.1.1.1"),
         ("2.2.2.2,1.1.1.1, 172.71.95.118, 10.19.64.237", "1.1.1.1"),
     ],
 )
-def test_client_behind_render_is_not_a_proxy(settings: Settings, forwarded: str, client: str) -> None:
+def test_client_behind_render_is_not_taken_for_a_proxy(settings: Settings, forwarded: str, client: str) -> None:
     settings.TRUSTED_PROXY_HOPS = int(render_variables("web")["TRUSTED_PROXY_HOPS"]["value"])
     assert client_of("10.19.6.53", forwarded) == client
 
@@ -127,8 +127,8 @@ def test_client_behind_render_is_not_a_proxy(settings: Settings, forwarded: str,
 # Docker Compose
 
 
-def in_container(home: Path, **variables: str) -> list[str]:
-    """The secrets that a command gets from the entrypoint of the image."""
+def container_secrets(home: Path, **variables: str) -> list[str]:
+    """The secrets that the entrypoint in compose.yaml gives a command."""
     *shell, script, name = COMPOSE["services"]["web"]["entrypoint"]
     script = script.replace("$$", "$").replace("/home/farmlokal", str(home)).replace("cd /app", "")
     command = [*shell, script, name, "sh", "-c", 'echo "$SECRET_KEY" "$PARTNER_WEBHOOK_SECRETS"']
@@ -136,12 +136,12 @@ def in_container(home: Path, **variables: str) -> list[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
 
 
-def test_compose_secrets_are_random_and_kept(tmp_path: Path) -> None:
+def test_compose_secrets_are_random_and_persistent(tmp_path: Path) -> None:
     homes = [tmp_path / "one", tmp_path / "other"]
     for home in homes:
         home.mkdir()
-    first, other = (in_container(home) for home in homes)
-    assert in_container(homes[0]) == first
+    first, other = (container_secrets(home) for home in homes)
+    assert container_secrets(homes[0]) == first
     assert not set(first) & set(other)
     environment = {
         "SECRET_KEY": first[0],
@@ -150,13 +150,13 @@ def test_compose_secrets_are_random_and_kept(tmp_path: Path) -> None:
         "DATABASE_URL": COMPOSE["services"]["web"]["environment"]["DATABASE_URL"],
         "REDIS_URL": COMPOSE["services"]["web"]["environment"]["REDIS_URL"],
     }
-    started(environment)
+    run_with_settings(environment)
     assert len(first[0]) == 64
 
 
-def test_given_secrets_replace_those_of_compose(tmp_path: Path) -> None:
-    given = {"SECRET_KEY": "ours", "PARTNER_WEBHOOK_SECRETS": "whsec_ours"}
-    assert in_container(tmp_path, **given) == list(given.values())
+def test_set_secrets_replace_those_of_compose(tmp_path: Path) -> None:
+    secrets = {"SECRET_KEY": "ours", "PARTNER_WEBHOOK_SECRETS": "whsec_ours"}
+    assert container_secrets(tmp_path, **secrets) == list(secrets.values())
 
 
 def test_compose_publishes_ports_on_loopback_only() -> None:
@@ -169,7 +169,7 @@ def test_compose_publishes_ports_on_loopback_only() -> None:
 
 
 @pytest.mark.parametrize("domain", ["", "x1.replit.dev"])
-def test_replit_allows_its_domain_where_there_is_one(domain: str) -> None:
+def test_replit_allows_its_domain_if_set(domain: str) -> None:
     *shell, script = REPLIT["run"]
     command = [*shell, script.replace("make run", "printenv ALLOWED_HOSTS")]
     environment = {"PATH": os.environ["PATH"], "REPLIT_DEV_DOMAIN": domain}
@@ -186,8 +186,8 @@ def start_commands() -> list[str]:
 
 
 @pytest.mark.parametrize("command", start_commands())
-def test_start_command_takes_an_empty_number_of_processes(command: str) -> None:
-    """gunicorn reads the variable before our settings do, and ends with a traceback if it is empty."""
+def test_start_command_accepts_an_empty_web_concurrency(command: str) -> None:
+    """gunicorn reads the variable before our settings do, and fails with a traceback if it is empty."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "WEB_CONCURRENCY": ""}
     done = subprocess.run(

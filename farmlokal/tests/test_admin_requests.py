@@ -1,4 +1,4 @@
-"""Requests to the admin that no page of it sends: each is a 4xx, a form error or a redirect, never a 500."""
+"""Malformed requests to the admin get a 4xx, a form error or a redirect, never a 500."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FORMS = ["_to_field", "_popup", "_changelist_filters", "_saveasnew", "_continue"
 
 
 class Requests:
-    """Sends requests as a superuser, and collects those that are answered with a 5xx."""
+    """Sends requests as a superuser and records those that get a 5xx."""
 
     def __init__(self) -> None:
         self.failed: list[str] = []
@@ -43,7 +43,7 @@ class Requests:
 
     def get(self, path: str, **query: str) -> None:
         text = "&".join(f"{name}={quote(value, errors='surrogateescape')}" for name, value in query.items())
-        self._note(f"GET {path}?{text}", self.client.get(f"{path}?{text}").status_code)
+        self._record(f"GET {path}?{text}", self.client.get(f"{path}?{text}").status_code)
 
     def post(self, path: str, body: Mapping[str, Any]) -> None:
         text = "&".join(
@@ -51,17 +51,17 @@ class Requests:
             for name, values in body.items()
             for value in (values if isinstance(values, list) else [values])
         )
-        answer = self.client.post(path, text, content_type="application/x-www-form-urlencoded")
-        self._note(f"POST {path} {text}", answer.status_code)
+        response = self.client.post(path, text, content_type="application/x-www-form-urlencoded")
+        self._record(f"POST {path} {text}", response.status_code)
 
-    def _note(self, request: str, status: int) -> None:
+    def _record(self, request: str, status: int) -> None:
         if status >= 500:
             self.failed.append(request[:200])
 
 
 @pytest.fixture
 def requests(settings: Settings) -> Iterator[Requests]:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # a fast one
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast
     make_offer()
     Group.objects.create(name="pickers")
     ApiClient.objects.create(client_id="c", name="Mandi Mart")
@@ -76,7 +76,7 @@ def path_of(model: type[Model]) -> str:
 
 
 def form_of(requests: Requests, path: str) -> dict[str, Any]:
-    """What a browser would send to save the page unchanged."""
+    """The fields that a browser would send to save the page unchanged."""
     response = requests.client.get(path)
     if response.status_code != 200 or "adminform" not in response.context:
         return {}
@@ -84,12 +84,12 @@ def form_of(requests: Requests, path: str) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def test_every_model_has_the_base_class() -> None:
+def test_every_model_admin_has_the_base_class() -> None:
     assert [model for model, options in admin.site._registry.items() if not isinstance(options, StaffAdmin)] == []
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_parameters_of_lists(requests: Requests, model: type[Model]) -> None:
+def test_list_accepts_any_parameter(requests: Requests, model: type[Model]) -> None:
     names = [item for item in admin.site._registry[model].list_filter if isinstance(item, str)]
     filters = [f"{name}__{lookup}" for name in names for lookup in ("exact", "id__exact", "isnull")]
     for name, value in itertools.product([*LISTS, *filters], VALUES):
@@ -97,13 +97,13 @@ def test_parameters_of_lists(requests: Requests, model: type[Model]) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_lookups_that_no_filter_offers(requests: Requests, model: type[Model]) -> None:
+def test_list_accepts_any_lookup(requests: Requests, model: type[Model]) -> None:
     for field, (lookup, value) in itertools.product(model._meta.get_fields(), LOOKUPS.items()):
         requests.get(path_of(model), **{f"{field.name}__{lookup}": value})
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_actions(requests: Requests, model: type[Model]) -> None:
+def test_action_accepts_any_values(requests: Requests, model: type[Model]) -> None:
     row = model._default_manager.latest("pk")
     actions = ["", "abc", "delete_selected", *(admin.site._registry[model].actions or ())]
     for action, value in itertools.product(actions, VALUES):
@@ -114,19 +114,19 @@ def test_actions(requests: Requests, model: type[Model]) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_forms(requests: Requests, model: type[Model]) -> None:
+def test_forms_accept_any_values(requests: Requests, model: type[Model]) -> None:
     change = f"{path_of(model)}{model._default_manager.latest('pk').pk}/change/"
-    fine = form_of(requests, change)
-    for name, value in itertools.product([*fine, *FORMS], VALUES):
+    valid = form_of(requests, change)
+    for name, value in itertools.product([*valid, *FORMS], VALUES):
         requests.get(f"{path_of(model)}add/", **{name: value})
-        requests.post(f"{path_of(model)}add/", fine | {name: value})
-        requests.post(change, fine | {name: value})
+        requests.post(f"{path_of(model)}add/", valid | {name: value})
+        requests.post(change, valid | {name: value})
     for path, value in itertools.product([change, change.replace("change", "delete")], VALUES):
         requests.get(path, _to_field=value, _popup=value)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_ids(requests: Requests, model: type[Model]) -> None:
+def test_pages_accept_any_id(requests: Requests, model: type[Model]) -> None:
     ids = [value for value in VALUES if len(value) < 100] + ["_5F", "_2F", "1_", "'\"--"]
     for text, page in itertools.product(ids, ["", "/", "/change/", "/delete/", "/history/", "/password/"]):
         requests.get(f"{path_of(model)}{quote(text, safe='', errors='surrogateescape')}{page}")
@@ -134,7 +134,7 @@ def test_ids(requests: Requests, model: type[Model]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "is_found"),
+    ("path", "has_results"),
     [
         ("products/commodity/?category__id__exact={category}", True),
         ("products/commodity/?category__id__exact=0", False),
@@ -142,25 +142,25 @@ def test_ids(requests: Requests, model: type[Model]) -> None:
         ("accounts/user/?is_staff__exact=1", True),
     ],
 )
-def test_filters_of_a_list_work(requests: Requests, path: str, is_found: bool) -> None:
+def test_list_filters_work(requests: Requests, path: str, has_results: bool) -> None:
     keys = {"category": Commodity.objects.get(slug="mango").category_id, "group": Group.objects.get().pk}
     page = requests.client.get(f"/admin/{path.format(**keys)}")
-    assert bool(page.context["cl"].result_count) is is_found
+    assert bool(page.context["cl"].result_count) is has_results
 
 
-def test_add_form_takes_a_key_from_the_query(requests: Requests) -> None:
+def test_add_form_takes_initial_key_from_query(requests: Requests) -> None:
     mango = Commodity.objects.get(slug="mango")
     page = requests.client.get(f"/admin/products/product/add/?commodity={mango.pk}").content.decode()
     assert f'<option value="{mango.pk}" selected>Mango</option>' in page
 
 
-def test_autocomplete(requests: Requests) -> None:
-    fine = {"app_label": "products", "model_name": "product", "field_name": "farm", "term": "a", "page": "1"}
-    for name, value in itertools.product(fine, [*VALUES, "products", "words", "id", "farm"]):
-        requests.get("/admin/autocomplete/", **fine | {name: value})
+def test_autocomplete_accepts_any_values(requests: Requests) -> None:
+    valid = {"app_label": "products", "model_name": "product", "field_name": "farm", "term": "a", "page": "1"}
+    for name, value in itertools.product(valid, [*VALUES, "products", "words", "id", "farm"]):
+        requests.get("/admin/autocomplete/", **valid | {name: value})
 
 
-def test_pages_of_the_site(requests: Requests) -> None:
+def test_site_pages_accept_any_values(requests: Requests) -> None:
     for value in VALUES:
         text = quote(value[:1000], safe="", errors="surrogateescape")
         for path in (f"/admin/{text}", f"/admin/{text}/", f"/admin/products/{text}/", f"/admin/r/1/{text}/"):
