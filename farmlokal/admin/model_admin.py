@@ -1,4 +1,4 @@
-"""The base class of all pages of the admin. A request made by hand gets a 4xx or a form error, not a 500."""
+"""Base class of all admin pages. A malformed request gets a 4xx or a form error, not a 500."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def is_key(text: str, model: type[Model]) -> bool:
 
 
 class KeySelect(AutocompleteSelect):
-    """Looks up only the keys among the values it gets; Django's widget fails for "abc"."""
+    """Ignores values that are no keys; Django's widget raises ValueError for "abc"."""
 
     def optgroups(self, name: str, value: Sequence[str], attr: dict[str, Any] | None = None) -> Any:
         keys = [text for text in value if is_key(text, self.field.remote_field.model)]
         return super().optgroups(name, keys, attr)
 
 
-class StaffAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class StaffAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Allows what the list's own filters send. Django allows every lookup of every field, and fails for some."""
+        """Allow only what the list's own filters send. Django allows any lookup of any field, and fails for some."""
         names = [getattr(item, "parameter_name", item) for item in self.list_filter]
         return any(lookup in {name, f"{name}__exact", f"{name}__id__exact", f"{name}__isnull"} for name in names)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        return super().get_object(request, object_id, from_field or None)  # of "?_to_field=", it is empty
+        return super().get_object(request, object_id, from_field or None)  # "" from "?_to_field=" would raise
 
     def formfield_for_foreignkey(
         self, db_field: ForeignKey[Any], request: HttpRequest, **kwargs: Any

@@ -1,4 +1,4 @@
-"""Pages of the admin's lists of tables that are too large to be counted at each click."""
+"""Admin lists of tables that are too large to count on each request."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 WINDOW_ROWS = 1000
 
 
-class WindowPaginator(Paginator):  # type: ignore[type-arg]
-    """Pages over the first WINDOW_ROWS matches, for which that many keys are fetched instead of a count."""
+class WindowPaginator(Paginator):  # type: ignore[type-arg]  # generic in the stubs only
+    """Shows the first WINDOW_ROWS matches; fetches that many keys instead of counting all."""
 
     @cached_property
     def count(self) -> int:
-        matches: QuerySet[Any] = self.object_list  # type: ignore[assignment]
+        matches: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # the stubs allow any list
         return len(matches.values_list("pk", flat=True)[:WINDOW_ROWS])
 
 
 def is_across_pages(request: HttpRequest) -> bool:
-    """Whether an action is asked for all rows that match, not for one page; Django takes more than 1 for it."""
+    """Whether an action applies to all matching rows, not only to one page. Django accepts any value but 0 for it."""
     return request.POST.get("select_across") not in {None, "0"}
