@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 FROM python:3.13-slim-bookworm AS build
-# mysqlclient has no wheels for Linux: it is built against the MariaDB client library.
+# mysqlclient has no wheels for Linux; pip builds it against the MariaDB client library.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libmariadb-dev pkg-config \
@@ -10,7 +10,7 @@ COPY requirements.txt .
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
 
 FROM python:3.13-slim-bookworm
-# ca-certificates: the bundle that ssl_ca=/etc/ssl/certs/ca-certificates.crt names.
+# ca-certificates brings the bundle for ssl_ca=/etc/ssl/certs/ca-certificates.crt in DATABASE_URL.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libmariadb3 \
@@ -19,9 +19,9 @@ RUN apt-get update \
 COPY --from=build /venv /venv
 WORKDIR /app
 COPY . .
-# Group 1000 may read the secret files that Render mounts.
+# Render lets group 1000 read its secret files.
 USER 1000:1000
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PORT=8000
 EXPOSE 8000
-# gunicorn itself cannot read an empty WEB_CONCURRENCY, which dashboards leave.
+# gunicorn fails on an empty WEB_CONCURRENCY, which dashboards may set.
 CMD ["sh", "-c", "WEB_CONCURRENCY=${WEB_CONCURRENCY:-2} exec gunicorn"]

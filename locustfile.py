@@ -1,7 +1,7 @@
-"""Load on the catalogue as people and programs make it: `make load`, or locust -H URL with its own interface.
+"""Realistic load on the catalogue: `make load`, or locust -H URL for Locust's web interface.
 
-Most ask for the same few listings (Zipf), some walk on through pages, search, look at one product, or ask whether
-what they have is still the same. Shares are weights; every answer but a 200, a 304 or a 429 counts as a failure.
+Most requests are for a few popular listings (Zipf); others follow pages, search, read one product, or revalidate.
+Numbers of tasks are weights. Any status but 200, 304 or 429 counts as a failure.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from urllib.parse import urlsplit
 import requests
 from locust import FastHttpUser, between, events, task
 
-MAX_PAGES_OF_A_WALK = 8
+MAX_WALK_PAGES = 8
 SORTS = ("-created_at", "-created_at", "-created_at", "price", "-price", "name")
 
-listings: list[str] = []  # the first is asked for most
+listings: list[str] = []  # most popular first
 words: list[str] = []
 
 
-def learn(environment: Any, **_: Any) -> None:
-    """What there is to ask for: the vocabulary of the service itself."""
+def load_vocabulary(environment: Any, **_: Any) -> None:
+    """Build listings and search words from the service's own vocabulary."""
     rng = random.Random(1)
     categories, states = (
         requests.get(environment.host + path, timeout=10).json()["results"] for path in ("/categories", "/states")
@@ -36,11 +36,11 @@ def learn(environment: Any, **_: Any) -> None:
     words[:] = [slug.split("-")[0] for slug in commodities if len(slug) > 3]
 
 
-events.test_start.add_listener(learn)  # type: ignore[no-untyped-call]
+events.test_start.add_listener(load_vocabulary)  # type: ignore[no-untyped-call]  # of Locust
 
 
 def zipf(items: list[str]) -> str:
-    """The n-th is asked for a n-th as often as the first."""
+    """A random item; the n-th is about 1/n as likely as the first."""
     return items[int(len(items) ** random.random()) - 1]
 
 
@@ -52,22 +52,22 @@ class Visitor(FastHttpUser):
         self.seen: list[int] = []
 
     def read(self, target: str, name: str, **headers: str) -> dict[str, Any] | None:
-        with self.client.get(target, name=name, headers=headers, catch_response=True) as answer:
-            if answer.status_code in {200, 304, 429}:
-                answer.success()
-            if answer.status_code != 200:
+        with self.client.get(target, name=name, headers=headers, catch_response=True) as response:
+            if response.status_code in {200, 304, 429}:
+                response.success()
+            if response.status_code != 200:
                 return None
-            self.etags[target] = answer.headers["ETag"]
-            document: dict[str, Any] = answer.json()
+            self.etags[target] = response.headers["ETag"]
+            document: dict[str, Any] = response.json()
             self.seen = [product["id"] for product in document.get("results", ()) if "id" in product] or self.seen
             return document
 
     @task(60)
-    def look_at_a_listing(self) -> None:
+    def get_listing(self) -> None:
         self.read(zipf(listings), "/products, first page", **{"Accept-Encoding": "gzip"})
 
     @task(10)
-    def ask_whether_it_is_still_the_same(self) -> None:
+    def revalidate(self) -> None:
         if self.etags:
             target = random.choice(list(self.etags))
             self.read(target, "If-None-Match", **{"If-None-Match": self.etags[target]})
@@ -77,14 +77,14 @@ class Visitor(FastHttpUser):
         self.read(f"/products?q={zipf(words)}", "/products?q=")
 
     @task(15)
-    def look_at_a_product(self) -> None:
+    def get_product(self) -> None:
         if self.seen:
             self.read(f"/products/{random.choice(self.seen)}", "/products/{id}")
 
     @task(5)
-    def walk(self) -> None:
+    def follow_pages(self) -> None:
         target: str | None = zipf(listings)
-        for _ in range(random.randint(2, MAX_PAGES_OF_A_WALK)):
+        for _ in range(random.randint(2, MAX_WALK_PAGES)):
             page = self.read(target, "/products?cursor=") if target else None
             link = urlsplit(page["next"]) if page and page["next"] else None
             target = f"{link.path}?{link.query}" if link else None
