@@ -111,12 +111,7 @@ _checks = Checks().get
 
 
 def _breakers() -> dict[str, str]:
-    """As all processes see them; with Redis away, as this one does."""
-    found = {}
-    for breaker in BREAKERS:
-        status = breaker.storage.status()
-        found[breaker.storage.name] = status.state if status else breaker.storage.state
-    return found
+    return {breaker.name: breaker.current_state() for breaker in BREAKERS}
 
 
 def _is_up(name: str, ask: Callable[[], Any]) -> bool:

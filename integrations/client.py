@@ -1,9 +1,7 @@
-"""The guarded client, through which every call to another service goes: one deadline over all of it, retries where they
-are safe and affordable, a breaker, a token.
+"""The guarded client for calls to other services: one deadline for all attempts, safe retries, a breaker, a token.
 
-The deadline is the caller's; farmlokal.outbound holds each attempt to it. A second attempt is made where the method or
-an Idempotency-Key allows it, where the breaker's shared budget has room, and where it can still end in time: after a
-pause of full jitter (or what Retry-After says), with as much time left as the attempt before has taken.
+A call is retried if its method is idempotent or it has an Idempotency-Key, if the breaker's shared budget allows it,
+and if it can still end in time. Retries wait with full jitter, or as long as Retry-After asks.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ import structlog
 
 from accounts.tokens import retry_after
 from farmlokal.outbound import client as outbound
-from integrations.breaker import Breaker
+from integrations.breaker.breaker import Breaker
 from integrations.exceptions import (
     CallError,
     FailedError,
@@ -33,30 +31,30 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_ATTEMPTS = 3
-PAUSE_SECONDS = 0.1  # at most, before the second attempt; twice as long before the third
-LEAST_SECONDS = 0.02  # that an attempt needs
-# Of what a whole call may take: an answer that takes longer is a failure to the breaker; and who had less than that is
-# not to blame for being late.
+MAX_PAUSE_SECONDS = 0.1  # before the second attempt; twice as long before the third
+MIN_ATTEMPT_SECONDS = 0.02
+# Shares of the time that a whole call may take. The breaker counts a slower answer as a failure. A service that had
+# less time than its fair share is not to blame for a timeout.
 SLOW_SHARE, FAIR_SHARE = 0.75, 0.25
 PERMIT_MARGIN_SECONDS = 1.0
 IDEMPOTENT = {HTTPMethod.GET, HTTPMethod.HEAD, HTTPMethod.OPTIONS, HTTPMethod.PUT, HTTPMethod.DELETE}  # RFC 9110, 9.2.2
-PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
-CREDENTIALS = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-TIME_LEFT = "X-Request-Timeout-Ms"
+TEMPORARY_ERRORS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+CREDENTIAL_ERRORS = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+TIME_LEFT_HEADER = "X-Request-Timeout-Ms"
 
 logger = structlog.get_logger(__name__)
 
 
-class Called(NamedTuple, Generic[T]):
+class Timed(NamedTuple, Generic[T]):
     value: T
-    seconds: float  # that the other side took
+    seconds: float  # that the service took
 
 
 class Client:
-    """For one other side.
+    """Calls one service.
 
-    token: called with a deadline; reject: told of a token that was answered with 401. seconds: what a whole call may
-    take, of which each call brings what is left.
+    token: returns an access token before a deadline. reject: called with a token that the service answered with 401.
+    seconds: how long a whole call may take.
     """
 
     def __init__(
@@ -64,7 +62,7 @@ class Client:
     ) -> None:
         self.breaker = Breaker(
             name,
-            is_slow=lambda called: called.seconds > SLOW_SHARE * seconds(),
+            is_slow=lambda timed: timed.seconds > SLOW_SHARE * seconds(),
             permit_seconds=lambda: seconds() + PERMIT_MARGIN_SECONDS,
         )
         self._token = token
@@ -82,29 +80,29 @@ class Client:
         body: bytes | None = None,
         max_bytes: int = outbound.MAX_BODY_BYTES,
     ) -> T:
-        """What `read` makes of an answer with a 2xx; it raises a FailedError where that is nonsense.
+        """read: turns a 2xx answer into the result, or raises FailedError. ends: the deadline, by time.monotonic.
 
-        ends: the deadline (time.monotonic). Raises a CallError, and whatever getting a token raises.
+        Raises a CallError, and whatever the token function raises.
         """
-        given = headers or {}
-        is_safe_twice = method in IDEMPOTENT or any(name.lower() == "idempotency-key" for name in given)
+        headers = headers or {}
+        is_retryable = method in IDEMPOTENT or any(name.lower() == "idempotency-key" for name in headers)
 
-        def attempt() -> Called[T]:
-            answer, seconds = self._answer(method, url, ends, given, body, max_bytes)
-            return Called(read(answer), seconds)
+        def attempt() -> Timed[T]:
+            answer, seconds = self._send_with_token(method, url, ends, headers, body, max_bytes)
+            return Timed(read(answer), seconds)
 
         failures: list[FailedError] = []
         while True:
             began = time.monotonic()
             try:
-                return (self.breaker.call_again if failures else self.breaker.call)(attempt).value
+                return self.breaker.call(attempt, is_retry=bool(failures)).value
             except NotCalledError:
                 if not failures:
                     raise
                 raise failures[-1] from None
             except FailedError as error:
                 failures.append(error)
-                pause = _pause(failures, ends, time.monotonic() - began) if is_safe_twice else None
+                pause = _pause(failures, ends, time.monotonic() - began) if is_retryable else None
                 logger.warning("call_failed", name=self.breaker.name, reason=str(error), again=pause)
                 if pause is None:
                     raise
@@ -113,13 +111,13 @@ class Client:
                 raise
             time.sleep(pause)
 
-    def _answer(self, method: str, url: str, ends: float, *how: Any) -> tuple[outbound.Answer, float]:
-        """The answer, and the seconds that it took. A token that the other side has revoked is replaced, once."""
+    def _send_with_token(self, method: str, url: str, ends: float, *request: Any) -> tuple[outbound.Answer, float]:
+        """The answer and its seconds. A revoked token is replaced once."""
         token = self._token(ends)
-        answer, seconds = self._send(token, method, url, ends, *how)
+        answer, seconds = self._send(token, method, url, ends, *request)
         if answer.status == HTTPStatus.UNAUTHORIZED:
             self._reject(token)
-            answer, seconds = self._send(self._token(ends), method, url, ends, *how)
+            answer, seconds = self._send(self._token(ends), method, url, ends, *request)
         return _accepted(answer), seconds
 
     def _send(
@@ -134,13 +132,18 @@ class Client:
     ) -> tuple[outbound.Answer, float]:
         began = time.monotonic()
         left = ends - began
-        if left < LEAST_SECONDS:
-            raise TimedOutError("no time was left to call", counts=False)
-        ours = {"Authorization": f"Bearer {token}", "Accept": "application/json", TIME_LEFT: str(int(left * 1000))}
+        if left < MIN_ATTEMPT_SECONDS:
+            raise TimedOutError("no time was left to call", is_fault=False)
+        headers = {
+            **headers,
+            "Authorization": f"Bearer {token}",
+            "Accept": "application/json",
+            TIME_LEFT_HEADER: str(int(left * 1000)),
+        }
         try:
-            answer = outbound.call(method, url, ends=ends, headers={**headers, **ours}, body=body, max_bytes=max_bytes)
+            answer = outbound.call(method, url, ends=ends, headers=headers, body=body, max_bytes=max_bytes)
         except outbound.DeadlineExceededError as error:
-            raise TimedOutError(str(error), counts=left > FAIR_SHARE * self._seconds()) from error
+            raise TimedOutError(str(error), is_fault=left > FAIR_SHARE * self._seconds()) from error
         except outbound.BadAnswerError as error:
             raise FailedError(str(error), may_pass=False) from error
         except outbound.OutboundError as error:
@@ -148,22 +151,23 @@ class Client:
         return answer, time.monotonic() - began
 
 
-def _pause(failures: Sequence[FailedError], ends: float, took: float) -> float | None:
-    """Seconds until the next attempt; None where there is to be none."""
+def _pause(failures: Sequence[FailedError], ends: float, last_seconds: float) -> float | None:
+    """Seconds until the next attempt; None if there is none. It needs as much time as the last attempt took."""
     if len(failures) == MAX_ATTEMPTS or not failures[-1].may_pass:
         return None
-    jitter = random.uniform(0, PAUSE_SECONDS * 2 ** (len(failures) - 1))  # noqa: S311  # no secret
+    jitter = random.uniform(0, MAX_PAUSE_SECONDS * 2 ** (len(failures) - 1))  # noqa: S311  # no secret
     pause = max(jitter, failures[-1].retry_after)
-    return pause if time.monotonic() + pause + max(took, LEAST_SECONDS) < ends else None
+    return pause if time.monotonic() + pause + max(last_seconds, MIN_ATTEMPT_SECONDS) < ends else None
 
 
 def _accepted(answer: outbound.Answer) -> outbound.Answer:
+    """Raises the CallError for any status but 2xx."""
     status = answer.status
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return answer
-    if status in CREDENTIALS:
+    if status in CREDENTIAL_ERRORS:
         raise RefusedError(f"it refuses our token ({status})")
-    if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in PASSING:
+    if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in TEMPORARY_ERRORS:
         raise RejectedError(f"it answers {status}")
-    asked = retry_after(answer.headers.get("Retry-After", ""))
-    raise FailedError(f"it answers {status}", asked, may_pass=status >= HTTPStatus.BAD_REQUEST)
+    seconds = retry_after(answer.headers.get("Retry-After", ""))
+    raise FailedError(f"it answers {status}", seconds, may_pass=status >= HTTPStatus.BAD_REQUEST)

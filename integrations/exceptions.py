@@ -1,22 +1,27 @@
-"""What a guarded call may come to:
+"""Errors of a guarded call.
 
-CallError                 no answer that could be used; the text says why, has no secret, and is for logs
-├── NotCalledError        nothing was sent; retry_after: seconds until it may be
-│   ├── BreakerOpenError  the other side has failed too often (also pybreaker's CircuitBreakerError)
-│   └── NoRetryError      too many calls were second attempts already
+CallError                 no usable answer; the text is for logs and holds no secret
+├── NotCalledError        nothing was sent; retry_after: seconds until a call may go out
+│   ├── BreakerOpenError  the service has failed too often (also pybreaker's CircuitBreakerError)
+│   └── NoRetryError      too many calls were retries already
 ├── TimedOutError         the deadline is over
-├── FailedError           no connection, a 5xx, 408 or 429, or nonsense; retry_after: seconds, where it said
-├── RefusedError          it does not take our token, a new one neither
-└── RejectedError         it understood, and says no: any other 4xx
+├── FailedError           no connection, 5xx, 408, 429, or an unreadable answer; retry_after: seconds, if given
+├── RefusedError          the service does not accept our token, nor a new one
+└── RejectedError         any other 4xx
 """
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 from pybreaker import CircuitBreakerError
+
+# For the breaker. rejected: the service works but refuses this call. nothing: says nothing about the service.
+Outcome: TypeAlias = Literal["good", "bad", "rejected", "nothing"]
 
 
 class CallError(Exception):
-    counts = False  # against the other side
+    outcome: Outcome = "nothing"
 
     def __init__(self, why: str, retry_after: float = 0) -> None:
         super().__init__(why)
@@ -36,24 +41,24 @@ class NoRetryError(NotCalledError):
 
 
 class TimedOutError(CallError):
-    def __init__(self, why: str, *, counts: bool) -> None:
-        """counts: the other side had its time; else it was ours that ran out."""
+    def __init__(self, why: str, *, is_fault: bool) -> None:
+        """is_fault: the service had enough time; otherwise we had too little left."""
         super().__init__(why)
-        self.counts = counts
+        self.outcome = "bad" if is_fault else "nothing"
 
 
 class FailedError(CallError):
-    counts = True
+    outcome = "bad"
 
     def __init__(self, why: str, retry_after: float = 0, *, may_pass: bool = True) -> None:
-        """may_pass: another attempt may do better."""
+        """may_pass: another attempt may succeed."""
         super().__init__(why, retry_after)
         self.may_pass = may_pass
 
 
 class RefusedError(CallError):
-    pass
+    outcome = "rejected"
 
 
 class RejectedError(CallError):
-    pass
+    outcome = "rejected"

@@ -266,7 +266,7 @@ def report_outage(calls: list[Call], arrivals: list[float]) -> None:
 
 def run_open(sandbox: Partner) -> None:
     with run_service(sandbox.url, sandbox.url, 2) as server:
-        client.breaker.open()
+        client.breaker.hold_open()
         asyncio.run(load(server.port, CALLS))  # until all threads have a MySQL connection
         before = len(sandbox.arrivals())
         seconds = [call.seconds for call in asyncio.run(load(server.port, CALLS, callers=1))]

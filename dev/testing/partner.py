@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SECRET = "farmlokal-secret"
+FAILURES_TO_OPEN = 25  # in a row, for a closed breaker that has counted nothing yet
 
 
 @contextmanager

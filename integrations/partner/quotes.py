@@ -18,7 +18,7 @@ from farmlokal.recent import Recent
 from farmlokal.redis.client import run, until
 from farmlokal.redis.scripts import key, load
 from farmlokal.single_flight import Flights, wait_for_turn
-from integrations.breaker import MICROSECONDS
+from integrations.breaker.breaker import MICROSECONDS
 from integrations.partner.client import TOO_SLOW, Quote, client, fetch_quote, unavailable
 
 FRESH_SECONDS = 30
@@ -100,7 +100,7 @@ class Flight:
     def _look(self) -> Look:
         lock_ms = int((max(self._ends - time.monotonic(), 0) + LOCK_MARGIN_SECONDS) * 1000)
         arguments = [self._owner, lock_ms, FRESH_SECONDS * MICROSECONDS, self._since]
-        answer = run(LOOK, [*self._keys, client.breaker.storage.key], arguments)
+        answer = run(LOOK, [*self._keys, client.breaker.key], arguments)
         if answer is None:
             last_good = _last_good.get(self.name)
             is_fresh = last_good and 0 <= last_good.age_seconds < FRESH_SECONDS

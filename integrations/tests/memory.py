@@ -19,7 +19,7 @@ def forgetful() -> None:
     memory.forgetful()
     quotes.reset()
     for breaker in BREAKERS:
-        breaker.storage._begin_anew()
+        breaker.forget()
 
 
 def clean_slate() -> None:

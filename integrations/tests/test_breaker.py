@@ -1,22 +1,22 @@
-"""The breaker: the same rules for all processes together, and for one alone while Redis is away."""
+"""The breaker that all processes share, and the one of each process while Redis is away."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pybreaker
 import pytest
 import redis
+import time_machine
 from django.core.management import CommandError, call_command
 
+from dev.testing.partner import FAILURES_TO_OPEN
 from farmlokal.redis.scripts import key
-from integrations.breaker import LEAST, Breaker, Status, microseconds
+from integrations.breaker.breaker import Breaker, Status
+from integrations.breaker.local import MAX_FAILURES, OPEN_SECONDS
 from integrations.exceptions import BreakerOpenError, CallError, FailedError, NoRetryError, RejectedError
 from integrations.tests.memory import clean_slate, redis_let_be
 
@@ -25,24 +25,25 @@ if TYPE_CHECKING:
 
 NAME = "test"
 RECORD = key("breaker", NAME)
+SECOND = 1_000_000  # of the record's times
 
 
-def process() -> Breaker:
-    """One of several that share the breaker."""
-    return Breaker(NAME, is_slow=lambda result: result == "slow", permit_seconds=lambda: 0.5)
-
-
-@pytest.fixture(params=["shared", "alone"])
-def breaker(request: pytest.FixtureRequest) -> Iterator[Breaker]:
-    clean_slate()
-    with redis_let_be() if request.param == "alone" else contextlib.nullcontext():
-        yield process()
+def new_process() -> Breaker:
+    """One of several processes that share the breaker."""
+    return Breaker(NAME, is_slow=lambda result: result == "slow", permit_seconds=lambda: 5)
 
 
 @pytest.fixture
-def shared() -> Breaker:
+def breaker() -> Breaker:
     clean_slate()
-    return process()
+    return new_process()
+
+
+@pytest.fixture
+def alone() -> Iterator[Breaker]:
+    clean_slate()
+    with redis_let_be():
+        yield new_process()
 
 
 @pytest.fixture
@@ -59,289 +60,335 @@ def reject() -> str:
     raise RejectedError("it answers 404")
 
 
-def works() -> str:
+def succeed() -> str:
     return "good"
 
 
 def call(breaker: Breaker, *functions: Callable[[], Any], times: int = 1) -> list[str]:
-    """What became of each."""
-    found = []
+    """The result or the error of each call."""
+    results = []
     for _ in range(times):
         for function in functions:
             try:
-                found.append(breaker.call(function))
+                results.append(breaker.call(function))
             except CallError as error:
-                found.append(type(error).__name__)
-    return found
+                results.append(type(error).__name__)
+    return results
 
 
 def open_up(breaker: Breaker) -> None:
-    call(breaker, fail, times=LEAST)
-    assert breaker.state.name == pybreaker.STATE_OPEN
+    call(breaker, fail, times=FAILURES_TO_OPEN)
+    assert breaker.state == pybreaker.STATE_OPEN
 
 
-def let_time_pass(breaker: Breaker) -> None:
-    """Until a probe may go."""
-    storage = breaker.storage
-    storage._known = replace(storage._known, ends=microseconds())
+def end_wait() -> None:
+    """Move the end of the open time, or of the probe's time, to now."""
     with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
-        if client.exists(RECORD):
-            client.hset(RECORD, "ends", microseconds())
-    time.sleep(0.001)
+        seconds, microseconds = client.time()
+        client.hset(RECORD, "ends", seconds * SECOND + microseconds)
 
 
 def wait_of(breaker: Breaker) -> float:
     with pytest.raises(BreakerOpenError) as caught:
-        breaker.call(works)
+        breaker.call(succeed)
     assert isinstance(caught.value, pybreaker.CircuitBreakerError)
     return caught.value.retry_after
 
 
-# When it opens
+# Opening
 
 
-def test_it_opens_where_half_of_the_last_calls_failed(breaker: Breaker) -> None:
-    assert call(breaker, fail, times=LEAST - 1) == ["FailedError"] * (LEAST - 1)
-    assert breaker.state.name == pybreaker.STATE_CLOSED
-    assert call(breaker, fail, works) == ["FailedError", "BreakerOpenError"]
+def test_half_of_at_least_25_calls_failing_opens_it(breaker: Breaker) -> None:
+    assert call(breaker, fail, times=FAILURES_TO_OPEN - 1) == ["FailedError"] * (FAILURES_TO_OPEN - 1)
+    assert breaker.state == pybreaker.STATE_CLOSED
+    assert call(breaker, fail, succeed) == ["FailedError", "BreakerOpenError"]
 
 
-def test_a_rate_counts_not_a_row(breaker: Breaker) -> None:
-    """Where pybreaker stays closed (four of five fail), and where nobody would want it open (two of five)."""
-    assert call(breaker, fail, fail, works, works, works, times=30).count("BreakerOpenError") == 0
-    assert "BreakerOpenError" in call(breaker, fail, fail, fail, fail, works, times=10)
+def test_failure_rate_counts_not_failures_in_a_row(breaker: Breaker) -> None:
+    """Two of five failing stays closed; four of five opens, though pybreaker would see no five in a row."""
+    assert call(breaker, fail, fail, succeed, succeed, succeed, times=30).count("BreakerOpenError") == 0
+    assert "BreakerOpenError" in call(breaker, fail, fail, fail, fail, succeed, times=10)
 
 
-def test_the_other_sides_own_refusals_count_as_nothing(breaker: Breaker) -> None:
+def test_rejected_calls_count_as_nothing(breaker: Breaker) -> None:
     assert call(breaker, reject, times=60) == ["RejectedError"] * 60
-    call(breaker, fail, times=LEAST - 1)
+    call(breaker, fail, times=FAILURES_TO_OPEN - 1)
     call(breaker, reject, times=60)
-    assert breaker.state.name == pybreaker.STATE_CLOSED
-    assert call(breaker, fail, works) == ["FailedError", "BreakerOpenError"]
+    assert breaker.state == pybreaker.STATE_CLOSED
+    assert call(breaker, fail, succeed) == ["FailedError", "BreakerOpenError"]
 
 
-def test_a_slow_success_is_a_failure(breaker: Breaker) -> None:
-    assert call(breaker, lambda: "slow", times=LEAST) == ["slow"] * LEAST
-    assert call(breaker, works) == ["BreakerOpenError"]
+def test_slow_success_is_a_failure(breaker: Breaker) -> None:
+    assert call(breaker, lambda: "slow", times=FAILURES_TO_OPEN) == ["slow"] * FAILURES_TO_OPEN
+    assert call(breaker, succeed) == ["BreakerOpenError"]
 
 
-def test_what_is_no_call_error_says_nothing_about_the_other_side(breaker: Breaker) -> None:
+def test_our_own_errors_count_as_nothing(breaker: Breaker) -> None:
     def broken() -> None:
         raise ZeroDivisionError
 
     for _ in range(60):
         with pytest.raises(ZeroDivisionError):
             breaker.call(broken)
-    assert call(breaker, works) == ["good"]
+    assert call(breaker, succeed) == ["good"]
 
 
-def test_failures_of_more_than_a_minute_ago_count_no_more(shared: Breaker, in_redis: redis.Redis) -> None:
-    long_ago = microseconds() - 61_000_000
-    in_redis.lpush(f"{RECORD}:outcomes", *[f"bad {long_ago}"] * 40)
-    assert call(shared, fail, works) == ["FailedError", "good"]
+def test_failures_older_than_a_minute_do_not_count(breaker: Breaker, in_redis: redis.Redis) -> None:
+    seconds, _ = in_redis.time()
+    in_redis.lpush(f"{RECORD}:outcomes", *[f"bad {(seconds - 61) * SECOND}"] * 40)
+    assert call(breaker, fail, succeed) == ["FailedError", "good"]
 
 
-# How it heals
+# Probes
 
 
-def test_it_is_open_for_longer_each_time(breaker: Breaker) -> None:
+def test_open_time_doubles_up_to_a_minute(breaker: Breaker) -> None:
     open_up(breaker)
     waits = [wait_of(breaker)]
     for _ in range(5):
-        let_time_pass(breaker)
+        end_wait()
         assert call(breaker, fail) == ["FailedError"]  # the probe
         waits.append(wait_of(breaker))
-    assert waits == pytest.approx([5, 10, 20, 40, 60, 60], abs=0.5)
-    let_time_pass(breaker)
-    assert call(breaker, works, works) == ["good", "good"]
+    for wait, seconds in zip(waits, [5, 10, 20, 40, 60, 60], strict=True):
+        assert seconds / 2 < wait <= seconds
+    end_wait()
+    assert call(breaker, succeed, succeed) == ["good", "good"]
     open_up(breaker)
-    assert wait_of(breaker) == pytest.approx(5, abs=0.5)
+    assert wait_of(breaker) <= 5
 
 
-def test_a_refusal_shows_that_somebody_is_there(breaker: Breaker) -> None:
+def test_rejected_probe_closes_it(breaker: Breaker) -> None:
     open_up(breaker)
-    let_time_pass(breaker)
-    assert call(breaker, reject, works) == ["RejectedError", "good"]
+    end_wait()
+    assert call(breaker, reject, succeed) == ["RejectedError", "good"]
 
 
-def test_one_probe_of_all_threads_of_all_processes(shared: Breaker) -> None:
-    open_up(shared)
-    let_time_pass(shared)
-    processes, probes, together = [process() for _ in range(4)], [], threading.Barrier(32)
+def test_one_probe_across_threads_and_processes(breaker: Breaker) -> None:
+    open_up(breaker)
+    end_wait()
+    processes, probes = [new_process() for _ in range(4)], []
+    all_ready, others_refused = threading.Barrier(32), threading.Event()
+    refused: list[str] = []
 
     def probe() -> str:
         probes.append(1)
-        time.sleep(0.2)
+        assert others_refused.wait(30)
         return "good"
 
-    def go(number: int) -> list[str]:
-        together.wait()
-        return call(processes[number % 4], probe)
+    def run(number: int) -> None:
+        all_ready.wait()
+        refused.extend(result for result in call(processes[number % 4], probe) if result != "good")
+        if len(refused) == 31:
+            others_refused.set()
 
     with ThreadPoolExecutor(32) as pool:
-        results = [result for results in pool.map(go, range(32)) for result in results]
+        list(pool.map(run, range(32)))
     assert len(probes) == 1
-    assert sorted(results) == ["BreakerOpenError"] * 31 + ["good"]
-    assert [call(one, works) for one in processes] == [["good"]] * 4
+    assert refused == ["BreakerOpenError"] * 31
+    assert [call(process, succeed) for process in processes] == [["good"]] * 4
 
 
-def test_while_a_probe_is_out_nobody_else_calls(breaker: Breaker) -> None:
+def test_lost_probe_is_replaced_when_its_time_is_over(breaker: Breaker) -> None:
     open_up(breaker)
-    let_time_pass(breaker)
-    admitted = breaker.storage.admit(5, is_retry=False)
-    assert call(breaker, works) == ["BreakerOpenError"]
-    breaker.storage.record(admitted, "good")
-    assert call(breaker, works) == ["good"]
+    end_wait()
+    record_lost = breaker.admit()
+    assert wait_of(breaker) <= 5
+    end_wait()
+    record = breaker.admit()
+    record_lost("bad")  # too late
+    record("good")
+    assert call(breaker, succeed) == ["good"]
 
 
-def test_a_probe_whose_process_died_stands_in_nobodys_way(breaker: Breaker) -> None:
+def test_probe_without_outcome_is_repeated(breaker: Breaker) -> None:
     open_up(breaker)
-    let_time_pass(breaker)
-    breaker.storage.admit(1, is_retry=False)  # and nothing is heard of it
-    assert wait_of(breaker) <= 1
-    time.sleep(1.05)
-    assert call(breaker, works, works) == ["good", "good"]
+    end_wait()
+    breaker.admit()("nothing")
+    assert call(breaker, succeed, succeed) == ["good", "good"]
 
 
-def test_a_probe_that_came_to_nothing_is_made_again(breaker: Breaker) -> None:
+def test_calls_admitted_before_it_opened_do_not_count(breaker: Breaker) -> None:
+    records = [breaker.admit() for _ in range(FAILURES_TO_OPEN)]
     open_up(breaker)
-    let_time_pass(breaker)
-    breaker.storage.record(breaker.storage.admit(5, is_retry=False), "nothing")
-    assert call(breaker, works, works) == ["good", "good"]
+    records.pop()("good")
+    assert call(breaker, succeed) == ["BreakerOpenError"]
+    end_wait()
+    assert call(breaker, succeed) == ["good"]
+    for record in records:
+        record("bad")
+    assert call(breaker, fail, succeed) == ["FailedError", "good"]
 
 
-def test_what_began_before_it_opened_does_not_count_afterwards(breaker: Breaker) -> None:
-    admitted = [breaker.storage.admit(5, is_retry=False) for _ in range(LEAST)]
-    open_up(breaker)
-    breaker.storage.record(admitted.pop(), "good")
-    assert call(breaker, works) == ["BreakerOpenError"]
-    let_time_pass(breaker)
-    assert call(breaker, works) == ["good"]
-    for late in admitted:
-        breaker.storage.record(late, "bad")
-    assert call(breaker, fail, works) == ["FailedError", "good"]
+# Calls
 
 
-# Beside calls
-
-
-def test_nobody_holds_a_lock_during_a_call(breaker: Breaker) -> None:
-    began = time.monotonic()
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_no_lock_is_held_during_a_call(is_shared: bool, request: pytest.FixtureRequest) -> None:
+    breaker: Breaker = request.getfixturevalue("breaker" if is_shared else "alone")
+    all_inside = threading.Barrier(8)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: breaker.call(lambda: time.sleep(0.3)), range(8)))
-    assert time.monotonic() - began < 8 * 0.3
+        list(pool.map(lambda _: breaker.call(lambda: all_inside.wait(30)), range(8)))
 
 
-def test_second_attempts_are_few(breaker: Breaker) -> None:
-    assert [breaker.call_again(works) for _ in range(2)] == ["good"] * 2
+def test_retries_share_a_budget(breaker: Breaker) -> None:
+    assert [breaker.call(succeed, is_retry=True) for _ in range(2)] == ["good"] * 2
     with pytest.raises(NoRetryError):
-        breaker.call_again(works)
-    call(breaker, works, times=25)
-    assert breaker.call_again(works) == "good"
+        breaker.call(succeed, is_retry=True)
+    call(new_process(), succeed, times=25)
+    assert breaker.call(succeed, is_retry=True) == "good"
     with pytest.raises(NoRetryError):
-        breaker.call_again(works)
+        breaker.call(succeed, is_retry=True)
+
+
+def test_retry_is_no_probe(breaker: Breaker) -> None:
     open_up(breaker)
-    let_time_pass(breaker)
+    end_wait()
     with pytest.raises(BreakerOpenError):
-        breaker.call_again(works)  # a probe is a first attempt
+        breaker.call(succeed, is_retry=True)
 
 
-def test_an_attempt_is_two_commands(shared: Breaker) -> None:
+def test_call_costs_two_commands(breaker: Breaker) -> None:
     from farmlokal.observability import request_costs  # noqa: PLC0415
 
-    call(shared, works)
+    call(breaker, succeed)
     request_costs.current.clear()
-    call(shared, works)
+    call(breaker, succeed)
     assert request_costs.current.commands == 2
 
 
-# Redis emptied, away, and back
+# Redis emptied, or an older copy
 
 
-def test_redis_emptied_while_it_is_open(shared: Breaker, in_redis: redis.Redis) -> None:
-    open_up(shared)
+def test_emptied_redis_stays_open(breaker: Breaker, in_redis: redis.Redis) -> None:
+    open_up(breaker)
     in_redis.flushdb()
-    assert wait_of(shared) == pytest.approx(5, abs=0.5)
-    assert call(process(), works) == ["BreakerOpenError"]  # who knew nothing of it
+    assert 0 < wait_of(breaker) <= 5
+    assert call(new_process(), succeed) == ["BreakerOpenError"]
 
 
-def test_an_older_copy_of_redis_does_not_bring_back_an_open_breaker(shared: Breaker, in_redis: redis.Redis) -> None:
-    open_up(shared)
+def test_older_copy_of_redis_does_not_reopen_it(breaker: Breaker, in_redis: redis.Redis) -> None:
+    open_up(breaker)
     older = in_redis.dump(RECORD) or b""
-    let_time_pass(shared)
-    call(shared, works)
+    end_wait()
+    call(breaker, succeed)
     in_redis.restore(RECORD, 0, older, replace=True)
-    assert call(shared, works, works) == ["good", "good"]
+    assert call(breaker, succeed, succeed) == ["good", "good"]
 
 
-def test_redis_away_while_it_is_open_and_back(shared: Breaker, in_redis: redis.Redis) -> None:
-    open_up(shared)
+def test_clock_set_back_does_not_keep_it_open(breaker: Breaker, in_redis: redis.Redis) -> None:
+    open_up(breaker)
+    seconds, _ = in_redis.time()
+    in_redis.hset(RECORD, "ends", (seconds + 3600) * SECOND)
+    assert call(breaker, succeed) == ["good"]
+
+
+# Without Redis
+
+
+def test_alone_ten_failures_in_a_row_open_it(alone: Breaker) -> None:
+    call(alone, fail, times=MAX_FAILURES - 1)
+    call(alone, succeed)
+    call(alone, *[fail, reject] * MAX_FAILURES)
+    assert call(alone, succeed) == ["BreakerOpenError"]
+    assert 0 < wait_of(alone) <= OPEN_SECONDS
+
+
+def test_alone_one_probe_at_a_time_decides(alone: Breaker) -> None:
+    with time_machine.travel(0, tick=False) as clock:
+        late = alone.admit()
+        call(alone, fail, times=MAX_FAILURES)
+        late("good")
+        assert wait_of(alone) == OPEN_SECONDS
+        clock.shift(OPEN_SECONDS)
+        record = alone.admit()
+        assert call(alone, succeed) == ["BreakerOpenError"]
+        record("nothing")
+        assert call(alone, fail) == ["FailedError"]
+        assert wait_of(alone) == OPEN_SECONDS
+        clock.shift(OPEN_SECONDS)
+        assert call(alone, reject, succeed) == ["RejectedError", "good"]
+
+
+def test_alone_there_are_no_retries(alone: Breaker) -> None:
+    with pytest.raises(NoRetryError):
+        alone.call(succeed, is_retry=True)
+
+
+def test_breaker_stays_open_when_redis_goes_away(breaker: Breaker) -> None:
+    open_up(breaker)
     with redis_let_be():
-        assert wait_of(shared) == pytest.approx(5, abs=0.5)
-    assert wait_of(shared) == pytest.approx(5, abs=0.5)
-    shared.reset()
-    assert call(shared, works) == ["good"]
+        assert 0 < wait_of(breaker) <= OPEN_SECONDS
+    assert 0 < wait_of(breaker) <= 5
+
+
+def test_held_breaker_stays_open_when_redis_goes_away(breaker: Breaker) -> None:
+    breaker.hold_open()
+    with redis_let_be(), time_machine.travel("2040-01-01", tick=False):
+        assert wait_of(breaker) == 60
+
+
+def test_shared_state_rules_again_when_redis_returns(breaker: Breaker) -> None:
     with redis_let_be():
-        open_up(shared)
-    assert call(shared, works) == ["BreakerOpenError"]
-    assert call(process(), works) == ["BreakerOpenError"]
+        call(breaker, fail, times=MAX_FAILURES)
+        assert breaker.state == pybreaker.STATE_OPEN
+    assert call(breaker, succeed) == ["good"]
+    assert breaker.state == pybreaker.STATE_CLOSED
 
 
-def test_a_clock_of_redis_that_was_put_back_locks_nobody_out(shared: Breaker, in_redis: redis.Redis) -> None:
-    open_up(shared)
-    in_redis.hset(RECORD, "ends", microseconds() + 3600 * 1_000_000)
-    shared.storage._begin_anew()
-    assert call(shared, works) == ["good"]
-
-
-def test_redis_that_takes_no_writes_is_as_one_that_is_away(shared: Breaker, in_redis: redis.Redis) -> None:
+def test_unusable_record_counts_as_redis_away(breaker: Breaker, in_redis: redis.Redis) -> None:
     in_redis.set(RECORD, "of another type")
-    assert call(shared, fail, times=LEAST) == ["FailedError"] * LEAST
-    assert call(shared, works) == ["BreakerOpenError"]
+    assert call(breaker, fail, times=MAX_FAILURES) == ["FailedError"] * MAX_FAILURES
+    assert call(breaker, succeed) == ["BreakerOpenError"]
 
 
-# For operators
+# Operators
 
 
-def test_what_operators_say_all_processes_do(capsys: pytest.CaptureFixture[str], in_redis: redis.Redis) -> None:
+def test_command_changes_the_breaker_for_all(capsys: pytest.CaptureFixture[str], in_redis: redis.Redis) -> None:
     from integrations.partner.client import client  # noqa: PLC0415
 
     clean_slate()
     breaker = client.breaker
 
-    def said(*arguments: str) -> str:
-        call_command("breaker", "partner", *arguments)
+    def run(option: str) -> str:
+        call_command("breaker", "partner", option)
         return capsys.readouterr().out.splitlines()[-1]
 
-    assert said("--show") == "partner: closed; 0 of the last 0 calls failed"
-    assert said("--open") == "partner: open, until it is closed by hand"
-    assert in_redis.ttl(key("breaker", "partner")) > 24 * 3600
+    assert run("--show") == "partner: closed; 0 of the last 0 calls failed"
+    assert run("--open") == "partner: open until you close it"
+    assert in_redis.ttl(breaker.key) > 24 * 3600
     with pytest.raises(BreakerOpenError):
-        breaker.storage.admit(1, is_retry=False)
+        breaker.admit()
     in_redis.flushdb()
-    assert said("--show") == "partner: closed; 0 of the last 0 calls failed"
+    assert run("--show") == "partner: closed; 0 of the last 0 calls failed"
     with pytest.raises(BreakerOpenError):
-        breaker.storage.admit(1, is_retry=False)  # and brings it back
-    assert said("--close") == "partner: closed; 0 of the last 0 calls failed"
+        breaker.admit()  # and brings the state back
+    assert run("--show") == "partner: open until you close it"
+    assert run("--close") == "partner: closed; 0 of the last 0 calls failed"
     for _ in range(3):
-        breaker.storage.record(breaker.storage.admit(1, is_retry=False), "bad")
-    assert said("--show") == "partner: closed; 3 of the last 3 calls failed"
-    assert said("--reset") == "partner: closed; 0 of the last 0 calls failed"
-    for _ in range(LEAST):
-        breaker.storage.record(breaker.storage.admit(1, is_retry=False), "bad")
-    assert said("--show").startswith("partner: open for another ")
-    assert "1 times in a row" in said("--show")
-    said("--reset")
+        breaker.admit()("bad")
+    assert run("--show") == "partner: closed; 3 of the last 3 calls failed"
+    assert run("--reset") == "partner: closed; 0 of the last 0 calls failed"
+    for _ in range(FAILURES_TO_OPEN):
+        breaker.admit()("bad")
+    assert run("--show").startswith("partner: open for another ")
+    assert "1 times in a row" in run("--show")
+    run("--reset")
+
+
+@pytest.mark.parametrize(("option", "message"), [("--open", "Nothing has"), ("--show", "Redis does not answer")])
+def test_command_needs_redis(alone: Breaker, option: str, message: str) -> None:
+    with pytest.raises(CommandError, match=message):
+        call_command("breaker", "partner", option)
+
+
+def test_command_needs_an_option() -> None:
     with pytest.raises(CommandError):
         call_command("breaker", "partner")
-    with redis_let_be(), pytest.raises(CommandError, match="nothing is changed"):
-        call_command("breaker", "partner", "--open")
-    with redis_let_be(), pytest.raises(CommandError, match="Redis does not answer"):
-        call_command("breaker", "partner", "--show")
 
 
-def test_the_status_is_for_reading(shared: Breaker, in_redis: redis.Redis) -> None:
-    call(shared, fail, works)
+def test_status_changes_nothing(breaker: Breaker, in_redis: redis.Redis) -> None:
+    call(breaker, fail, succeed)
     before = in_redis.hgetall(RECORD)
-    assert shared.storage.status() == Status("closed", False, 0, 0, 2, 1)
+    assert breaker.status() == Status("closed", 0, 0, 2, 1)
     assert in_redis.hgetall(RECORD) == before

@@ -14,11 +14,10 @@ import redis
 from django.core.management import call_command
 
 from dev.testing.offers import make_offer
-from dev.testing.partner import partner, settings_for
+from dev.testing.partner import FAILURES_TO_OPEN, partner, settings_for
 from dev.testing.sockets import blackhole
 from farmlokal.http.problems import Problem
 from farmlokal.outbound.client import Answer
-from integrations.breaker import LEAST
 from integrations.exceptions import FailedError
 from integrations.partner import quotes
 from integrations.partner.client import client as partner_client
@@ -253,8 +252,8 @@ def test_an_open_breaker_opens_no_socket(client: Client, product: Product, sandb
 def test_a_process_that_has_only_seen_it_open_keeps_it_open(
     client: Client, product: Product, sandbox: Sandbox, then: str
 ) -> None:
-    for _ in range(LEAST):
-        partner_client.breaker.storage.record(partner_client.breaker.storage.admit(1, is_retry=False), "bad")
+    for _ in range(FAILURES_TO_OPEN):
+        partner_client.breaker.admit()("bad")
     forgetful()  # another process
     assert refused(ask(client, product)) == (503, "partner-unavailable")
     if then == "emptied":
@@ -272,7 +271,7 @@ def test_a_token_provider_that_is_down_is_not_the_partners_fault(
 ) -> None:
     settings.OAUTH_TOKEN_URL = f"{sandbox.url}/nothing"
     assert refused(ask(client, product)) == (503, "partner-unavailable")
-    assert partner_client.breaker.storage.status().outcomes == 0  # type: ignore[union-attr]
+    assert partner_client.breaker.status().calls == 0  # type: ignore[union-attr]
 
 
 def test_a_token_provider_that_is_too_slow(client: Client, product: Product, settings: Settings) -> None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from werkzeug.wrappers import Response
 
+from dev.testing.partner import FAILURES_TO_OPEN
 from dev.testing.token_provider import serving
-from integrations.breaker import LEAST
-from integrations.client import Called, Client
+from integrations.client import Client, Timed
 from integrations.exceptions import (
     BreakerOpenError,
     FailedError,
@@ -202,7 +202,7 @@ def test_a_revoked_token_is_replaced_once(client: Client, other: Other) -> None:
 
 def test_that_everybodys_token_is_revoked_is_no_outage(client: Client, other: Other) -> None:
     other.answers = [failing(401)]
-    for _ in range(2 * LEAST):
+    for _ in range(2 * FAILURES_TO_OPEN):
         with pytest.raises(RefusedError):
             ask(client, other)
     other.answers = [Response("{}")]
@@ -212,22 +212,22 @@ def test_that_everybodys_token_is_revoked_is_no_outage(client: Client, other: Ot
 def test_in_an_outage_second_attempts_are_a_tenth_at_most(client: Client, other: Other) -> None:
     other.answers = [failing(500)]
     asked = 0
-    while client.breaker.state.name == "closed":
+    while client.breaker.state == "closed":
         with pytest.raises(FailedError):
             ask(client, other)
         asked += 1
-    assert len(other.requests) == LEAST
+    assert len(other.requests) == FAILURES_TO_OPEN
     assert len(other.requests) <= 1.1 * asked
     with pytest.raises(BreakerOpenError):
         ask(client, other)
-    assert len(other.requests) == LEAST
+    assert len(other.requests) == FAILURES_TO_OPEN
 
 
 def test_who_may_not_try_again_is_told_of_the_first_failure(client: Client, other: Other) -> None:
     for _ in range(2):
-        client.breaker.call_again(lambda: Called(None, 0))
+        client.breaker.call(lambda: Timed(None, 0), is_retry=True)
     with pytest.raises(NoRetryError):
-        client.breaker.call_again(lambda: Called(None, 0))
+        client.breaker.call(lambda: Timed(None, 0), is_retry=True)
     other.answers = [failing(500)]
     with pytest.raises(FailedError, match="500"):
         ask(client, other)
@@ -235,7 +235,7 @@ def test_who_may_not_try_again_is_told_of_the_first_failure(client: Client, othe
 
 
 def test_no_time_is_nobodys_fault(client: Client, other: Other) -> None:
-    for _ in range(2 * LEAST):
+    for _ in range(2 * FAILURES_TO_OPEN):
         with pytest.raises(TimedOutError):
             ask(client, other, seconds=0.01)
     assert not other.requests

@@ -21,12 +21,11 @@ import pytest
 import redis
 
 from dev.testing.offers import make_offer
-from dev.testing.partner import partner, settings_for
+from dev.testing.partner import FAILURES_TO_OPEN, partner, settings_for
 from dev.testing.servers import Server, free_port, own_redis, running
 from dev.testing.sockets import answer_with, blackhole, listening, make_certificate
 from dev.testing.waiting import wait_until
 from farmlokal.outbound.client import Answer
-from integrations.breaker import LEAST, OPEN_SECONDS
 from integrations.client import Client
 from integrations.exceptions import CallError
 from integrations.sandbox.faults import HOW, Faults
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("live_database")
 
+OPEN_SECONDS = 5
 CALLERS = 32
 DEADLINE = 1.0
 MAX_OVER = 0.5  # for a machine that has something else to do, too
@@ -104,8 +104,8 @@ def test_a_partner_that(
     with blackhole() as hole, listening(EMPTY, make_certificate(tmp_path)[0]) as tls:
         urls = {"PARTNER_API_URL": url.format(closed=free_port(), hole=hole, tls=tls)} if url else {}
         environment = environment_of(database_environment, sandbox, **urls, WEB_CONCURRENCY="1")
-        with running(environment) as server, ThreadPoolExecutor(LEAST - 1) as pool:
-            calls = list(pool.map(lambda number: ask(server, product_id, number), range(LEAST - 1)))
+        with running(environment) as server, ThreadPoolExecutor(FAILURES_TO_OPEN - 1) as pool:
+            calls = list(pool.map(lambda number: ask(server, product_id, number), range(FAILURES_TO_OPEN - 1)))
     codes = Counter(call.code for call in calls)
     assert expected in codes
     assert codes.keys() <= {expected, "partner-timeout"}
@@ -147,8 +147,8 @@ def guarded(client: Client, url: str) -> list[tuple[str, float]]:
         return "", time.monotonic() - began
 
     client.breaker.reset()
-    with ThreadPoolExecutor(LEAST - 1) as pool:
-        return list(pool.map(go, range(LEAST - 1)))
+    with ThreadPoolExecutor(FAILURES_TO_OPEN - 1) as pool:
+        return list(pool.map(go, range(FAILURES_TO_OPEN - 1)))
 
 
 def test_no_thread_and_no_socket_is_left_behind(sandbox: Sandbox) -> None:
@@ -209,7 +209,7 @@ def test_an_outage_of_the_partner_and_of_redis(
             ask(server, product_id, 0)
             load = Load(server, product_id)
             try:
-                wait_until(lambda: len(sandbox.arrivals) >= LEAST)
+                wait_until(lambda: len(sandbox.arrivals) >= FAILURES_TO_OPEN)
                 answered = len(load.calls)
                 wait_until(lambda: len(load.calls) >= answered + 60)  # by every process
                 opened_with, opened_at = len(sandbox.arrivals), list(sandbox.arrivals)[-1]

@@ -1,4 +1,4 @@
-"""manage.py breaker: what an operator sees of a circuit breaker, and says to it."""
+"""manage.py breaker: show or change a circuit breaker for all processes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from integrations.breaker import NotSharedError, Status
+from integrations.breaker.breaker import NotSharedError, Status
 from integrations.partner.client import BREAKERS
 
 if TYPE_CHECKING:
@@ -14,38 +14,38 @@ if TYPE_CHECKING:
 
 
 class Command(BaseCommand):
-    help = "Shows a circuit breaker as all processes see it, or changes it for all of them."
+    help = "Shows or changes a circuit breaker for all processes."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name", choices=[breaker.storage.name for breaker in BREAKERS])
+        parser.add_argument("name", choices=[breaker.name for breaker in BREAKERS])
         action = parser.add_mutually_exclusive_group(required=True)
-        action.add_argument("--open", action="store_true", help="no call goes through until it is closed by hand")
-        action.add_argument("--close", action="store_true", help="calls go through again, until too many fail")
-        action.add_argument("--reset", action="store_true", help="closed, and all that it has counted is forgotten")
-        action.add_argument("--show", action="store_true", help="only say how it is")
+        action.add_argument("--open", action="store_true", help="let no call through until you close it")
+        action.add_argument("--close", action="store_true", help="let calls through until too many fail")
+        action.add_argument("--reset", action="store_true", help="close it, and forget everything it has counted")
+        action.add_argument("--show", action="store_true", help="show its state")
 
-    def handle(self, *, name: str, **given: Any) -> None:
-        (breaker,) = [breaker for breaker in BREAKERS if breaker.storage.name == name]
+    def handle(self, *, name: str, **options: Any) -> None:
+        (breaker,) = [breaker for breaker in BREAKERS if breaker.name == name]
         try:
-            if given["open"]:
-                breaker.open()
-            if given["close"]:
+            if options["open"]:
+                breaker.hold_open()
+            if options["close"]:
                 breaker.close()
-            if given["reset"]:
+            if options["reset"]:
                 breaker.reset()
         except NotSharedError as error:
-            raise CommandError(f"nothing is changed: {error}") from error
-        status = breaker.storage.status()
+            raise CommandError(f"Nothing has changed: {error}.") from error
+        status = breaker.status()
         if status is None:
-            raise CommandError("Redis does not answer: each process has a breaker of its own now")
-        self.stdout.write(f"{name}: {_said(status)}")
+            raise CommandError("Redis does not answer. Until it does, each process has its own breaker.")
+        self.stdout.write(f"{name}: {_text(status)}")
 
 
-def _said(status: Status) -> str:
-    if status.is_held:
-        return "open, until it is closed by hand"
+def _text(status: Status) -> str:
+    if status.state == "held":
+        return "open until you close it"
     if status.state == "open":
         return f"open for another {status.wait_seconds:.1f} s, {status.streak} times in a row"
     if status.state == "half-open":
-        return "half-open: the next call is a probe"
-    return f"closed; {status.bad} of the last {status.outcomes} calls failed"
+        return "half-open: one probe decides"
+    return f"closed; {status.failures} of the last {status.calls} calls failed"
