@@ -1,4 +1,4 @@
-"""The log of webhooks: what was delivered, what has come of it, and who has replayed it."""
+"""The log of webhooks: deliveries, their outcomes and replays."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ MAX_ID_LENGTH = 255
 MAX_TYPE_LENGTH = 100
 MAX_ERROR_LENGTH = 2000
 MAX_NAME_LENGTH = 150
-SHORT = 36  # characters of an id, where an event is named
-KEPT_DAYS = 30  # in the log, by prune_webhooks
+SHORT_LENGTH = 36  # of an id in titles and lists
+KEPT_DAYS = 30  # until prune_webhooks deletes an event
 
 
 class WebhookEvent(models.Model):
-    """One event, however often it is delivered. Its row and its effect are of one transaction: both are there, or
-    neither."""
+    """One event, however often it is delivered. The row and the event's effect are committed together."""
 
     class Status(models.TextChoices):
         PROCESSED = "processed"
@@ -29,17 +28,17 @@ class WebhookEvent(models.Model):
         FAILED = "failed"
         DEAD = "dead"
 
-    # Told so, a sender sends it no more. What had no effect may be replayed: its handler may be there by now, or its
-    # product may be, or be listed again.
+    # The sender stops after these. Superseded and ignored events may be replayed: meanwhile their type or product may
+    # be known, or the product may be listed again.
     DONE = (Status.PROCESSED, Status.SUPERSEDED, Status.IGNORED)
 
     source = models.CharField(max_length=50, default=PARTNER, db_collation=BYTE_FOR_BYTE)
     webhook_id = models.CharField("id", max_length=MAX_ID_LENGTH, db_collation=BYTE_FOR_BYTE)
     type = models.CharField(max_length=MAX_TYPE_LENGTH)
     product_id = models.BigIntegerField("product", null=True)
-    payload = models.BinaryField()  # the body, byte for byte
+    payload = models.BinaryField()  # the body, byte by byte
     headers = models.JSONField(default=dict)
-    status = models.CharField(max_length=10, choices=Status, default=Status.FAILED)  # until an attempt says otherwise
+    status = models.CharField(max_length=10, choices=Status, default=Status.FAILED)  # until an attempt ends
     attempts = models.PositiveIntegerField(default=0)
     error = models.TextField(default="")
     received_at = models.DateTimeField(default=timezone.now)
@@ -58,11 +57,11 @@ class WebhookEvent(models.Model):
         )
 
     def __str__(self) -> str:
-        return " ".join(Truncator(text).chars(SHORT) for text in (self.type, self.webhook_id))
+        return " ".join(Truncator(text).chars(SHORT_LENGTH) for text in (self.type, self.webhook_id))
 
 
 class WebhookReplay(models.Model):
-    """One replay of an event: who asked for it, when, and what came of it."""
+    """One replay of an event."""
 
     event = models.ForeignKey(WebhookEvent, models.CASCADE, related_name="replays")
     by = models.CharField(max_length=MAX_NAME_LENGTH)
@@ -80,19 +79,18 @@ class WebhookReplay(models.Model):
 
 class AppliedVersionQuerySet(models.QuerySet[Any]):
     def advance(self, product_id: int, event_type: str, version: int) -> bool:
-        """Whether the version is newer than all that were applied, which it counts among from now on. Under the lock
-        of the product, which orders its events."""
-        known = self.filter(product_id=product_id, event_type=event_type)
-        if known.filter(version__lt=version).update(version=version):
+        """Record the version as applied. False if it is not newer than the last one. Needs the product's lock."""
+        applied = self.filter(product_id=product_id, event_type=event_type)
+        if applied.filter(version__lt=version).update(version=version):
             return True
-        if known.exists():
+        if applied.exists():
             return False
         self.create(product_id=product_id, event_type=event_type, version=version)
         return True
 
 
 class AppliedVersion(models.Model):
-    """The newest version of each product, by the partner's own count, that an event of this type has brought."""
+    """The newest version that an event of this type has applied to a product. The partner counts the versions."""
 
     pk = models.CompositePrimaryKey("product_id", "event_type")
     product_id = models.BigIntegerField()
