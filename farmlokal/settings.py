@@ -102,7 +102,7 @@ def parse_webhook_secrets(value: str) -> list[str]:
         try:
             signing_secrets.decode(secret)
         except ValueError as error:
-            least = signing_secrets.LEAST_KEY_BYTES
+            least = signing_secrets.MIN_KEY_BYTES
             raise ValidationError(
                 f"must be whsec_ and base64 of {least} bytes or more, with commas between several"
             ) from error

@@ -31,9 +31,17 @@ class JSONObject(dict[str, Any]):
 
 def read_json(request: Request) -> Any:
     """The body's value, with objects as JSONObject. Raises unsupported-media-type or bad-request."""
-    check_coding(request)
     check_media_type(request)
-    return parse_json(request.body)
+    return parse_json(read_text(request))
+
+
+def read_text(request: Request) -> str:
+    """The body. Raises unsupported-media-type if it is compressed, and bad-request if it is not UTF-8."""
+    check_coding(request)
+    try:
+        return request.body.decode()
+    except UnicodeDecodeError as error:
+        raise Problem("bad-request", "The body is not UTF-8.") from error
 
 
 def check_media_type(request: Request) -> None:
@@ -49,18 +57,10 @@ def check_coding(request: Request) -> None:
         raise Problem("unsupported-media-type", text)
 
 
-def text_of(body: bytes) -> str:
-    """Raises bad-request if the body is not UTF-8."""
-    try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        raise Problem("bad-request", "The body is not UTF-8.") from error
-
-
-def parse_json(body: bytes) -> Any:
+def parse_json(body: str) -> Any:
     """The body's value, with objects as JSONObject. Raises bad-request if it is not JSON or exceeds Python's limits."""
     try:
-        return json.loads(text_of(body), object_pairs_hook=JSONObject, parse_constant=_reject_constant)
+        return json.loads(body, object_pairs_hook=JSONObject, parse_constant=_reject_constant)
     except json.JSONDecodeError as error:
         raise not_json(f"{error.msg}, line {error.lineno}, column {error.colno}.") from error
     except (ValueError, RecursionError) as error:

@@ -325,7 +325,7 @@ def test_a_deadlock_starts_all_of_it_anew(product: Product, monkeypatch: pytest.
 
     monkeypatch.setitem(handlers.HANDLERS, PRICE, handlers.HANDLERS[PRICE]._replace(apply=loses_one))
     delivery = Delivery(event(product.pk))
-    assert inbox.receive(signatures.Delivery(delivery.webhook_id, delivery.body, {})) == "processed"
+    assert inbox.receive(signatures.Delivery(delivery.webhook_id, delivery.body.decode(), {})) == "processed"
     assert lost
     assert_counted_once(product, delivery)
 

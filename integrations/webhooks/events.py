@@ -1,4 +1,4 @@
-"""The body of a delivery: {"type", "timestamp", "data"}. What else is in it is let be: later versions may add to it."""
+"""Events from the body of a delivery: {"type", "timestamp", "data"}. Later versions may add members."""
 
 from __future__ import annotations
 
@@ -11,14 +11,25 @@ from rest_framework import serializers
 from farmlokal.http.input_serializers import InputSerializer, ObjectField, StringField
 from farmlokal.http.json_bodies import parse_json
 from integrations.models import MAX_TYPE_LENGTH
+from integrations.webhooks.handlers import HANDLERS
 
 TYPE = rf"[!-~]{{1,{MAX_TYPE_LENGTH}}}"
-MOMENT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"  # RFC 3339
+# RFC 3339
+TIMESTAMP = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 
 
 class Event(NamedTuple):
     type: str
-    data: dict[str, Any]  # as it came, until handlers.checked() has looked at it
+    data: dict[str, Any]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a handler for it."""
+        return self.type in HANDLERS
+
+    @property
+    def product_id(self) -> int | None:
+        return self.data["product_id"] if self.is_known else None
 
 
 def validate_type(text: str) -> None:
@@ -28,10 +39,10 @@ def validate_type(text: str) -> None:
 
 def validate_timestamp(text: str) -> None:
     try:
-        known = re.fullmatch(MOMENT, text) and dt.datetime.fromisoformat(text.upper())
+        moment = re.fullmatch(TIMESTAMP, text) and dt.datetime.fromisoformat(text.upper())
     except ValueError:
-        known = None
-    if not known:
+        moment = None
+    if not moment:
         raise serializers.ValidationError("must be a date and time of RFC 3339, such as 2026-11-23T06:30:00Z.")
 
 
@@ -40,10 +51,11 @@ class Envelope(InputSerializer):
 
     type = StringField(validators=[validate_type], trim_whitespace=False)
     timestamp = StringField(validators=[validate_timestamp], trim_whitespace=False)
-    data = ObjectField()  # type: ignore[assignment]  # a field of this name is none of the class's own
+    data = ObjectField()  # type: ignore[assignment]  # replaces the serializer's property
 
 
-def read(body: bytes) -> Event:
-    """Raises the problem that names what is wrong."""
+def read_event(body: str) -> Event:
+    """Validates the data too if there is a handler for the type. Raises bad-request or invalid-parameter."""
     envelope = Envelope(data=parse_json(body)).checked()
-    return Event(envelope["type"], envelope["data"])
+    event = Event(envelope["type"], envelope["data"])
+    return event._replace(data=HANDLERS[event.type].data(data=event.data).checked()) if event.is_known else event

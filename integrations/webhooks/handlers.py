@@ -1,7 +1,7 @@
-"""What the partner's events do. A new type is a function, the data that it takes, and a line in HANDLERS.
+"""The effects of the partner's events. A new type needs a function, a serializer for its data, and a line in HANDLERS.
 
-Events may come late. What counts is the version that each carries, the partner's own count for each product: what is
-not newer than the newest that was applied of its type changes nothing.
+Events may arrive late. Each has a version that the partner counts for each product. An event is superseded if a newer
+one of its type was applied already.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ExactPriceField(PriceField):
     }
 
 
-class OfProduct(InputSerializer):
+class ProductData(InputSerializer):
     pointer = "/data"
     is_open = True
 
@@ -42,11 +42,11 @@ class OfProduct(InputSerializer):
     version = WholeNumberField(min_value=1, max_value=MAX_VERSION)
 
 
-class PriceChanged(OfProduct):
+class PriceData(ProductData):
     price = ExactPriceField()
 
 
-class StockChanged(OfProduct):
+class StockData(ProductData):
     stock = WholeNumberField(min_value=0, max_value=MAX_STOCK)
 
 
@@ -63,30 +63,24 @@ def change_stock(data: dict[str, Any]) -> None:
 
 
 class Handler(NamedTuple):
-    data: type[OfProduct]
+    data: type[ProductData]
     apply: Callable[[dict[str, Any]], None]
 
 
 HANDLERS = {
-    "product.price_changed": Handler(PriceChanged, change_price),
-    "product.stock_changed": Handler(StockChanged, change_stock),
-    "product.withdrawn": Handler(OfProduct, withdraw),
+    "product.price_changed": Handler(PriceData, change_price),
+    "product.stock_changed": Handler(StockData, change_stock),
+    "product.withdrawn": Handler(ProductData, withdraw),
 }
 
 
-def checked(event: Event) -> Event:
-    """With data as the handler of its type takes it; raises the problem that names what is wrong."""
-    handler = HANDLERS.get(event.type)
-    return event._replace(data=handler.data(data=event.data).checked()) if handler else event
-
-
 def apply(event: Event) -> WebhookEvent.Status:
-    """Of a checked event. To be called in a transaction; whatever it raises has no effect."""
+    """Call it in a transaction, and roll back if it raises."""
     handler = HANDLERS.get(event.type)
     if handler is None:
         return Status.IGNORED
     product_id = event.data["product_id"]
-    product = services.lock(product_id)  # so that its events come one after the other
+    product = services.lock(product_id)  # one event of a product at a time
     if product is None:
         return Status.IGNORED
     if not product.is_active or not AppliedVersion.objects.advance(product_id, event.type, event.data["version"]):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from farmlokal.http.json_bodies import check_coding, check_media_type
+from farmlokal.http.json_bodies import check_media_type, read_text
 from farmlokal.http.problems import Problem, body_too_large
 from farmlokal.http.query_parameters import check_parameters
 from integrations.webhooks import inbox, schema, signatures
@@ -17,15 +17,14 @@ if TYPE_CHECKING:
 
 
 class PartnerWebhookView(APIView):
-    authentication_classes = ()  # it is signed
+    authentication_classes = ()  # the signature authenticates the sender
 
     @schema.receive_webhook
     def post(self, request: Request) -> Response:
-        # farmlokal.asgi has refused what is larger; this is for plain WSGI, before it is read.
+        # farmlokal.asgi has refused larger bodies already. This is for plain WSGI, before it reads the body.
         if int(request.META.get("CONTENT_LENGTH") or 0) > signatures.MAX_BODY_BYTES:
             raise Problem("payload-too-large", body_too_large(signatures.MAX_BODY_BYTES))
-        check_coding(request)  # before the body is read as text
-        delivery = signatures.verified(request.headers, request.body)
+        delivery = signatures.verified(request.headers, read_text(request))
         check_media_type(request)
         check_parameters(request.query_params, ())
         return Response({"status": inbox.receive(delivery)}, headers={"Cache-Control": schema.CACHE_CONTROL})
