@@ -10,6 +10,8 @@ import pytest
 from django.conf import settings
 from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from dev.testing.servers import own_redis
 from dev.testing.waiting import wait_until
@@ -27,6 +29,10 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
 # Tests send more requests than the limit allows; tests of the limit set their own.
 os.environ["RATE_LIMIT_ANONYMOUS"] = "off"
 settings.RATE_LIMIT_ANONYMOUS = None
+
+# A busy machine is slow, not wrong.
+hypothesis_settings.register_profile("any_speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("any_speed")
 
 LIVE_TABLES = [
     *("products_posting", "products_product", "products_farm"),

@@ -1,11 +1,13 @@
-"""Walking a listing as a client does: link by link."""
+"""Walking a listing page by page, as a client that follows its links."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from django.test import Client
 
@@ -19,15 +21,26 @@ def get_page(client: Client, url: str) -> dict[str, Any]:
     return page
 
 
-def walk(client: Client, url: str | None, link: str = "next", *, at_most: int) -> Iterator[dict[str, Any]]:
-    """The pages from url on; a walk that goes on after at_most of them has no end."""
-    for _ in range(at_most):
+def walk(
+    client: Client,
+    url: str | None,
+    link: str = "next",
+    *,
+    max_pages: int,
+    during_each: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Iterator[dict[str, Any]]:
+    """The page at url and those after it. Fails if there are more than max_pages.
+
+    Each page is read inside a during_each() block.
+    """
+    for _ in range(max_pages):
         if url is None:
             return
-        page = get_page(client, url)
+        with during_each():
+            page = get_page(client, url)
         yield page
         url = page[link]
-    assert url is None, f"still a {link} after {at_most} pages"
+    assert url is None, f"more than {max_pages} pages"
 
 
 def ids(page: dict[str, Any]) -> list[int]:

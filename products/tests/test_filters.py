@@ -10,7 +10,6 @@ import pytest
 
 from dev.testing.offers import make_farm, make_offer, make_offers
 from products import vocabulary
-from products.listing import statistics
 from products.models import Category
 
 if TYPE_CHECKING:
@@ -18,11 +17,6 @@ if TYPE_CHECKING:
     from pytest_django import DjangoAssertNumQueries
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _no_old_sample() -> None:
-    statistics.forget()
 
 
 def names(client: Client, query: str) -> list[str]:

@@ -13,7 +13,6 @@ from dev.testing.databases import rows_read
 from dev.testing.walks import SORTS, get_page
 from farmlokal.redis.client import run
 from farmlokal.redis.scripts import FORGET
-from products.listing import statistics
 from products.listing.cursors import Cursor, seal
 from products.models import Product
 from products.page_cache import catalogue_cache
@@ -31,7 +30,6 @@ LIMIT = 25
 @pytest.fixture(scope="module", autouse=True)
 def catalogue(live_database: None) -> None:
     call_command("seed_products", ROWS, "--reset")
-    statistics.forget()  # this process may hold a sample of what was there before
 
 
 def forget_pages() -> None:
