@@ -14,7 +14,7 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import connection, transaction
 
-from dev.testing.databases import is_running
+from dev.testing.databases import is_statement_running
 from dev.testing.listing_writer import listing_writers
 from dev.testing.offers import make_farm, make_offer, make_offers
 from dev.testing.waiting import wait_until
@@ -122,7 +122,8 @@ def test_product_created_during_a_farm_rename_gets_the_new_name(
         farm.name = "Zubin Orchards"
         farm.save()
         other = subprocess.Popen([sys.executable, "-c", code], env=database_environment)
-        wait_until(lambda: is_running("SELECT `products_farm`.`name`"))  # it has read the old name, and waits for us
+        # It has read the old name, and waits for this transaction.
+        wait_until(lambda: is_statement_running("SELECT `products_farm`.`name`"))
     assert other.wait(timeout=60) == 0
     assert len(ids(client.get("/products?q=zubin").json())) == 1
     assert_index_is_complete()
