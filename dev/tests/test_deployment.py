@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +165,44 @@ def test_compose_publishes_ports_on_loopback_only() -> None:
     published = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
     assert len(published) == 2
     assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+# The image
+
+
+def copy_image_files(target: Path) -> set[str]:
+    """Copy what `COPY . .` copies: the files in git that no line of .dockerignore matches."""
+    lines = (PROJECT / ".dockerignore").read_text().splitlines()
+    patterns = [line.removeprefix("**/") for line in lines if line and not line.startswith("#")]
+    git = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True)
+    copied = set()
+    for name in git.stdout.splitlines():
+        path = Path(name)
+        candidates = [*path.parts, *(str(parent) for parent in path.parents), name]
+        if not any(fnmatchcase(candidate, pattern) for candidate in candidates for pattern in patterns):
+            (target / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(PROJECT / path, target / path)
+            copied.add(name)
+    return copied
+
+
+def test_image_starts_without_sandbox_and_tests(tmp_path: Path) -> None:
+    files = copy_image_files(tmp_path)
+    assert {"manage.py", "gunicorn.conf.py", "integrations/client.py", "integrations/breaker/admit.lua"} <= files
+    assert not [name for name in files if re.search("sandbox|/tests/|^dev/", name)]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "SECRET_KEY": "x" * 60,
+        "ALLOWED_HOSTS": "localhost",
+        "DATABASE_URL": "mysql://user:secret@127.0.0.1:1/farmlokal",
+        "REDIS_URL": "redis://127.0.0.1:1/0",
+    }
+    for command in (["check"], ["help"], ["help", "breaker"]):
+        run = [sys.executable, "manage.py", *command]
+        done = subprocess.run(run, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    mounts = [mount.split(":")[0].removeprefix("./") for mount in COMPOSE["services"]["sandbox"]["volumes"]]
+    assert {"integrations/sandbox", "integrations/management/commands/partner_sandbox.py"} <= set(mounts)
 
 
 # Replit
