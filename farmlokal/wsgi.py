@@ -7,7 +7,7 @@ import os
 from django.core.wsgi import get_wsgi_application
 from django.db import connections
 
-from farmlokal.mysql.watchdog import watch
+from farmlokal.mysql.watchdog import watchdog
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "farmlokal.settings")
 
@@ -16,7 +16,7 @@ STATEMENT_SECONDS = 2
 
 application = get_wsgi_application()
 
-watch.is_on = True
+watchdog.is_on = True
 
 # How long a statement may run, or wait for a lock, before the server ends it, and how long a request waits for
 # a server that has gone silent. Only here: a migration or a bulk load by manage.py takes as long as it takes.

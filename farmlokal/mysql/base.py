@@ -1,6 +1,6 @@
-"""Django's MySQL backend with statements that are counted and watched, and a word before and after a commit.
+"""Django's MySQL backend with counted, watched statements and a hook around the commit.
 
-Named in settings as ENGINE; `base` and `DatabaseWrapper` are the names that Django looks for.
+Settings name this package as ENGINE; Django looks for `base.DatabaseWrapper` in it.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import MySQLdb
 from django.db import OperationalError
 from django.db.backends.mysql import base
 
 from farmlokal.mysql.client import DatabaseClient
-from farmlokal.mysql.driver import connect
 from farmlokal.mysql.features import DatabaseFeatures
 from farmlokal.mysql.schema import DatabaseSchemaEditor
-from farmlokal.mysql.watchdog import watch
+from farmlokal.mysql.watchdog import watchdog
 from farmlokal.observability import request_costs
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     client_class = DatabaseClient
     features_class = DatabaseFeatures
 
-    # Entered before the commit of the transaction that set it, left after; not at all where it is rolled back.
+    # Entered before the commit of the transaction that set it, and left after it. A rollback drops it.
     around_commit: Callable[[], contextlib.AbstractContextManager[None]] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -35,18 +35,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.execute_wrappers.append(_counted_and_watched)
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        return watch.connected(connect, conn_params)
+        return watchdog.connect(conn_params)
 
     def is_usable(self) -> bool:
         try:
-            with watch.over(self.connection):
-                return super().is_usable()
-        except OperationalError:
+            with watchdog.watch(self.connection):
+                self.connection.ping()
+        except (MySQLdb.Error, OperationalError):
             return False
+        return True
 
     def _commit(self) -> None:
         around, self.around_commit = self.around_commit or contextlib.nullcontext, None
-        with around(), watch.over(self.connection):
+        with around(), watchdog.watch(self.connection):
             super()._commit()  # type: ignore[misc]  # the stubs leave it out
 
     def _rollback(self) -> None:
@@ -58,5 +59,5 @@ def _counted_and_watched(
     execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
 ) -> Any:
     request_costs.current.statements += 1
-    with watch.over(context["connection"].connection):
+    with watchdog.watch(context["connection"].connection):
         return execute(sql, params, many, context)
