@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from dev.testing.webhook_chaos import run, told
+from dev.testing.webhook_chaos import run, summary
 from integrations.webhooks.inbox import DUPLICATE
 
 
 def main(number: int, copies: int) -> None:
     calm = run(os.environ, number, copies, is_disturbed=False)
-    print(told(number, copies, calm), flush=True)
+    print(summary(number, copies, calm), flush=True)
     assert not [answer for answer in calm.attempts if answer.startswith(("5", "0"))]
     assert calm.attempts[f"200 {DUPLICATE}"] == number * (copies - 1)
-    print(told(number, copies, run(os.environ, number, copies, is_disturbed=True)), flush=True)
+    print(summary(number, copies, run(os.environ, number, copies, is_disturbed=True)), flush=True)

@@ -1,4 +1,4 @@
-"""Deliveries as the partner's: signed here by hand, so that the library is not asked about itself."""
+"""Deliveries as the partner makes them. The code here signs them itself, so that the library does not check itself."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from django.test import Client
 
 SECRET = "whsec_" + base64.b64encode(b"the partner's secret, 32 bytes..").decode()
-OTHER_SECRET = "whsec_" + base64.b64encode(b"another one, that is not set up.").decode()
+OTHER_SECRET = "whsec_" + base64.b64encode(b"another one, not configured here").decode()
 _numbers = count(1)
 
 
 def event(product_id: int = 1, event_type: str = PRICE, version: int = 1, **data: Any) -> dict[str, Any]:
-    """A body, with a price where it is one of prices and nothing else is said."""
+    """The body of an event. A price event has a price by default."""
     if event_type == PRICE:
         data = {"price": "47.50"} | data
     data = {"product_id": product_id, "version": version} | data
@@ -43,11 +43,11 @@ class Delivery:
     body: bytes | Any = b""
     webhook_id: str = ""
     timestamp: str = ""
-    signature: str | None = None  # None: the right one
+    signature: str | None = None  # None: a valid one
     secret: str = SECRET
     content_type: str = "application/json"
     coding: str = ""
-    without: str = ""  # a header
+    without: str = ""  # leave out this header
 
     def __post_init__(self) -> None:
         self.body = self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
@@ -57,26 +57,26 @@ class Delivery:
     @property
     def headers(self) -> dict[str, str]:
         right = signature(self.body, self.webhook_id, self.timestamp, self.secret)
-        found = {
+        headers = {
             "webhook-id": self.webhook_id,
             "webhook-timestamp": self.timestamp,
             "webhook-signature": right if self.signature is None else self.signature.format(right=right, mac=right[3:]),
         }
         if self.coding:
-            found["content-encoding"] = self.coding
-        return {name: value for name, value in found.items() if name != self.without}
+            headers["content-encoding"] = self.coding
+        return {name: value for name, value in headers.items() if name != self.without}
 
     def send(self, client: Client) -> tuple[int, str]:
-        """The status, and what the answer says: its status or its code."""
-        # By name: Django's client leaves the type of an empty body out.
+        """The HTTP status, and the status or code in the answer's body."""
+        # CONTENT_TYPE too, since Django's client omits the type of an empty body.
         media_type: dict[str, Any] = {"content_type": self.content_type, "CONTENT_TYPE": self.content_type}
         answer = client.post("/webhooks/partner", self.body, headers=self.headers, **media_type)
         document = answer.json()
         return answer.status_code, document["code"] if answer.status_code >= 400 else document["status"]
 
 
-class Broken:
-    """A handler that fails after its effect, as often as it is told to."""
+class BrokenHandler:
+    """A handler that fails after its effect, the given number of times."""
 
     def __init__(self, times: int) -> None:
         self.times = times
@@ -85,9 +85,9 @@ class Broken:
         services.change(data["product_id"], price=data["price"])
         if self.times:
             self.times -= 1
-            raise RuntimeError("the handler's own trouble")
+            raise RuntimeError("the handler is broken")
 
 
 def break_prices(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    broken = handlers.HANDLERS[PRICE]._replace(apply=Broken(times))
+    broken = handlers.HANDLERS[PRICE]._replace(apply=BrokenHandler(times))
     monkeypatch.setitem(handlers.HANDLERS, PRICE, broken)

@@ -1,4 +1,4 @@
-"""The sandbox as a partner in this process, which its requests are configured for."""
+"""The sandbox in this process, and the settings that make the service call it."""
 
 from __future__ import annotations
 

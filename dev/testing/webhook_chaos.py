@@ -1,5 +1,7 @@
-"""Webhooks by the thousand, each many times and shuffled, to a service of four processes; while all that it consists of
-is killed, if so wished. Afterwards each event has counted once, and each product is as its newest event says."""
+"""Send many copies of many events, in random order, to a service of four processes while its servers are killed.
+
+Afterwards each event must have had its effect once, and each product must have the values of its newest events.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,8 @@ PROCESSES = 4
 PRODUCTS = 100
 CALLERS = 32
 SECRET = signing_secrets.generate()
-PAUSE_SECONDS = 0.2  # before a delivery is sent again
-MOST_SECONDS = 600
+RETRY_SECONDS = 0.2
+MAX_SECONDS = 600
 FLUSH_EVERY, REDIS_EVERY, MYSQL_EVERY = 2, 5, 7  # seconds
 
 
@@ -47,19 +49,19 @@ class Sent(NamedTuple):
 
 class Report(NamedTuple):
     seconds: float
-    attempts: Counter[str]  # by what was answered
+    attempts: Counter[str]  # by status and outcome
     disturbances: Counter[str]
 
 
 def events(number: int) -> list[Sent]:
-    """No two with the same effect, and none with that of a sample product."""
-    made = []
+    """Each has an effect that no other event and no sample product has."""
+    sent = []
     for version in range(1, number + 1):
         product_id, event_type = random.randint(1, PRODUCTS), random.choice([PRICE, STOCK])
         effect = {"price": f"{version}.37"} if event_type == PRICE else {"stock": 10_000_000 + version}
         data = {"product_id": product_id, "version": version, **effect}
-        made.append(Sent(message(event_type, data), product_id, event_type, version))
-    return made
+        sent.append(Sent(message(event_type, data), product_id, event_type, version))
+    return sent
 
 
 def run(
@@ -71,7 +73,7 @@ def run(
     callers: int = CALLERS,
     kill_every: float = 1,
 ) -> Report:
-    """kill_every: seconds between two kills of a worker. Raises AssertionError where an event has not counted once."""
+    """kill_every: seconds between two kills of a worker. Raises AssertionError unless each event has one effect."""
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         mysql = stack.enter_context(own_mysql(Path(name, "mysql"), environment, PRODUCTS))
         Path(name, "redis").mkdir()
@@ -96,35 +98,35 @@ def run(
 
 
 def deliver(url: str, sent: Sequence[Sent], copies: int, callers: int) -> Counter[str]:
-    """Each until it counts. What was answered, how often."""
+    """Send each event until it is accepted. Counts the answers."""
     sender = Sender(url, SECRET, connections=callers)
     deliveries = [one.message for one in sent for _ in range(copies)]
     random.shuffle(deliveries)
-    ends = time.monotonic() + MOST_SECONDS
-    answered: Counter[str] = Counter()
+    ends = time.monotonic() + MAX_SECONDS
+    answers: Counter[str] = Counter()
 
-    def until_it_counts(delivery: Message) -> list[str]:
-        heard = []
+    def send_until_accepted(delivery: Message) -> list[str]:
+        outcomes = []
         while time.monotonic() < ends:
             attempt = sender.attempt(delivery)
-            heard.append(f"{attempt.status} {attempt.said}")
-            if attempt.has_arrived:
-                return heard
-            time.sleep(max(PAUSE_SECONDS, attempt.retry_after))
-        raise AssertionError(f"{delivery.id} did not count: {heard[-5:]}")
+            outcomes.append(f"{attempt.status} {attempt.outcome}")
+            if attempt.is_delivered:
+                return outcomes
+            time.sleep(max(RETRY_SECONDS, attempt.retry_after))
+        raise AssertionError(f"{delivery.id} was not accepted: {outcomes[-5:]}")
 
     with ThreadPoolExecutor(callers) as pool, tqdm(total=len(deliveries), unit=" deliveries", disable=None) as bar:
-        for heard in pool.map(until_it_counts, deliveries):
-            answered.update(heard)
+        for outcomes in pool.map(send_until_accepted, deliveries):
+            answers.update(outcomes)
             bar.update()
-    return answered
+    return answers
 
 
 class Disturber:
-    """kill -9 of workers; Redis emptied, Redis and MySQL killed and started again."""
+    """Kills workers with SIGKILL, empties Redis, and kills and restarts Redis and MySQL."""
 
     def __init__(self, server: Server, mysql: Daemon, cache: Daemon, kill_every: float) -> None:
-        self.server, self.mysql, self.cache = server, mysql, cache
+        self._server, self._mysql, self._cache = server, mysql, cache
         self.done: Counter[str] = Counter()
         self._failures: list[Exception] = []
         self._has_ended = threading.Event()
@@ -154,27 +156,27 @@ class Disturber:
         return len(self.done) == len(self._threads) or bool(self._failures)
 
     def _kill_worker(self) -> None:
-        master = self.server.process.pid
+        master = self._server.process.pid
         children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
         if children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(random.choice(children)), signal.SIGKILL)
 
     def _empty(self) -> None:
-        with contextlib.suppress(redis.RedisError), redis.Redis.from_url(self.cache.url) as client:
+        with contextlib.suppress(redis.RedisError), redis.Redis.from_url(self._cache.url) as client:
             client.flushall()
 
     def _restart_redis(self) -> None:
-        self.cache.kill()
+        self._cache.kill()
         time.sleep(0.5)
-        self.cache.start()
+        self._cache.start()
 
     def _restart_mysql(self) -> None:
-        self.mysql.kill()
-        self.mysql.start()
+        self._mysql.kill()
+        self._mysql.start()
 
     def end(self) -> None:
-        """With everything running."""
+        """Stop, and leave everything running."""
         self._has_ended.set()
         for thread in self._threads:
             thread.join()
@@ -184,12 +186,12 @@ class Disturber:
 
 def check(url: str, sent: Sequence[Sent]) -> None:
     with queries(url) as ask:
-        found = ask("SELECT webhook_id, status, attempts, product_id FROM integrations_webhookevent")
-        assert {row[0] for row in found} == {one.message.id for one in sent}
-        assert len(found) == len(sent)
-        assert {row[1:3] for row in found} <= {("processed", 1), ("superseded", 1)}
-        # Each effect is another price or stock, and a version more of the row.
-        effects = Counter(row[3] for row in found if row[1] == "processed")
+        log = ask("SELECT webhook_id, status, attempts, product_id FROM integrations_webhookevent")
+        assert {row[0] for row in log} == {one.message.id for one in sent}
+        assert len(log) == len(sent)
+        assert {row[1:3] for row in log} <= {("processed", 1), ("superseded", 1)}
+        # Each effect changes a value, so it increments the version of the product's row.
+        effects = Counter(row[3] for row in log if row[1] == "processed")
         products = {row[0]: row[1:] for row in ask("SELECT id, version, price, stock FROM products_product")}
         assert {pk: row[0] - 1 for pk, row in products.items() if row[0] > 1} == effects
         newest: defaultdict[tuple[int, str], int] = defaultdict(int)
@@ -218,8 +220,8 @@ def queries(url: str) -> Iterator[Callable[[str], Sequence[Sequence[Any]]]]:
         yield ask
 
 
-def told(number: int, copies: int, report: Report) -> str:
+def summary(number: int, copies: int, report: Report) -> str:
     answers = ", ".join(f"{count:,} x {answer}" for answer, count in report.attempts.most_common())
     done = ", ".join(f"{count} x {name.replace('_', ' ')}" for name, count in report.disturbances.most_common())
     speed = f"{number * copies:,} deliveries in {report.seconds:.0f} s"
-    return f"{speed}: {answers}.\n  disturbed by: {done or 'nothing'}; each of {number:,} events has counted once"
+    return f"{speed}: {answers}.\n  disturbed by: {done or 'nothing'}; each of {number:,} events had its effect once"

@@ -1,4 +1,4 @@
-"""How a partner fails, for the sandbox: set while it runs, so that anyone can watch what the service makes of it."""
+"""Faults of the sandbox. They can be changed while it runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from http.server import BaseHTTPRequestHandler
 
-MAX_SECONDS = 60.0  # for which it drips or says nothing, at most
+MAX_SECONDS = 60.0
 DRIP_SECONDS = 0.1
 HUGE_BYTES = 200 * 1024 * 1024
 CHUNK = b" " * 64 * 1024
@@ -23,8 +23,10 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 @dataclass(frozen=True)
 class Faults:
-    """latency_ms: before each answer. error_rate: of so many (0 to 1) the answer is `status`, with Retry-After where
-    retry_after (seconds) says so. how: a name of HOW, for every call."""
+    """latency_ms: before each answer. error_rate: the share (0 to 1) of answers with `status`. retry_after: seconds.
+
+    how: a key of HOW, for all calls.
+    """
 
     latency_ms: float = 0
     error_rate: float = 0
@@ -39,25 +41,25 @@ class Faults:
         _check("status", self.status, 400, 599)
         _check("retry_after", self.retry_after or 0, 0, 100_000)
         if self.how not in ["", *HOW]:
-            raise ValueError(f"how is one of {', '.join(HOW)}, or nothing")
+            raise ValueError(f"how must be empty or one of {', '.join(HOW)}")
 
     @classmethod
     def read(cls, body: bytes) -> Faults:
         """Raises ValueError."""
-        given, known = json.loads(body), [field.name for field in fields(cls)]
-        if not isinstance(given, dict) or given.keys() - set(known):
-            raise ValueError(f"a JSON object is wanted, of {', '.join(known)}")
-        return cls(**given)
+        members, names = json.loads(body), [field.name for field in fields(cls)]
+        if not isinstance(members, dict) or members.keys() - set(names):
+            raise ValueError(f"the body must be a JSON object with any of {', '.join(names)}")
+        return cls(**members)
 
     def strike(self) -> bool:
-        """Whether this one is an error."""
+        """Wait for the latency. Returns whether this call fails."""
         time.sleep(self.latency_ms / 1000)
         return random.random() < self.error_rate  # noqa: S311  # no secret
 
 
 def _check(name: str, value: Any, least: float, most: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise ValueError(f"{name} is a number from {least} to {most}")
+        raise ValueError(f"{name} must be a number from {least} to {most}")
 
 
 def drip_headers(handler: BaseHTTPRequestHandler) -> None:
@@ -100,7 +102,7 @@ HOW = {
 
 
 def misbehave(how: str, handler: BaseHTTPRequestHandler) -> None:
-    """Until the caller has had enough."""
+    """Misbehave until the caller hangs up."""
     handler.close_connection = True
     with contextlib.suppress(OSError):
         HOW[how](handler)

@@ -1,5 +1,4 @@
-"""The partner's side of its webhooks, for the sandbox: events that are signed, and sent again until they count, by the
-schedule of Standard Webhooks."""
+"""Sends webhooks as the partner does: signed, and retried by the schedule of Standard Webhooks."""
 
 from __future__ import annotations
 
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 MINUTE, HOUR = 60, 3600
-PAUSES = (0, 5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR)
-PATIENCE_SECONDS = 15
+PAUSES_SECONDS = (0, 5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR)
+TIMEOUT_SECONDS = 15
 PRICE, STOCK, WITHDRAWN = "product.price_changed", "product.stock_changed", "product.withdrawn"
 
 
@@ -31,11 +30,11 @@ class Message(NamedTuple):
 
 class Attempt(NamedTuple):
     status: int  # 0: no answer
-    said: str  # the answer's status, or its code
+    outcome: str  # status or code in the answer's body
     retry_after: float  # seconds
 
     @property
-    def has_arrived(self) -> bool:
+    def is_delivered(self) -> bool:
         return self.status // 100 == HTTPStatus.OK // 100
 
 
@@ -49,9 +48,9 @@ def message(event_type: str, data: dict[str, Any]) -> Message:
 
 
 def changes(product_ids: Sequence[int], number: int, types: Sequence[str], seed: int | None = None) -> list[Message]:
-    """In the order of their versions, which are newer than those of any earlier call."""
+    """In the order of their versions. Later calls make newer versions."""
     rng, version = random.Random(seed), time.time_ns()  # noqa: S311  # no secret
-    found = []
+    messages = []
     for count in range(number):
         event_type = rng.choice(types)
         data: dict[str, Any] = {"product_id": product_ids[count % len(product_ids)], "version": version + count}
@@ -59,8 +58,8 @@ def changes(product_ids: Sequence[int], number: int, types: Sequence[str], seed:
             data["price"] = f"{rng.randint(1, 99999)}.{rng.randint(0, 99):02}"
         if event_type == STOCK:
             data["stock"] = rng.randint(0, 5000)
-        found.append(message(event_type, data))
-    return found
+        messages.append(message(event_type, data))
+    return messages
 
 
 def headers_of(sent: Message, secret: str) -> dict[str, str]:
@@ -75,7 +74,7 @@ def headers_of(sent: Message, secret: str) -> dict[str, str]:
 
 @dataclass
 class Sender:
-    """Of as many deliveries at once as there are connections; hurry: by what the pauses are divided."""
+    """connections: deliveries at the same time. hurry: divides the pauses."""
 
     url: str
     secret: str
@@ -83,7 +82,7 @@ class Sender:
     hurry: float = 1.0
 
     def __post_init__(self) -> None:
-        self.pool = urllib3.PoolManager(maxsize=self.connections, retries=False, timeout=PATIENCE_SECONDS)
+        self.pool = urllib3.PoolManager(maxsize=self.connections, retries=False, timeout=TIMEOUT_SECONDS)
 
     def attempt(self, sent: Message) -> Attempt:
         try:
@@ -91,23 +90,23 @@ class Sender:
         except (urllib3.exceptions.HTTPError, OSError):
             return NO_ANSWER
         retry_after = answer.headers.get("Retry-After", "")
-        return Attempt(answer.status, _said(answer.data), float(retry_after) if retry_after.isdecimal() else 0.0)
+        return Attempt(answer.status, _outcome(answer.data), float(retry_after) if retry_after.isdecimal() else 0.0)
 
     def deliver(self, sent: Message) -> Iterator[Attempt]:
-        """Its attempts, until one has arrived, or the endpoint is gone (410), or the schedule is at its end."""
-        wanted = 0.0
-        for pause in PAUSES:
-            time.sleep(max(pause / self.hurry, wanted))
+        """Yields attempts until one is delivered, the endpoint is gone (410), or the schedule ends."""
+        retry_after = 0.0
+        for pause in PAUSES_SECONDS:
+            time.sleep(max(pause / self.hurry, retry_after))
             attempt = self.attempt(sent)
             yield attempt
-            if attempt.has_arrived or attempt.status == HTTPStatus.GONE:
+            if attempt.is_delivered or attempt.status == HTTPStatus.GONE:
                 return
-            wanted = attempt.retry_after
+            retry_after = attempt.retry_after
 
 
-def _said(body: bytes) -> str:
+def _outcome(body: bytes) -> str:
     try:
         document = json.loads(body)
     except ValueError:
         document = None
-    return str(document.get("code") or document.get("status")) if isinstance(document, dict) else "something else"
+    return str(document.get("code") or document.get("status")) if isinstance(document, dict) else "unreadable"

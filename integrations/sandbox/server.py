@@ -1,7 +1,6 @@
-"""A stand-in for what is outside, on a real socket: an OAuth2 provider whose tokens are really signed, and a partner
-that checks them before it quotes, and fails as it is told to (PUT /faults).
+"""A stand-in OAuth2 provider and partner on a real socket. It signs and checks tokens; PUT /faults makes it fail.
 
-For `make run` and for tests, never for production: its secrets stand here.
+For `make run` and tests, never for production: its secrets are public.
 """
 
 from __future__ import annotations
@@ -35,19 +34,19 @@ TOKEN_PATH, KEYS_PATH = "/oauth/token", "/.well-known/jwks.json"
 QUOTES_PATH, FAULTS_PATH, ARRIVALS_PATH = "/v1/quotes", "/faults", "/arrivals"
 QUOTES_AUDIENCE, QUOTES_SCOPE = "partner", "quotes:read"
 PINCODE_LENGTH = 6
-FIELD_POST_OFFICES = "9"  # where nothing is delivered
+FIELD_POST_OFFICES = "9"  # first digit of the army's pincodes; the sandbox does not deliver there
 
 
-class Registered(NamedTuple):
+class RegisteredClient(NamedTuple):
     secret: str
     audience: str
     scope: str
 
 
-# We, as the partner knows us; and a consumer of our API.
+# This service as a client of the partner, and a client of this service.
 REGISTERED = {
-    "farmlokal": Registered("farmlokal-secret", audience=QUOTES_AUDIENCE, scope=QUOTES_SCOPE),
-    "demo": Registered("demo-secret", audience="farmlokal", scope="catalogue:write"),
+    "farmlokal": RegisteredClient("farmlokal-secret", audience=QUOTES_AUDIENCE, scope=QUOTES_SCOPE),
+    "demo": RegisteredClient("demo-secret", audience="farmlokal", scope="catalogue:write"),
 }
 
 
@@ -64,14 +63,14 @@ class SigningKey:
     def __init__(self) -> None:
         self.private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         public = jwt.algorithms.RSAAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
-        thumb = {name: public[name] for name in ("e", "kty", "n")}  # RFC 7638
-        digest = hashlib.sha256(json.dumps(thumb, sort_keys=True, separators=(",", ":")).encode()).digest()
+        thumbprint = {name: public[name] for name in ("e", "kty", "n")}  # RFC 7638
+        digest = hashlib.sha256(json.dumps(thumbprint, sort_keys=True, separators=(",", ":")).encode()).digest()
         self.id = base64.urlsafe_b64encode(digest).decode().rstrip("=")
-        self.public = {**thumb, "kid": self.id, "alg": ALGORITHM, "use": "sig"}
+        self.public = {**thumbprint, "kid": self.id, "alg": ALGORITHM, "use": "sig"}
 
 
 class Provider:
-    """RFC 6749, section 4.4."""
+    """Issues tokens for client credentials (RFC 6749, section 4.4)."""
 
     def __init__(self, issuer: str, lifetime: int) -> None:
         self.issuer = issuer
@@ -92,8 +91,8 @@ class Provider:
         scope = form.get("scope", [client.scope])[0]
         if not set(scope.split()) <= set(client.scope.split()):
             return Answer(HTTPStatus.BAD_REQUEST, {"error": "invalid_scope"})
-        issued = {"access_token": self.signed(client_id, client.audience, scope), "token_type": "Bearer"}
-        return Answer(HTTPStatus.OK, {**issued, "expires_in": self.lifetime, "scope": scope})
+        token = {"access_token": self.signed(client_id, client.audience, scope), "token_type": "Bearer"}
+        return Answer(HTTPStatus.OK, {**token, "expires_in": self.lifetime, "scope": scope})
 
     def signed(self, client_id: str, audience: str, scope: str) -> str:
         now = int(time.time())
@@ -109,8 +108,8 @@ class Provider:
         }
         return jwt.encode(claims, self.key.private, ALGORITHM, {"kid": self.key.id, "typ": "at+jwt"})
 
-    def takes(self, authorization: str) -> bool:
-        """Whether it is a token of ours that allows quotes."""
+    def accepts(self, authorization: str) -> bool:
+        """Whether it is one of our tokens and allows quotes."""
         scheme, _, token = authorization.partition(" ")
         public = self.key.private.public_key()
         try:
@@ -121,14 +120,14 @@ class Provider:
 
 
 def quote(query: dict[str, list[str]]) -> Answer:
-    """Always the same for the same product and place."""
+    """The same product and pincode always get the same quote."""
     product_id, pincode = (query.get(name, [""])[0] for name in ("product_id", "pincode"))
     if not (product_id.isdecimal() and pincode.isdecimal() and len(pincode) == PINCODE_LENGTH):
-        return Answer(HTTPStatus.BAD_REQUEST, {"error": "product_id and pincode are wanted"})
+        return Answer(HTTPStatus.BAD_REQUEST, {"error": "product_id and pincode are required"})
     if pincode.startswith(FIELD_POST_OFFICES):
         return Answer(HTTPStatus.OK, {"available": False, "fee": None, "currency": None, "eta_hours": None})
-    chance = hashlib.sha256(f"{product_id}:{pincode}".encode()).digest()
-    fee, hours = f"{20 + chance[0] % 80}.{chance[1] % 100:02}", 12 + chance[2] % 60
+    digest = hashlib.sha256(f"{product_id}:{pincode}".encode()).digest()
+    fee, hours = f"{20 + digest[0] % 80}.{digest[1] % 100:02}", 12 + digest[2] % 60
     return Answer(HTTPStatus.OK, {"available": True, "fee": fee, "currency": "INR", "eta_hours": hours})
 
 
@@ -144,7 +143,7 @@ def _credentials(authorization: str) -> tuple[str, str]:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # or the body waits until the headers are acknowledged, 40 ms
+    disable_nagle_algorithm = True  # otherwise the body waits 40 ms until the headers are acknowledged
     server: Sandbox
 
     def do_GET(self) -> None:
@@ -154,7 +153,7 @@ class Handler(BaseHTTPRequestHandler):
         elif path == QUOTES_PATH:
             self.quote(parse_qs(query))
         elif path == FAULTS_PATH:
-            self.answer(self.server.told())
+            self.answer(self.server.report())
         elif path == ARRIVALS_PATH:
             self.answer(Answer(HTTPStatus.OK, {"arrivals": list(self.server.arrivals)}))
         else:
@@ -172,7 +171,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(NOT_FOUND)
 
     def do_PUT(self) -> None:
-        """/faults, which no faults end again."""
+        """{} as /faults ends all faults."""
         body = self.body()
         if body is None:
             return
@@ -184,7 +183,7 @@ class Handler(BaseHTTPRequestHandler):
         except (ValueError, RecursionError) as error:
             self.answer(Answer(HTTPStatus.BAD_REQUEST, {"error": str(error)}))
             return
-        self.answer(self.server.told())
+        self.answer(self.server.report())
 
     def body(self) -> bytes | None:
         length = self.headers.get("Content-Length", "0")
@@ -203,8 +202,8 @@ class Handler(BaseHTTPRequestHandler):
             misbehave(faults.how, self)
         elif is_error:
             headers = {} if faults.retry_after is None else {"Retry-After": str(faults.retry_after)}
-            self.answer(Answer(faults.status, {"error": "as it was told"}, headers))
-        elif self.server.provider.takes(self.headers.get("Authorization", "")):
+            self.answer(Answer(faults.status, {"error": "a fault was set"}, headers))
+        elif self.server.provider.accepts(self.headers.get("Authorization", "")):
             self.answer(quote(query))
         else:
             self.answer(Answer(HTTPStatus.UNAUTHORIZED, {"error": "invalid_token"}))
@@ -216,11 +215,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        with contextlib.suppress(OSError):  # a caller whose deadline is over
+        with contextlib.suppress(OSError):  # the caller has given up
             self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: a request line of the sandbox is nobody's concern."""
+        """Do not log requests."""
 
 
 class Sandbox(ThreadingHTTPServer):
@@ -233,7 +232,7 @@ class Sandbox(ThreadingHTTPServer):
         self.provider = Provider(self.url, lifetime)
         self.faults = Faults()
         self.calls = Counter({"tokens": 0, "quotes": 0})
-        self.arrivals: deque[float] = deque(maxlen=10_000)  # of calls for quotes, by time.monotonic
+        self.arrivals: deque[float] = deque(maxlen=10_000)  # times of quote requests, by time.monotonic
 
-    def told(self) -> Answer:
+    def report(self) -> Answer:
         return Answer(HTTPStatus.OK, {"faults": asdict(self.faults), "calls": dict(self.calls)})

@@ -17,7 +17,7 @@ from dev.testing.offers import make_offer
 from dev.testing.servers import Server, free_port, running
 from integrations.management.commands.partner_sandbox import INTERRUPTED
 from integrations.models import AppliedVersion, WebhookEvent
-from integrations.sandbox.sender import PAUSES, PRICE, STOCK, WITHDRAWN, Sender, changes, message
+from integrations.sandbox.sender import PAUSES_SECONDS, PRICE, STOCK, WITHDRAWN, Sender, changes, message
 from integrations.tests.memory import clean_slate
 from integrations.webhooks import signing_secrets
 from products.models import Product
@@ -128,7 +128,7 @@ def test_it_stops_where_nobody_is(httpserver: HTTPServer) -> None:
 
 def test_it_gives_up_at_the_end_of_its_schedule() -> None:
     silent = Sender(f"http://127.0.0.1:{free_port()}{PLACE}", SECRET, hurry=10_000_000)
-    assert [attempt.said for attempt in silent.deliver(message(PRICE, {}))] == ["no answer"] * len(PAUSES)
+    assert [attempt.outcome for attempt in silent.deliver(message(PRICE, {}))] == ["no answer"] * len(PAUSES_SECONDS)
 
 
 def test_each_attempt_is_told_and_a_pause_can_be_interrupted(httpserver: HTTPServer) -> None:

@@ -282,7 +282,7 @@ def test_one_that_fails_again_stays_and_says_why(
     failed = delivered(client, product.pk)
     page = replay(admin_client, failed).content.decode()
     assert "1 failed" in page
-    assert "RuntimeError: the handler&#x27;s own trouble" in page
+    assert "RuntimeError: the handler is broken" in page
     assert WebhookReplay.objects.get().error.startswith("RuntimeError")
 
 
@@ -319,7 +319,7 @@ def test_an_operator_replays(
     assert [record.outcome for record in WebhookReplay.objects.all()] == ["failed", "processed", "duplicate"]
     assert WebhookReplay.objects.all()[1].by == ("asha" * 100)[:150]
     for unknown in ("msg_2", "0", "9" * 30, "", "a.b", "a\udcff", "\u0663"):
-        with pytest.raises(CommandError, match="there is no webhook"):
+        with pytest.raises(CommandError, match="There is no webhook"):
             call_command("replay_webhook", unknown)
 
 
@@ -348,7 +348,7 @@ def test_what_is_old_goes(client: Client, product: Product, capsys: pytest.Captu
     WebhookEvent.objects.filter(pk=young.pk).update(received_at=now - dt.timedelta(days=KEPT_DAYS, minutes=-1))
     capsys.readouterr()
     call_command("prune_webhooks")
-    assert capsys.readouterr().out == "1 webhooks were deleted.\n"
+    assert capsys.readouterr().out == "Deleted 1 webhooks.\n"
     assert list(WebhookEvent.objects.all()) == [young]
     call_command("prune_webhooks", "--days", "7")
     assert not WebhookEvent.objects.exists()

@@ -1,4 +1,4 @@
-"""manage.py prune_webhooks: takes away what is old in the log of webhooks. For a daily job."""
+"""manage.py prune_webhooks: delete old events from the log of webhooks. Run it daily."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
     from django.db.models import QuerySet
 
-LEAST_DAYS, MOST_DAYS = 7, 3650  # senders try for three days; what comes again after that shall still be known
-AT_ONCE = 1000
+MIN_DAYS, MAX_DAYS = 7, 3650  # senders retry for three days, and later copies must still be recognised
+BATCH_SIZE = 1000
 
 
 class Command(BaseCommand):
-    help = f"Deletes from the log what came more than {KEPT_DAYS} days ago. It may be interrupted and run again."
+    help = f"Deletes events that arrived more than {KEPT_DAYS} days ago. You may interrupt it and run it again."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--days", type=int, default=KEPT_DAYS, help="how long they are kept (%(default)s)")
+        parser.add_argument("--days", type=int, default=KEPT_DAYS, help="how long to keep events (%(default)s)")
 
     def handle(self, *, days: int, **_: Any) -> None:
-        if not LEAST_DAYS <= days <= MOST_DAYS:
-            raise CommandError(f"--days must be from {LEAST_DAYS} to {MOST_DAYS}: senders try again for three days")
+        if not MIN_DAYS <= days <= MAX_DAYS:
+            raise CommandError(f"--days must be from {MIN_DAYS} to {MAX_DAYS}: senders retry for three days")
         old = WebhookEvent.objects.filter(received_at__lt=timezone.now() - dt.timedelta(days=days))
         deleted = 0
         with tqdm(total=old.count(), unit=" webhooks", disable=None) as bar:
             while number := _delete(old):
                 deleted += number
                 bar.update(number)
-        self.stdout.write(f"{deleted:,} webhooks were deleted.")
+        self.stdout.write(f"Deleted {deleted:,} webhooks.")
 
 
 @transaction.atomic
 def _delete(old: QuerySet[WebhookEvent]) -> int:
-    """The oldest of them, but for those that are being replayed. Their number."""
+    """Delete a batch, except events that are being replayed. Returns how many it deleted."""
     oldest = old.order_by("received_at").select_for_update(skip_locked=True)
-    pks = list(oldest.values_list("pk", flat=True)[:AT_ONCE])
+    pks = list(oldest.values_list("pk", flat=True)[:BATCH_SIZE])
     WebhookEvent.objects.filter(pk__in=pks).only("pk").delete()  # without the payloads
     return len(pks)
