@@ -22,7 +22,7 @@ from farmlokal.mysql.driver import TLS_ERROR, ConnectError, connect
 from farmlokal.observability import metrics
 
 wsgi_app = "farmlokal.asgi:application"
-worker_class = "farmlokal.server.Worker"
+worker_class = "farmlokal.server.worker.Worker"
 bind = f"0.0.0.0:{settings.PORT}"
 reuse_port = True  # the kernel deals connections out; of a shared socket one worker often took all of a client's
 workers = settings.WEB_CONCURRENCY

@@ -1,0 +1,38 @@
+"""gunicorn's worker: uvicorn with our protocol."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from typing import Any, ClassVar
+
+from uvicorn_worker import UvicornWorker
+
+from farmlokal.server.protocol import Protocol
+
+
+class Worker(UvicornWorker):  # type: ignore[misc]  # the library has no types
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
+        "loop": "uvloop",  # asyncio's own loop takes half as long again for a cached page
+        "http": Protocol,
+        "ws": "none",
+        "lifespan": "on",
+        "proxy_headers": False,  # farmlokal.edge.forwarded reads them
+        "server_header": False,
+        "access_log": False,  # farmlokal.observability.logs writes the request line
+    }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        logging.getLogger("uvicorn.error").propagate = True  # to our handler; gunicorn's logger has none
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        # uvicorn raises the signal again after it has stopped. The default action would skip atexit.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _exit)
+
+
+def _exit(*_: object) -> None:
+    sys.exit(0)
