@@ -21,7 +21,8 @@ from django_ratelimit.core import get_usage
 from redis import RedisError
 
 from accounts.models import login_name
-from farmlokal.ratelimit.limiter import Policy, buckets, client_of_request
+from farmlokal.ratelimit.client_identity import client_of_request
+from farmlokal.ratelimit.limiter import Policy, buckets
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse

@@ -1,24 +1,25 @@
-"""Who calls: bearer JWTs (RFC 6750, RFC 9068) of the configured provider, checked offline, and the ApiClient they name.
+"""Authenticates API clients by bearer JWT (RFC 6750, RFC 9068), checked offline with the provider's keys.
 
-A token that was seen before costs a look into memory, as long as neither it nor the set of keys it was checked with is
-over. What cannot be checked is 401, on open reads too: whoever brings a token means it.
+A token that this process has checked costs a memory look-up until it expires or the key set changes. An invalid token
+is rejected even on public reads.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jwt
+from cachetools import LRUCache
 from django.conf import settings
 from rest_framework.authentication import BaseAuthentication
 
 from accounts import clients, keys
 from accounts.shared_value import UnavailableError
+from farmlokal import routes
 from farmlokal.http.problems import Problem
-from farmlokal.ratelimit.limiter import is_limited
-from farmlokal.recent import Recent
 from farmlokal.request_state import state_of
 
 if TYPE_CHECKING:
@@ -32,14 +33,14 @@ if TYPE_CHECKING:
 CHALLENGE = 'Bearer realm="farmlokal"'
 SCHEME = "bearer"
 MAX_TOKEN_LENGTH = 8192
-PARTS = 3
-MAX_SEEN = 10_000
+JWT_PARTS = 3
+MAX_CHECKED_TOKENS = 10_000
 MAX_CLIENT_ID_LENGTH = 255
 LEEWAY_SECONDS = 30
 WAIT_SECONDS = 3.0  # for the provider's keys
-TYPES = {None, "jwt", "at+jwt", "application/at+jwt"}
-# What PyJWT lets through from claims that are not what they ought to be, such as an infinite exp.
-BROKEN = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
+TOKEN_TYPES = {None, "jwt", "at+jwt", "application/at+jwt"}
+# PyJWT also raises the built-in ones, for claims of the wrong type such as an infinite exp.
+MALFORMED = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
 
 
 class Caller(NamedTuple):
@@ -52,17 +53,23 @@ class Caller(NamedTuple):
 class Claims(NamedTuple):
     client_id: str
     scopes: frozenset[str]
-    until: float  # wall clock, seconds
-    keys: int  # the number of the set of keys
+    expires_at: float  # wall clock
+    key_set: int  # its number
 
 
-# Tokens that were checked, by their hashes.
-_seen: Recent[bytes, Claims] = Recent(MAX_SEEN)
+_checked_tokens: LRUCache[bytes, Claims] = LRUCache(MAX_CHECKED_TOKENS)  # by hash
+_lock = threading.Lock()
 
 
-def _seen_before(token: str) -> Claims | None:
-    claims = _seen.get(_hash(token))
-    if claims and time.time() < claims.until and claims.keys == keys.current():
+def reset() -> None:
+    with _lock:
+        _checked_tokens.clear()
+
+
+def _checked_claims(token: str) -> Claims | None:
+    with _lock:
+        claims = _checked_tokens.get(_hash(token))
+    if claims and time.time() < claims.expires_at and claims.key_set == keys.current():
         return claims
     return None
 
@@ -72,91 +79,89 @@ def _hash(token: str) -> bytes:
 
 
 def token_in(authorization: str) -> str | None:
-    """Of an Authorization header; None where its scheme is another one."""
+    """The token of an Authorization header; None if its scheme is not Bearer."""
     scheme, _, token = authorization.partition(" ")
     return token.strip(" ") if scheme.lower() == SCHEME else None
 
 
-def looks_like_a_jwt(token: str) -> bool:
-    return token.isascii() and token.count(".") == PARTS - 1 and len(token) <= MAX_TOKEN_LENGTH
+def looks_like_jwt(token: str) -> bool:
+    return token.isascii() and token.count(".") == JWT_PARTS - 1 and len(token) <= MAX_TOKEN_LENGTH
 
 
 def is_checked(authorization: str) -> bool:
-    """Whether this process has found the token good before; its client may be another matter. For the edge."""
+    """Whether this process has accepted the token before. Its client may still be unknown or inactive."""
     token = token_in(authorization)
-    return bool(token and _seen_before(token))
+    return bool(token and _checked_claims(token))
 
 
-def known_caller(authorization: str) -> Caller | None:
-    """The caller, where this process can tell without asking anybody. For the edge."""
+def cached_caller(authorization: str) -> Caller | None:
+    """The caller, if this process can tell without I/O."""
     token = token_in(authorization)
-    claims = _seen_before(token) if token else None
-    client = clients.remembered(claims.client_id) if claims else None
+    claims = _checked_claims(token) if token else None
+    client = clients.find_cached(claims.client_id) if claims else None
     return Caller(client, claims.scopes) if claims and client and client.is_active else None
 
 
 def caller_of(authorization: str) -> Caller | None:
-    """None where nobody is named. Raises a Problem: not-authenticated, permission-denied, or auth-unavailable."""
+    """None without a bearer token. Raises a Problem: not-authenticated, permission-denied, or auth-unavailable."""
     token = token_in(authorization)
     if token is None:
         return None
-    claims = _seen_before(token) or _checked(token)
+    claims = _checked_claims(token) or _check(token)
     client = clients.find(claims.client_id)
     if client is None:
-        raise invalid_token("Its client is not known here.")
+        raise invalid_token("Its client is not registered.")
     if not client.is_active:
-        raise _challenged("permission-denied", "This client is switched off.", "insufficient_scope")
+        raise _challenge("permission-denied", "This client is deactivated.", "insufficient_scope")
     return Caller(client, claims.scopes)
 
 
-def invalid_token(detail: str) -> Problem:
-    return _challenged("not-authenticated", f"The bearer token is not accepted: {detail}", "invalid_token")
+def invalid_token(reason: str) -> Problem:
+    return _challenge("not-authenticated", f"The bearer token is not accepted. {reason}", "invalid_token")
 
 
-def _challenged(code: str, detail: str, error: str) -> Problem:
+def _challenge(code: str, detail: str, error: str) -> Problem:
     challenge = f'{CHALLENGE}, error="{error}", error_description="{detail}"'
     return Problem(code, detail, headers={"WWW-Authenticate": challenge})
 
 
-def _checked(token: str) -> Claims:
+def _check(token: str) -> Claims:
     if not settings.OAUTH_ISSUER:
-        raise invalid_token("no provider is configured here.")
-    if not looks_like_a_jwt(token):
-        raise invalid_token("it is no JWT.")
+        raise invalid_token("No token provider is configured.")
+    if not looks_like_jwt(token):
+        raise invalid_token("It is not a JWT.")
     try:
         algorithm, key_id = _header_of(token)
-        key, number = keys.key_for(algorithm, key_id, time.monotonic() + WAIT_SECONDS)
-        claims = _decoded(token, key, algorithm)
-        found = _read(claims, number)
+        key, key_set = keys.key_for(algorithm, key_id, time.monotonic() + WAIT_SECONDS)
+        claims = _read(_decode(token, key, algorithm), key_set)
     except jwt.ExpiredSignatureError as error:
-        raise invalid_token("it has expired.") from error
+        raise invalid_token("It has expired.") from error
     except keys.UnknownKeyError as error:
-        raise invalid_token("its provider has no such key.") from error
+        raise invalid_token("The token provider has no such key.") from error
     except UnavailableError as error:
         headers = {"Retry-After": str(max(round(error.retry_after), 1))}
-        raise Problem(
-            "auth-unavailable", "The keys of the tokens' provider are not to be had.", headers=headers
-        ) from error
-    except BROKEN as error:
-        raise invalid_token("it is malformed, or not for this service.") from error
-    _seen.put(_hash(token), found)
-    return found
+        raise Problem("auth-unavailable", "Cannot fetch the token provider's keys.", headers=headers) from error
+    except MALFORMED as error:
+        raise invalid_token("It is malformed, or for another service.") from error
+    with _lock:
+        _checked_tokens[_hash(token)] = claims
+    return claims
 
 
 def _header_of(token: str) -> tuple[str, str | None]:
-    """Algorithm and key id. No other header is believed: a token that brings or names its own key is as any other."""
+    """Algorithm and key id. All other headers are ignored: a token cannot bring or name its own key."""
     header = jwt.get_unverified_header(token)
-    algorithm, key_id, kind = header.get("alg"), header.get("kid"), header.get("typ")
+    algorithm, key_id, token_type = header.get("alg"), header.get("kid"), header.get("typ")
     if algorithm not in keys.ALGORITHMS or "crit" in header:
         raise jwt.InvalidAlgorithmError
     if not (key_id is None or isinstance(key_id, str)):
         raise jwt.InvalidKeyError
-    if (kind.lower() if isinstance(kind, str) else kind) not in TYPES:
+    if (token_type.lower() if isinstance(token_type, str) else token_type) not in TOKEN_TYPES:
         raise jwt.InvalidTokenError
     return algorithm, key_id
 
 
-def _decoded(token: str, key: jwt.PyJWK, algorithm: str) -> dict[str, Any]:
+def _decode(token: str, key: jwt.PyJWK, algorithm: str) -> dict[str, Any]:
     return jwt.decode(
         token,
         key,
@@ -168,7 +173,7 @@ def _decoded(token: str, key: jwt.PyJWK, algorithm: str) -> dict[str, Any]:
     )
 
 
-def _read(claims: dict[str, Any], number: int) -> Claims:
+def _read(claims: dict[str, Any], key_set: int) -> Claims:
     client_id = next((claims[name] for name in ("client_id", "azp", "sub") if name in claims), None)
     if not (
         isinstance(client_id, str)
@@ -176,24 +181,24 @@ def _read(claims: dict[str, Any], number: int) -> Claims:
         and client_id.isascii()
         and client_id.isprintable()
     ):
-        raise ValueError("no client")
+        raise ValueError("no client id")
     scopes = claims.get("scope", claims.get("scp", ""))
     if isinstance(scopes, str):
         scopes = scopes.split()
     if not (isinstance(scopes, list) and all(isinstance(scope, str) for scope in scopes)):
-        raise ValueError("no list of scopes")
-    return Claims(client_id, frozenset(scopes), float(claims["exp"]) + LEEWAY_SECONDS, number)
+        raise ValueError("scopes are not a list of strings")
+    return Claims(client_id, frozenset(scopes), float(claims["exp"]) + LEEWAY_SECONDS, key_set)
 
 
 class CallerMiddleware:
-    """Finds out who calls before the call is counted: as that client's, or, where nobody can be told, as its address's.
-    What was wrong is answered by the views that have BearerAuthentication."""
+    """Authenticates before the call is counted: for its client, or for its address if authentication fails.
+    BearerAuthentication raises the failure in views that use it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if is_limited(request.path) and "Authorization" in request.headers:
+        if routes.find(request.path).is_rate_limited and "Authorization" in request.headers:
             state = state_of(request)
             try:
                 state.caller = caller_of(request.headers["Authorization"])

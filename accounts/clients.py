@@ -1,45 +1,59 @@
-"""ApiClients as this process remembers them: what staff change counts in every process within five seconds."""
+"""ApiClients in this process's memory. A change by staff reaches every process within five seconds."""
 
 from __future__ import annotations
 
+import threading
 import time
-from typing import Any
+from typing import NamedTuple
 
+from cachetools import LRUCache
 from django.db import Error
-from django.db.models.signals import post_delete, post_save
-from django.dispatch import receiver
 
 from accounts.models import ApiClient
 from farmlokal.mysql.errors import is_unavailable
-from farmlokal.recent import Recent
 
-REMEMBERED_SECONDS = 5.0
-MAX_REMEMBERED = 10_000
+CACHE_SECONDS = 5.0
+MAX_CACHED = 10_000
 
-_remembered: Recent[str, tuple[ApiClient | None, float]] = Recent(MAX_REMEMBERED)  # and until when (time.monotonic)
+
+class _Entry(NamedTuple):
+    client: ApiClient | None
+    expires_at: float  # monotonic clock
+
+
+_EXPIRED = _Entry(None, 0.0)
+_entries: LRUCache[str, _Entry] = LRUCache(MAX_CACHED)
+_lock = threading.Lock()
 
 
 def find(client_id: str) -> ApiClient | None:
-    found, until = _remembered.get(client_id) or (None, 0.0)
-    if time.monotonic() < until:
-        return found
+    """From memory, else from MySQL. While MySQL is away, an expired entry serves."""
+    entry = _cached(client_id)
+    if time.monotonic() < entry.expires_at:
+        return entry.client
+    client = entry.client
     try:
         row = ApiClient.objects.filter(client_id=client_id).first()
-        # MySQL's comparison does not see a space at the end.
-        found = row if row and row.client_id == client_id else None
+        # MySQL ignores a space at the end when it compares.
+        client = row if row and row.client_id == client_id else None
     except Error as error:
-        if not (found and is_unavailable(error)):
+        if not (client and is_unavailable(error)):
             raise
-    _remembered.put(client_id, (found, time.monotonic() + REMEMBERED_SECONDS))
-    return found
+    with _lock:
+        _entries[client_id] = _Entry(client, time.monotonic() + CACHE_SECONDS)
+    return client
 
 
-def remembered(client_id: str) -> ApiClient | None:
-    """Without asking anybody."""
-    found, until = _remembered.get(client_id) or (None, 0.0)
-    return found if time.monotonic() < until else None
+def find_cached(client_id: str) -> ApiClient | None:
+    entry = _cached(client_id)
+    return entry.client if time.monotonic() < entry.expires_at else None
 
 
-@receiver([post_save, post_delete], sender=ApiClient)
-def forget(**_: Any) -> None:
-    _remembered.clear()
+def _cached(client_id: str) -> _Entry:
+    with _lock:
+        return _entries.get(client_id, _EXPIRED)
+
+
+def reset() -> None:
+    with _lock:
+        _entries.clear()

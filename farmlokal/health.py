@@ -22,7 +22,7 @@ from farmlokal.http.problems import RETRY_AFTER_SECONDS, Problem
 from farmlokal.mysql.driver import connect
 from farmlokal.observability.metrics import exposition
 from farmlokal.openapi import service
-from farmlokal.ratelimit.limiter import client_of_request
+from farmlokal.ratelimit.client_identity import client_of_request
 from farmlokal.redis.client import ask
 from farmlokal.redis.scripts import PROBE_KEY, WRITE_AND_DELETE
 from integrations.partner.client import BREAKERS

@@ -215,7 +215,7 @@ MIDDLEWARE = [
     "farmlokal.observability.logs.RequestLogMiddleware",
     "farmlokal.http.exception_handlers.ProblemMiddleware",
     "accounts.authentication.CallerMiddleware",
-    "farmlokal.ratelimit.limiter.RateLimitMiddleware",
+    "farmlokal.ratelimit.middleware.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "farmlokal.http.middleware.SessionMiddleware",

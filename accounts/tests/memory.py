@@ -13,8 +13,8 @@ def forgetful() -> None:
     """This process is as one that has just begun."""
     keys.SET._begin_anew()
     keys._Anew.claimed_at = 0.0
-    authentication._seen.clear()
-    clients.forget()
+    authentication.reset()
+    clients.reset()
 
 
 def clean_slate() -> None:

@@ -19,7 +19,7 @@ from django.core.management import CommandError, call_command
 from werkzeug.wrappers import Response
 
 from accounts import authentication, keys
-from accounts.authentication import Caller, caller_of, known_caller
+from accounts.authentication import Caller, cached_caller, caller_of
 from accounts.models import ApiClient
 from accounts.tests.memory import clean_slate, forgetful
 from dev.testing.issuer import Issuer, issuer
@@ -349,11 +349,11 @@ def test_new_keys_are_followed_and_old_ones_forgotten(client: Client, given: Iss
 def test_after_a_rotation_every_thread_of_every_process_follows_at_once(given: Issuer, shop: ApiClient) -> None:
     def checked(number: int) -> str:
         try:
-            return authentication._checked(given.token("rsa-2", jti=str(number))).client_id
+            return authentication._check(given.token("rsa-2", jti=str(number))).client_id
         except Problem as problem:
             return problem.code
 
-    authentication._checked(given.token())
+    authentication._check(given.token())
     old = keys.SET._held
     given.rotate("rsa-2")
     with ThreadPoolExecutor(8) as threads:
@@ -370,7 +370,7 @@ def test_keys_are_fetched_ahead_also_where_all_tokens_were_seen_before(given: Is
         caller_of(authorization)
         clock.shift(275)
         time.sleep(2.1)
-        known_caller(authorization)
+        cached_caller(authorization)
         wait_until(lambda: given.fetches == 2)
 
 
@@ -442,14 +442,14 @@ def test_a_token_seen_before_costs_nothing(
     given: Issuer, shop: ApiClient, django_assert_num_queries: DjangoAssertNumQueries, settings: Settings
 ) -> None:
     authorization = f"Bearer {given.token(scope='catalogue:write')}"
-    assert known_caller(authorization) is None
+    assert cached_caller(authorization) is None
     caller = caller_of(authorization)
     assert caller == Caller(shop, frozenset(["catalogue:write"]))
     settings.OAUTH_JWKS_URL = f"http://127.0.0.1:{free_port()}/"
     with django_assert_num_queries(0):
-        assert known_caller(authorization) == caller_of(authorization) == caller
+        assert cached_caller(authorization) == caller_of(authorization) == caller
     with time_machine.travel(time.time() + 631):
-        assert known_caller(authorization) is None
+        assert cached_caller(authorization) is None
 
 
 def test_a_client_is_asked_for_once_in_five_seconds(

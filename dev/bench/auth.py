@@ -42,7 +42,7 @@ def new_headers(provider: Issuer, key_id: str, turn: int) -> list[str]:
 def main() -> None:
     call_command("migrate", verbosity=0)
     ApiClient.objects.get_or_create(client_id="shop", name="A shop")
-    clients.REMEMBERED_SECONDS = 600  # measure the token alone: never reload the client
+    clients.CACHE_SECONDS = 600  # measure the token alone: never reload the client
     costs: dict[str, list[Cost]] = {"seen before": [], "RS256, new": [], "ES256, new": []}
     with issuer() as provider:
         for name, value in provider.settings.items():

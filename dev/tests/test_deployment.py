@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from farmlokal.ratelimit.limiter import client_of
+from farmlokal.ratelimit.client_identity import client_of
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings

@@ -1,4 +1,4 @@
-"""One round trip to Redis for all who wait for one: their limits, the catalogue's state, the pages that are missing."""
+"""One round trip to Redis for all waiting requests: their limits, the catalogue's generation, the missing pages."""
 
 from __future__ import annotations
 
@@ -16,86 +16,102 @@ from farmlokal.redis.scripts import load
 from products.page_cache import catalogue_cache
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from farmlokal.ratelimit.limiter import Decision, Policy
     from farmlokal.redis.async_client import AsyncClient
 
+    Caller = tuple[Policy, str]
+
 logger = structlog.get_logger(__name__)
 
-MAX_AT_ONCE = 64  # Redis does nothing else meanwhile
+MAX_BATCH = 64  # Redis does nothing else meanwhile
 
 ADMIT = load(__file__, "admit.lua")
 
 
 class Admission(NamedTuple):
-    decision: Decision | None  # None: there is no limit
-    generation: str  # the current one; "": no cached page is valid
-    page: Page | None  # of that generation, if the copy at hand is not
-    commands: int  # to Redis: one for the first of those who asked together
+    decision: Decision | None = None  # None: there is no limit
+    generation: str = ""  # the current one; "": no cached page is valid
+    page: Page | None = None  # of that generation, if it is newer than the local copy
+    commands: int = 0  # to Redis: 1 for the first request of a batch
 
 
-class Asked(NamedTuple):
+NOT_LIMITED = Admission()
+
+
+class _Waiting(NamedTuple):
     policy: Policy | None
     client: str
     page_key: str  # "": none
-    known: str  # the generation of the copy at hand
-    answer: asyncio.Future[Admission]
+    known_generation: str  # of the local copy
+    admission: asyncio.Future[Admission]
+
+
+class _Reply(NamedTuple):
+    generation: str = ""
+    buckets: Sequence[int] | None = None  # room and wait per caller; None: Redis is away
+    pages: dict[str, Page] = {}  # noqa: RUF012
 
 
 class Admissions:
     def __init__(self, redis: AsyncClient) -> None:
         self._redis = redis
-        self._coalesce = coalesce_ms()
-        self._asked: list[Asked] = []
-        self._batch: asyncio.Task[None] | None = None
+        self._coalesce_ms = coalesce_ms()
+        self._waiting: list[_Waiting] = []
+        self._task: asyncio.Task[None] | None = None
 
-    def ask(self, policy: Policy | None, client: str, page_key: str, known: str) -> asyncio.Future[Admission]:
+    def ask(
+        self, policy: Policy | None, client: str, page_key: str, known_generation: str
+    ) -> asyncio.Future[Admission]:
         loop = asyncio.get_running_loop()
-        asked = Asked(policy, client, page_key, known, loop.create_future())
-        self._asked.append(asked)
-        if self._batch is None:
-            self._batch = loop.create_task(self._settle_all())
-        return asked.answer
+        waiting = _Waiting(policy, client, page_key, known_generation, loop.create_future())
+        self._waiting.append(waiting)
+        if self._task is None:
+            self._task = loop.create_task(self._settle_all())
+        return waiting.admission
 
     async def _settle_all(self) -> None:
-        """One round trip at a time: who comes meanwhile shares the next."""
+        """One round trip at a time. Requests that arrive meanwhile share the next one."""
         try:
-            while self._asked:
-                asked, self._asked = self._asked[:MAX_AT_ONCE], self._asked[MAX_AT_ONCE:]
-                await self._settle(asked)
+            while self._waiting:
+                batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+                await self._settle(batch)
         finally:
-            self._batch = None
+            self._task = None
 
-    async def _settle(self, asked: list[Asked]) -> None:
-        calls = Counter((one.policy, one.client) for one in asked if one.policy)
-        pages = {one.page_key: one.known for one in asked if one.page_key}
-        keys = [
-            catalogue_cache.generation_key,
-            catalogue_cache.writers_key,
-            *(limiter.key_of(*caller) for caller in calls),
-            *pages,
-        ]
-        costs = [number for (policy, _), count in calls.items() for number in (policy.quota, policy.interval, count)]
-        generation, rooms, arrived = "", None, {}
-        try:
-            found = await self._redis.run(ADMIT, keys, [self._coalesce, len(calls), *costs, *pages.values()])
-            rooms = found[1]
-            if not catalogue_cache.pending.is_pending:
-                arrived = _pages(list(pages), found[2])
-                generation = found[0].decode()
-        except RedisAwayError:
-            pass
-        except Exception:  # whatever it is, everyone here waits for an answer
-            logger.exception("admission_failed")
+    async def _settle(self, batch: list[_Waiting]) -> None:
+        calls = Counter((one.policy, one.client) for one in batch if one.policy)
+        reply = await self._ask_redis(calls, {one.page_key: one.known_generation for one in batch if one.page_key})
         decisions = {}
         for number, (caller, count) in enumerate(calls.items()):
-            room = rooms[2 * number : 2 * number + 2] if rooms else None
-            decisions[caller] = iter(limiter.read(*caller, count, room))
-        for number, one in enumerate(asked):
+            bucket = reply.buckets[2 * number : 2 * number + 2] if reply.buckets else None
+            decisions[caller] = iter(limiter.decisions(*caller, count, bucket))
+        for number, one in enumerate(batch):
             decision = next(decisions[one.policy, one.client]) if one.policy else None
-            if not one.answer.done():
-                one.answer.set_result(Admission(decision, generation, arrived.get(one.page_key), int(number == 0)))
+            if not one.admission.done():
+                page = reply.pages.get(one.page_key)
+                one.admission.set_result(Admission(decision, reply.generation, page, int(number == 0)))
+
+    async def _ask_redis(self, calls: Counter[Caller], pages: dict[str, str]) -> _Reply:
+        """pages: the generation of the local copy, by page key."""
+        buckets = [limiter.key_of(*caller) for caller in calls]
+        keys = [catalogue_cache.generation_key, catalogue_cache.writers_key, *buckets, *pages]
+        costs = [number for (policy, _), count in calls.items() for number in (policy.quota, policy.interval, count)]
+        try:
+            arguments = [self._coalesce_ms, len(calls), *costs, *pages.values()]
+            generation, rooms, stored = await self._redis.run(ADMIT, keys, arguments)
+            if catalogue_cache.pending.is_pending:
+                return _Reply(buckets=rooms)
+            return _Reply(generation.decode(), rooms, _unpack_all(list(pages), stored))
+        except RedisAwayError:
+            return _Reply()
+        except Exception:  # every request of the batch waits for an answer
+            logger.exception("admission_failed")
+            return _Reply()
 
 
-def _pages(keys: list[str], sent: list[bytes | int]) -> dict[str, Page]:
-    by_key = zip(keys, sent[::2], sent[1::2], strict=True)
-    return {key: unpacked(kept, int(left)) for key, kept, left in by_key if isinstance(kept, bytes) and kept}
+def _unpack_all(keys: list[str], stored: list[bytes | int]) -> dict[str, Page]:
+    """stored: per key the page, or b"", and its milliseconds until it is stale."""
+    by_key = zip(keys, stored[::2], stored[1::2], strict=True)
+    return {key: unpacked(page, int(left)) for key, page, left in by_key if isinstance(page, bytes) and page}

@@ -1,23 +1,18 @@
 """Cross-origin requests of browsers (the Fetch standard): reads are open to every origin, writes to those of
-CORS_ALLOWED_ORIGINS. Never with credentials, so no answer depends on a cookie.
+CORS_ALLOWED_ORIGINS. Never with credentials, so no response depends on a cookie.
 
-Answers to reads carry their headers whether or not the request names an origin: one copy in a cache serves all.
+Responses to reads carry the headers even without an Origin, so that one copy in a shared cache serves all.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from farmlokal.ratelimit.limiter import is_limited
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from farmlokal.edge.asgi_types import Headers
 
-    Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
-
-OPENAPI = "/openapi.json"
 READS = {"GET", "HEAD"}
 WRITES = {"POST", "PATCH", "DELETE"}
 EXPOSED = (
@@ -35,28 +30,22 @@ PREFLIGHT_HEADERS: Headers = [
 ]
 
 
-def is_open(path: str) -> bool:
-    return is_limited(path) or path == OPENAPI
-
-
-def headers_for(method: str, path: str, origin: str) -> Headers:
-    """What an answer carries besides; origin: the request's Origin, or an empty string."""
-    if not is_open(path):
-        return []
+def headers_for(method: str, origin: str) -> Headers:
+    """origin: the request's Origin header, or an empty string."""
     if method in READS:
         return READ_HEADERS
     if method not in WRITES:
         return []
-    return [_allowed(origin), EXPOSED, VARY] if _is_allowed(origin) else [VARY]
+    return [_allow(origin), EXPOSED, VARY] if _is_allowed(origin) else [VARY]
 
 
 def preflight_headers(requested_method: str, origin: str) -> Headers:
-    """Of the 204 that answers a preflight. Without Access-Control-Allow-Origin the browser sends no request."""
+    """Without Access-Control-Allow-Origin the browser does not send the request."""
     if requested_method in READS:
         return [READ_HEADERS[0], (b"access-control-allow-methods", b"GET, HEAD"), *PREFLIGHT_HEADERS, VARY]
     if requested_method in WRITES and _is_allowed(origin):
         methods = b"access-control-allow-methods", b"GET, HEAD, POST, PATCH, DELETE"
-        return [_allowed(origin), methods, *PREFLIGHT_HEADERS, VARY]
+        return [_allow(origin), methods, *PREFLIGHT_HEADERS, VARY]
     return [VARY]
 
 
@@ -64,5 +53,5 @@ def _is_allowed(origin: str) -> bool:
     return origin in settings.CORS_ALLOWED_ORIGINS
 
 
-def _allowed(origin: str) -> tuple[bytes, bytes]:
+def _allow(origin: str) -> tuple[bytes, bytes]:
     return b"access-control-allow-origin", origin.encode("latin1")

@@ -1,69 +1,97 @@
-"""Pages in this process's own memory, ready to be sent."""
+"""Cached pages in this process's memory, ready to be sent."""
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from cachetools import LRUCache
 
 from farmlokal.http.representations import CONTENT_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from farmlokal.edge.asgi_types import Headers
+    from farmlokal.edge.request import Address
+    from farmlokal.page_cache.pages import Page, Served
 
-    from farmlokal.page_cache.pages import Page
+OVERHEAD_BYTES = 2000  # of the objects around a page's bodies
+MAX_PAGES_BYTES = 32 * 1024 * 1024
+MAX_ADDRESSES = 10_000
+MAX_QUERY_BYTES = 2048  # Django reads a longer query each time
 
-    Headers = list[tuple[bytes, bytes]]
+# The headers that every response at one address has. No other header of Django's response is repeated.
+HEADERS_OF_ADDRESS = {
+    *(b"cache-control", b"strict-transport-security"),
+    *(b"x-content-type-options", b"x-frame-options", b"referrer-policy", b"cross-origin-opener-policy"),
+}
 
-AROUND_A_PAGE_BYTES = 2000
+
+class KnownAddress(NamedTuple):
+    page_key: str
+    headers: Headers
 
 
-class Held:
+class LocalPage:
     def __init__(self, page: Page) -> None:
-        self.page = page
-        self.fresh_until = time.monotonic() + page.left
-        representation = page.representation
-        self.size = len(representation.identity) + len(representation.gzipped or b"") + AROUND_A_PAGE_BYTES
+        self._page = page
+        self.generation = page.generation
+        self.representation = page.representation
+        self._fresh_until = time.monotonic() + page.left
         self._headers: dict[tuple[bool, bool], Headers] = {}
 
+    @property
+    def is_fresh(self) -> bool:
+        return time.monotonic() < self._fresh_until
+
+    @property
+    def size(self) -> int:
+        return len(self.representation.identity) + len(self.representation.gzipped or b"") + OVERHEAD_BYTES
+
     def as_of_now(self) -> Page:
-        return self.page._replace(left=self.fresh_until - time.monotonic())
+        return self._page._replace(left=self._fresh_until - time.monotonic())
 
     def headers(self, body: bytes, *, is_whole: bool) -> Headers:
-        """Those that go with one of its bodies, in a 200 (is_whole) or a 304; made once."""
-        representation = self.page.representation
-        is_gzipped = body is representation.gzipped
+        """For one of the page's bodies, in a 200 (is_whole) or a 304."""
+        is_gzipped = body is self.representation.gzipped
         if (is_gzipped, is_whole) not in self._headers:
-            headers = representation.headers(body)
+            headers = self.representation.headers(body)
             if is_whole:
                 headers |= {"Content-Type": CONTENT_TYPE, "Content-Length": str(len(body))}
                 headers |= {"Content-Encoding": "gzip"} if is_gzipped else {}
-            self._headers[is_gzipped, is_whole] = encoded(headers.items())
+            encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+            self._headers[is_gzipped, is_whole] = encoded
         return self._headers[is_gzipped, is_whole]
 
 
-class Pages:
-    """Pages by key, the least recently used of which go when there are too many bytes of them."""
+class LocalPages:
+    """Pages by key, and the page key of each address that Django has answered. The least recently used go first."""
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._held: OrderedDict[str, Held] = OrderedDict()
+    def __init__(self) -> None:
+        self._addresses: LRUCache[Address, KnownAddress] = LRUCache(MAX_ADDRESSES)
+        self._pages: LRUCache[str, LocalPage] = LRUCache(MAX_PAGES_BYTES, getsizeof=lambda page: page.size)
 
-    def get(self, key: str) -> Held | None:
-        held = self._held.get(key)
-        if held:
-            self._held.move_to_end(key)
-        return held
+    def address(self, address: Address) -> KnownAddress | None:
+        try:  # get() takes twice as long
+            return self._addresses[address]
+        except KeyError:
+            return None
 
-    def put(self, key: str, held: Held) -> None:
-        if key in self._held:
-            self._bytes -= self._held.pop(key).size
-        self._held[key] = held
-        self._bytes += held.size
-        while self._bytes > self._max_bytes:
-            self._bytes -= self._held.popitem(last=False)[1].size
+    def page(self, key: str) -> LocalPage | None:
+        try:
+            return self._pages[key]
+        except KeyError:
+            return None
 
+    def put(self, key: str, page: Page) -> LocalPage:
+        local = self._pages[key] = LocalPage(page)
+        return local
 
-def encoded(headers: Iterable[tuple[str, str]]) -> Headers:
-    return [(name.lower().encode(), value.encode()) for name, value in headers]
+    def learn(self, address: Address, served: Served, headers: Headers) -> LocalPage:
+        """From Django's response: its page and headers."""
+        page = LocalPage(served.page)
+        if len(address[1]) <= MAX_QUERY_BYTES:
+            common = [header for header in headers if header[0] in HEADERS_OF_ADDRESS]
+            self._addresses[address] = KnownAddress(served.key, common)
+            if page.generation and page.is_fresh:
+                self._pages[served.key] = page
+        return page

@@ -1,97 +1,91 @@
-"""The body of a request: received whole before a thread works on it, within limits of size, time and memory."""
+"""Receives the whole body of a request before a thread works on it, within limits of size, time and memory."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from farmlokal.http.problems import body_too_large
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
-    Scope = dict[str, Any]
-    Message = dict[str, Any]
-    Receive = Callable[[], Awaitable[Message]]
-    Send = Callable[[Message], Awaitable[None]]
+    from farmlokal.edge.asgi_types import Message, Receive, Send
+    from farmlokal.edge.request import EdgeRequest
 
 WAIT_SECONDS = 10  # for the last byte of a body
-DRAIN_SECONDS = 1  # for the rest of a body whose answer did not wait for it
-SMALL_BYTES = 64 * 1024  # a body up to this size is always received
-MAX_LARGE_BYTES = 16 * 1024 * 1024  # of all larger bodies in this process together
+DRAIN_SECONDS = 1  # for the rest of a body after its response
+SMALL_BYTES = 64 * 1024  # a body up to this size needs no reservation
+MAX_LARGE_BYTES = 16 * 1024 * 1024  # for all larger bodies in this process together
 CLOSE = b"connection", b"close"
 
 
 class RefusedError(Exception):
-    """Arguments: the code and the detail of the problem that answers the request."""
+    """Arguments: code and detail of the problem that answers the request."""
 
 
 class _Reservation:
-    """Memory for one body, of what this process allows for all large ones together."""
+    """Memory for one body, from the share of all large bodies in this process."""
 
-    in_use = 0  # bytes, of all reservations
+    total_bytes = 0  # of all reservations
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._bytes = 0
 
     def grow(self, size: int) -> None:
         """To this size. Raises RefusedError."""
-        if size > self._most:
-            raise RefusedError("payload-too-large", body_too_large(self._most))
+        if size > self._max_bytes:
+            raise RefusedError("payload-too-large", body_too_large(self._max_bytes))
         size = size if size > SMALL_BYTES else 0
-        _Reservation.in_use += size - self._bytes
+        _Reservation.total_bytes += size - self._bytes
         self._bytes = size
-        if size and _Reservation.in_use > MAX_LARGE_BYTES:
-            raise RefusedError("database-unavailable", "Too many large bodies are arriving; try again shortly.")
+        if size and _Reservation.total_bytes > MAX_LARGE_BYTES:
+            raise RefusedError("database-unavailable", "Too many large bodies are arriving. Try again shortly.")
 
     def release(self) -> None:
-        _Reservation.in_use -= self._bytes
-
-
-def has_body(scope: Scope) -> bool:
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
-        for name, value in scope["headers"]
-    )
+        _Reservation.total_bytes -= self._bytes
 
 
 @contextlib.asynccontextmanager
-async def received(scope: Scope, receive: Receive, most: int | None) -> AsyncIterator[bytes]:
-    """The body, of `most` bytes at most (None: it is not read). Its memory is reserved until the block ends.
+async def received(request: EdgeRequest) -> AsyncIterator[bytes]:
+    """The body, or b"" without reading it if the route takes none. Its memory stays reserved until the block ends.
     Raises RefusedError."""
-    reservation = _Reservation(most or 0)
+    max_bytes = request.route.max_body_bytes.get(request.method) if request.has_body else None
+    reservation = _Reservation(max_bytes or 0)
     try:
-        yield b"" if most is None else await _received(scope, receive, reservation)
+        yield b"" if max_bytes is None else await _receive(request, reservation)
     finally:
         reservation.release()
 
 
-async def _received(scope: Scope, receive: Receive, reservation: _Reservation) -> bytes:
-    declared = int(dict(scope["headers"]).get(b"content-length", b"0"))
+async def _receive(request: EdgeRequest, reservation: _Reservation) -> bytes:
+    declared = int(request.headers.get(b"content-length", b"0"))
     reservation.grow(declared)
     pieces: list[bytes] = []
-    arrived, more = 0, True
+    size, has_more = 0, True
     try:
         async with asyncio.timeout(WAIT_SECONDS):
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":  # what has arrived may look complete
+            while has_more:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":  # the part that has arrived may look complete
                     raise RefusedError("bad-request", "The body did not arrive.")
                 pieces.append(message.get("body", b""))
-                arrived += len(pieces[-1])
-                reservation.grow(max(declared, arrived))
-                more = message.get("more_body", False)
+                size += len(pieces[-1])
+                reservation.grow(max(declared, size))
+                has_more = message.get("more_body", False)
     except TimeoutError:
         raise RefusedError("bad-request", "The body did not arrive in time.") from None
     return b"".join(pieces)
 
 
 class UnreadBody:
-    """receive and send of a request with a body. An answer that does not wait for the body's end closes the
-    connection. The rest of the body is read first, for a moment: a client that is still sending when the connection is
-    reset would never see the answer."""
+    """receive and send of a request with a body.
+
+    A response that does not wait for the end of the body closes the connection. Before that, the rest of the body is
+    read for a moment: a client that still sends when the connection is reset would never see the response.
+    """
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive

@@ -12,17 +12,17 @@ from django.contrib.messages import middleware as messages
 from django.contrib.sessions import middleware as sessions
 from django.middleware import common, csrf
 
+from farmlokal import routes
+from farmlokal.routes import Pool
+
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
-ADMIN = "/admin/"
-LIVENESS = "/livez"
-PROBES = (LIVENESS, "/readyz", "/metrics")
 
 
 def is_without_cookies(request: HttpRequest) -> bool:
-    return request.method in SAFE_METHODS and not request.path.startswith(ADMIN)
+    return request.method in SAFE_METHODS and routes.find(request.path).pool is not Pool.ADMIN
 
 
 class _CookieMiddleware:
@@ -53,4 +53,4 @@ class MessageMiddleware(_CookieMiddleware, messages.MessageMiddleware):
 
 class CommonMiddleware(common.CommonMiddleware):
     def process_request(self, request: HttpRequest) -> Any:
-        return None if request.path in PROBES else super().process_request(request)  # it checks the Host
+        return None if routes.find(request.path).is_probe else super().process_request(request)  # it checks the Host

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from dev.testing.servers import running
 from farmlokal.ratelimit import limiter
-from farmlokal.ratelimit.limiter import Decision, LocalBuckets, Policy, client_of
+from farmlokal.ratelimit.client_identity import client_of
+from farmlokal.ratelimit.limiter import Decision, LocalBuckets, Policy
 from farmlokal.redis.scripts import CLOCK_LUA
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def test_calls_that_come_together_are_counted_as_one_by_one(arrivals: list[tuple
         for pause, calls in arrivals:
             now += pause
             answer = script(keys=["together"], args=[TEN_A_SECOND.quota, TEN_A_SECOND.interval, calls, now])
-            found = limiter.read(TEN_A_SECOND, "together", calls, answer)
+            found = limiter.decisions(TEN_A_SECOND, "together", calls, answer)
             assert found == [one_by_one.decide("one", TEN_A_SECOND, now) for _ in range(calls)]
 
 
@@ -124,7 +125,7 @@ def test_clients_that_are_gone_are_forgotten(client_of_redis: redis.Redis) -> No
 
 
 def test_a_redis_that_takes_no_writes_is_one_that_is_away(redis_alone: Daemon) -> None:
-    limiter.buckets._ends.clear()
+    limiter.buckets.reset()
     with redis.Redis.from_url(redis_alone.url) as client:
         client.config_set("maxmemory", 1)
     found = [limiter.decide(TEN_A_SECOND, "192.0.2.1").is_refused for _ in range(12)]

@@ -1,0 +1,42 @@
+"""Single flight by address: one request asks Django for a page, and the others wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from farmlokal.edge.local_pages import LocalPage
+    from farmlokal.edge.request import Address
+    from farmlokal.page_cache.pages import Result
+
+
+class Flight:
+    def __init__(self) -> None:
+        self.began_at = time.monotonic()
+        self.landed = asyncio.Event()
+        self.page: LocalPage | None = None  # None: Django answered without a page
+        self.result: Result = "miss"
+
+
+class Flights:
+    def __init__(self) -> None:
+        self._flights: dict[Address, Flight] = {}
+
+    def __contains__(self, address: Address) -> bool:
+        return address in self._flights
+
+    def get(self, address: Address) -> Flight | None:
+        return self._flights.get(address)
+
+    def begin(self, address: Address) -> Flight:
+        """If another request has begun one meanwhile, nobody waits for this one."""
+        flight = Flight()
+        self._flights.setdefault(address, flight)
+        return flight
+
+    def land(self, address: Address, flight: Flight) -> None:
+        if self._flights.get(address) is flight:
+            del self._flights[address]
+        flight.landed.set()

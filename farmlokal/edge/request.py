@@ -1,0 +1,118 @@
+"""One request as the edge sees it, and the responses that need no Django."""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias, get_args
+
+import orjson
+from django.utils.encoding import escape_uri_path
+
+from farmlokal import request_state, routes
+from farmlokal.edge import cors
+from farmlokal.edge.batching import NOT_LIMITED
+from farmlokal.edge.uploads import UnreadBody
+from farmlokal.http.conditional import is_not_modified
+from farmlokal.http.problems import CONTENT_TYPE, MAX_PATH_LENGTH, problem_document
+from farmlokal.observability import logs, metrics
+from farmlokal.page_cache.pages import Result
+
+if TYPE_CHECKING:
+    from farmlokal.edge.asgi_types import Headers, Message, Receive, Scope, Send
+    from farmlokal.edge.local_pages import KnownAddress, LocalPage
+    from farmlokal.ratelimit.limiter import Decision
+
+Address: TypeAlias = tuple[str, bytes, bytes | None, str]  # path, query, Host, scheme
+
+X_CACHE = {result: (b"x-cache", result.encode()) for result in get_args(Result)}
+
+tick = metrics.Tick(then=sys.stdout.flush)
+
+
+class EdgeRequest:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.state = request_state.begin(scope)
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.route = routes.find(self.path)
+        self.headers: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
+            self.headers[name] = self.headers[name] + b"," + value if name in self.headers else value
+        self.has_body = b"transfer-encoding" in self.headers or self.headers.get(b"content-length", b"0") != b"0"
+        body = UnreadBody(receive, send) if self.has_body else None
+        self.receive, self._send = (body.receive, body.send) if body else (receive, send)
+        self.address: Address = self.path, scope["query_string"], self.headers.get(b"host"), scope["scheme"]
+        # Other requests may get the same response. None waits for a body, and Django checks If-Match.
+        self.is_shareable = self.method in cors.READS and not self.has_body and b"if-match" not in self.headers
+        self.admission = NOT_LIMITED
+
+    @property
+    def is_preflight(self) -> bool:
+        return (
+            self.method == "OPTIONS" and b"access-control-request-method" in self.headers and b"origin" in self.headers
+        )
+
+    @property
+    def peer(self) -> str:
+        return (self.scope.get("client") or ("",))[0]
+
+    @cached_property
+    def request_id(self) -> str:
+        return logs.request_id_of(self.header(b"x-request-id"))
+
+    def header(self, name: bytes) -> str:
+        return self.headers.get(name, b"").decode("latin1")
+
+    async def serve(self, address: KnownAddress, page: LocalPage, result: Result) -> None:
+        known_etags, etag = self.headers.get(b"if-none-match"), page.representation.etag
+        is_whole = known_etags is None or not is_not_modified(known_etags.decode("latin1"), etag)
+        body = page.representation.body_for(self.header(b"accept-encoding"))
+        headers = [*address.headers, *page.headers(body, is_whole=is_whole), X_CACHE[result]]
+        await self._respond(200 if is_whole else 304, headers, body if is_whole else b"", result)
+
+    async def answer_preflight(self) -> None:
+        method, origin = self.header(b"access-control-request-method"), self.header(b"origin")
+        await self._respond(204, [*cors.preflight_headers(method, origin)])
+
+    async def refuse(self, decision: Decision) -> None:
+        metrics.count_refusal(decision.policy.name)
+        instance = escape_uri_path(self.path[:MAX_PATH_LENGTH])
+        body = orjson.dumps(problem_document("rate-limited", decision.detail, instance, self.request_id))
+        headers = [
+            (b"content-type", CONTENT_TYPE.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+            (b"retry-after", str(decision.retry_after).encode()),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+        await self._respond(429, headers, body)
+
+    async def forward(self, message: Message) -> None:
+        """Send a message of Django's response."""
+        if message["type"] == "http.response.start":
+            message["headers"] += self._common_headers()
+        await self._send(message)
+
+    async def _respond(self, status: int, headers: Headers, body: bytes = b"", page_result: str = "") -> None:
+        headers.append((b"x-request-id", self.request_id.encode()))
+        headers += self._common_headers()
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+        seconds = time.monotonic() - self.state.arrived_at
+        template = self.route.template or None
+        tick.count(template, self.method, status, page_result, seconds)
+        metrics.count_cost(template, 0, self.admission.commands)
+        if logs.is_on():
+            query = self.scope["query_string"].decode("latin1")
+            logs.log_request(self.request_id, self.method, self.path, query, template, status, seconds, self.peer)
+
+    def _common_headers(self) -> Headers:
+        headers: Headers = []
+        if self.route.is_cors_open:
+            headers += cors.headers_for(self.method, self.header(b"origin"))
+        if decision := self.admission.decision:
+            headers += [decision.policy.field, (b"ratelimit", decision.header.encode())]
+        return headers
