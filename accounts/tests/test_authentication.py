@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.core.management import CommandError, call_command
 from werkzeug.wrappers import Response
 
-from accounts import authentication, keys
+from accounts import authentication, clients, keys
 from accounts.authentication import Caller, cached_caller, caller_of
 from accounts.models import ApiClient
 from accounts.tests.memory import clean_slate, forgetful
@@ -159,6 +159,7 @@ def test_an_unknown_client_is_401_and_one_that_is_switched_off_403(
         assert get(client, given.token(client_id=other)).status_code == 401
     shop.is_active = False
     shop.save()
+    clients.reset()
     off = get(client, given.token())
     assert (off.status_code, off.json()["code"]) == (403, "permission-denied")
     assert off["WWW-Authenticate"].startswith("Bearer ")

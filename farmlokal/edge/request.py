@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias, get_args
 
 import orjson
@@ -47,6 +46,7 @@ class EdgeRequest:
         self.address: Address = self.path, scope["query_string"], self.headers.get(b"host"), scope["scheme"]
         # Other requests may get the same response. None waits for a body, and Django checks If-Match.
         self.is_shareable = self.method in cors.READS and not self.has_body and b"if-match" not in self.headers
+        self.request_id = logs.request_id_of(self.header(b"x-request-id"))
         self.admission = NOT_LIMITED
 
     @property
@@ -58,10 +58,6 @@ class EdgeRequest:
     @property
     def peer(self) -> str:
         return (self.scope.get("client") or ("",))[0]
-
-    @cached_property
-    def request_id(self) -> str:
-        return logs.request_id_of(self.header(b"x-request-id"))
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin1")
