@@ -1,3 +1,5 @@
+"""manage.py seed_products fills, replaces or extends the catalogue, and survives being killed."""
+
 from __future__ import annotations
 
 import io
@@ -7,7 +9,7 @@ import signal
 import subprocess
 import sys
 import termios
-from contextlib import closing
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,13 +20,12 @@ from django.db import connection
 from django.db.models import Count
 from MySQLdb.cursors import Cursor
 
-from dev.testing.databases import is_statement_running
 from dev.testing.waiting import wait_until
 from products.models import Farm, Posting, Product
 from products.seeding import bulk_loader, generator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from django.test import Client
 
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("live_database")
 
 
 @pytest.fixture(autouse=True)
-def empty_catalogue() -> Iterator[None]:
+def _empty_catalogue(live_database: None) -> Iterator[None]:
     seed(0, "--reset")
     yield
     seed(0, "--reset")
@@ -49,7 +50,7 @@ def content() -> list[dict[str, Any]]:
 
 
 def keys(table: str) -> set[tuple[Any, ...]]:
-    """The indexes and foreign keys of a table by what they are, whatever their names."""
+    """The indexes and foreign keys of a table, without their names."""
     with connection.cursor() as cursor:
         constraints = connection.introspection.get_constraints(cursor, table)
     return {(*c["columns"], c["primary_key"], c["unique"], c["index"], c["foreign_key"]) for c in constraints.values()}
@@ -92,9 +93,9 @@ def test_existing_catalogue_needs_an_explicit_option() -> None:
         seed(30, "--reset", "--append")
     seed(30, "--if-empty")
     assert Product.objects.count() == 20
-    Product.objects.all()._raw_delete(using="default")
+    Product.objects.all().delete()
     with pytest.raises(CommandError, match="say --reset"):
-        seed(30)  # farms are a catalogue too
+        seed(30)  # the farms are still there
     assert Farm.objects.count() == 1
     seed(30, "--reset")
     assert (Product.objects.count(), Farm.objects.count()) == (30, 1)
@@ -113,42 +114,8 @@ def test_new_tables_have_the_keys_of_the_old_tables() -> None:
     assert leftovers() == []
 
 
-def test_rows_are_inserted_if_local_files_are_refused() -> None:
-    farms = generator.farm_rows(1, 2)
-    rows = list(generator.product_rows(1, 2_500, farms))
-    counts: list[int] = []
-    with closing(MySQLdb.connect(**connection.get_connection_params() | {"local_infile": 0})) as raw:
-        bulk_loader.load(raw, "products_farm", generator.FARM_COLUMNS, farms, lambda _: None)
-        bulk_loader.load(raw, "products_product", generator.PRODUCT_COLUMNS, rows, counts.append)
-        assert int(dict(bulk_loader.execute(raw, "SHOW SESSION STATUS LIKE 'Com_insert'"))["Com_insert"]) > 0
-    by_insert = content()
-    assert sum(counts) == 2_500
-    with bulk_loader.bulk_connection() as raw:
-        bulk_loader.execute(raw, "DELETE FROM products_product")
-        bulk_loader.load(raw, "products_product", generator.PRODUCT_COLUMNS, rows, counts.append)
-    assert by_insert == content()
-
-
-def test_unsupported_statement_differs_from_a_failure() -> None:
-    with bulk_loader.connect() as raw, pytest.raises(MySQLdb.Error) as not_supported:
-        bulk_loader.execute(raw, "SELECT 1 WHERE 1 IN (SELECT 1 LIMIT 1)")
-    with bulk_loader.connect() as raw, pytest.raises(MySQLdb.Error) as no_such_table:
-        bulk_loader.execute(raw, "SELECT 1 FROM nowhere")
-    errors = {
-        not_supported.value: True,
-        MySQLdb.OperationalError(1105, "vtgate: http://vtgate:15000/: syntax error at position 5 near 'LOAD'"): True,
-        MySQLdb.OperationalError(1105, "direct DDL is disabled"): True,
-        no_such_table.value: False,
-        MySQLdb.OperationalError(1105, "target: catalogue.-.primary: vttablet: connection reset"): False,
-        MySQLdb.OperationalError(2013, "Lost connection to server during query"): False,
-        MySQLdb.InterfaceError(0, ""): False,
-        MySQLdb.ProgrammingError("not all arguments converted"): False,
-    }
-    assert {error: bulk_loader.is_unavailable(error) for error in errors} == errors
-
-
 class VitessCursor(Cursor):  # type: ignore[misc]  # the driver has no types
-    """The real server, without the statements that Vitess refuses, and with its errors."""
+    """Runs statements on the real server, except those that Vitess refuses, and raises its errors."""
 
     refused: ClassVar[dict[str, tuple[int, str]]] = {
         "LOAD DATA": (1235, "not implemented"),
@@ -167,6 +134,10 @@ class SafeMigrationsCursor(VitessCursor):
     refused: ClassVar[dict[str, tuple[int, str]]] = VitessCursor.refused | dict.fromkeys(
         ("CREATE TABLE `", "ALTER ", "DROP ", "RENAME ", "TRUNCATE "), (1105, "direct DDL is disabled")
     )
+
+
+def leftovers() -> list[str]:
+    return [table for table in connection.introspection.table_names() if "__" in table]
 
 
 def postings() -> set[tuple[Any, ...]]:
@@ -192,35 +163,23 @@ def test_seeder_works_without_statements_that_vitess_refuses(
     assert leftovers() == []
 
 
-def test_row_that_does_not_fit_stops_the_load() -> None:
-    farms = generator.farm_rows(1, 1)
-    bad = [*farms, ("2", "x" * 151, farms[0][2])]
-    for local_infile in (1, 0):
-        with closing(MySQLdb.connect(**connection.get_connection_params() | {"local_infile": local_infile})) as raw:
-            with pytest.raises(bulk_loader.LoadError, match=r"products_farm: Data (too long|truncated)"):
-                bulk_loader.load(raw, "products_farm", generator.FARM_COLUMNS, bad, lambda _: None)
-            assert Farm.objects.count() == 0
-
-
 def test_appended_products_are_seen_although_the_load_fails(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever becomes of the rest."""
-
-    def page() -> tuple[str, int]:
+    def cache_and_count() -> tuple[str, int]:
         answer = client.get("/products?limit=100")
         return answer["X-Cache"], len(answer.json()["results"])
 
-    def rows(*args: Any) -> Iterator[bulk_loader.Row]:
-        yield from islice(good(*args), 10)
+    def ten_good_rows(*args: Any) -> Iterator[bulk_loader.Row]:
+        yield from islice(product_rows(*args), 10)
         yield ("not", "a", "product")
 
-    good = generator.product_rows
-    assert [page(), page()] == [("miss", 0), ("hit", 0)]
+    product_rows = generator.product_rows
+    assert [cache_and_count(), cache_and_count()] == [("miss", 0), ("hit", 0)]
     with monkeypatch.context() as patched:
-        patched.setattr(generator, "product_rows", rows)
+        patched.setattr(generator, "product_rows", ten_good_rows)
         patched.setattr(bulk_loader, "CHUNK_ROWS", 10)
         with pytest.raises(CommandError, match="the load failed"):
             seed(20, "--append")
-    assert page() == ("miss", 10)
+    assert cache_and_count() == ("miss", 10)
 
 
 def test_table_with_a_foreign_reference_is_not_replaced() -> None:
@@ -239,24 +198,59 @@ def test_only_one_load_runs_at_a_time() -> None:
         seed(10, "--reset")
 
 
-def leftovers() -> list[str]:
-    return [table for table in connection.introspection.table_names() if "__" in table]
+# Fill the catalogue and die by SIGKILL: after a chunk was committed and others are on their way, or while the server
+# adds the keys.
+KILLED_SEEDER = """
+import os, signal, sys
+import django; django.setup()
+from django.core.management import call_command
+from products.seeding import bulk_loader, generator
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def rows_until_death(*args):
+    for number, row in enumerate(product_rows(*args)):
+        if number == 25_000:
+            die()
+        yield row
+
+def execute_until_death(raw, sql, *args):
+    if sql.startswith("ALTER TABLE `products_product__new` ADD"):
+        raw.send_query(sql)  # without reading the result
+        die()
+    return execute(raw, sql, *args)
+
+product_rows, execute = generator.product_rows, bulk_loader.execute
+if sys.argv[1] == "loading":
+    generator.product_rows = rows_until_death
+else:
+    bulk_loader.execute = execute_until_death
+call_command("seed_products", 30_000, sys.argv[2])
+"""
 
 
-KILL_WHEN = {
-    "loading": lambda: "products_product__new" in leftovers(),
-    "adding keys": lambda: is_statement_running("ALTER TABLE `products_product__new` ADD"),
-}
+def seed_until_killed(environment: dict[str, str], moment: str, option: str) -> None:
+    command = [sys.executable, "-c", KILLED_SEEDER, moment, option]
+    seeder = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False)
+    assert seeder.returncode == -signal.SIGKILL
+    wait_until(is_lock_free, 180)  # the server finishes a dead client's statement first
 
 
-@pytest.mark.parametrize("moment", KILL_WHEN)
+def is_lock_free() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT IS_FREE_LOCK(%s)", [bulk_loader.lock_name()])
+        return bool(cursor.fetchone()[0])
+
+
+@pytest.mark.parametrize("moment", ["loading", "adding keys"])
 def test_killed_reset_keeps_the_old_catalogue(database_environment: dict[str, str], moment: str) -> None:
     seed(1_000)
     before, expected_keys = content(), keys("products_product")
-    kill_when(KILL_WHEN[moment], database_environment, "--reset")
+    seed_until_killed(database_environment, moment, "--reset")
+    assert "products_product__new" in leftovers()
     assert content() == before
     assert keys("products_product") == expected_keys
-    wait_until(_server_noticed, 180)
     seed(2_000, "--reset")
     assert Product.objects.count() == 2_000
     assert keys("products_product") == expected_keys
@@ -266,38 +260,20 @@ def test_killed_reset_keeps_the_old_catalogue(database_environment: dict[str, st
 def test_killed_append_leaves_whole_chunks(database_environment: dict[str, str]) -> None:
     seed(1_000)
     before = content()
-    kill_when(lambda: Product.objects.count() > 1_000, database_environment, "--append")
-    wait_until(_server_noticed, 180)
-    count = Product.objects.count()
-    assert count > 1_000
-    assert (count - 1_000) % bulk_loader.CHUNK_ROWS == 0
+    seed_until_killed(database_environment, "loading", "--append")
+    added = Product.objects.count() - 1_000
+    assert added in {bulk_loader.CHUNK_ROWS, 2 * bulk_loader.CHUNK_ROWS}
     assert content()[:1_000] == before
 
 
-def kill_when(condition: Callable[[], object], environment: dict[str, str], flag: str) -> None:
-    """Starts a load of its own, and kills it as soon as the condition holds."""
-    command = [sys.executable, "manage.py", "seed_products", "150000", flag]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    wait_until(condition, 60)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-
-
-def _server_noticed() -> bool:
-    """The server keeps a dead client's statement, and its lock, until it wants to answer."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT IS_FREE_LOCK(%s)", [bulk_loader.lock_name()])
-        return bool(cursor.fetchone()[0])
-
-
 def test_progress_is_shown_on_a_terminal_only(database_environment: dict[str, str]) -> None:
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 80))
+    ours, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
     command = [sys.executable, "manage.py", "seed_products", "1000", "--reset"]
-    done = subprocess.run(command, env=database_environment, stderr=theirs, stdout=subprocess.PIPE, check=True)
-    os.close(theirs)
+    run = partial(subprocess.run, command, env=database_environment, stdout=subprocess.PIPE, check=True)
+    on_terminal = run(stderr=terminal)
+    os.close(terminal)
     assert b"1.00k/1.00k" in os.read(ours, 100_000)
     os.close(ours)
-    assert b"1,000 products in" in done.stdout
-    quiet = subprocess.run(command, env=database_environment, capture_output=True, check=True)
-    assert quiet.stderr == b""
+    assert b"1,000 products in" in on_terminal.stdout
+    assert run(stderr=subprocess.PIPE).stderr == b""
