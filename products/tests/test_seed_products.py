@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import termios
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -270,10 +269,13 @@ def test_progress_is_shown_on_a_terminal_only(database_environment: dict[str, st
     ours, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 80))
     command = [sys.executable, "manage.py", "seed_products", "1000", "--reset"]
-    run = partial(subprocess.run, command, env=database_environment, stdout=subprocess.PIPE, check=True)
-    on_terminal = run(stderr=terminal)
+
+    def run(stderr: int) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(command, env=database_environment, stdout=subprocess.PIPE, stderr=stderr, check=True)
+
+    on_terminal = run(terminal)
     os.close(terminal)
     assert b"1.00k/1.00k" in os.read(ours, 100_000)
     os.close(ours)
     assert b"1,000 products in" in on_terminal.stdout
-    assert run(stderr=subprocess.PIPE).stderr == b""
+    assert run(subprocess.PIPE).stderr == b""
