@@ -1,4 +1,4 @@
-"""How the OpenAPI document says who calls."""
+"""How the OpenAPI document describes bearer tokens."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
     name = "bearer"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
-        text = "A token of the configured provider (client credentials), whose client is known here. Writes take the "
         return {
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
-            "description": text + "scope `catalogue:write`; a client has a rate limit of its own.",
+            "description": "A client-credentials token of the configured provider. Its client must be registered here, "
+            "and has its own rate limit. Writes need the scope `catalogue:write`.",
         }

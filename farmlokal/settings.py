@@ -307,7 +307,7 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "farmlokal.http.renderers.AlwaysFirstRenderer",
     "DEFAULT_METADATA_CLASS": "farmlokal.http.renderers.NoMetadata",
     "EXCEPTION_HANDLER": "farmlokal.http.exception_handlers.handle_exception",
-    "DEFAULT_SCHEMA_CLASS": "farmlokal.openapi.building.Schema",
+    "DEFAULT_SCHEMA_CLASS": "farmlokal.openapi.auto_schema.Schema",
 }
 SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
@@ -322,8 +322,10 @@ SPECTACULAR_SETTINGS = {
     ],
     "SORT_OPERATION_PARAMETERS": False,  # theirs is the order of the descriptions
     "DISABLE_DOCSTRING_DESCRIPTIONS": True,  # they are for those who read the code
-    "GET_MOCK_REQUEST": "farmlokal.openapi.building.mock_request",
-    "POSTPROCESSING_HOOKS": ["farmlokal.openapi.building.complete"],
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "COMPONENT_SPLIT_PATCH": False,  # PATCH has a serializer of its own
+    "GET_MOCK_REQUEST": "farmlokal.openapi.auto_schema.mock_request",
+    "POSTPROCESSING_HOOKS": ["farmlokal.openapi.auto_schema.complete"],
 }
 
 LOGGING = logging_config(LOG_LEVEL)

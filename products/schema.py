@@ -1,158 +1,65 @@
-"""The descriptions of the catalogue's calls, for the OpenAPI document. Limits and patterns are those of the code."""
+"""The OpenAPI descriptions of the catalogue's operations. Limits and patterns come from the code."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from rest_framework.exceptions import NotAuthenticated, PermissionDenied, UnsupportedMediaType
 
-from farmlokal.openapi.building import (
+from farmlokal.http.json_bodies import not_json
+from farmlokal.http.problems import InvalidBody, InvalidHeader, InvalidParameter, Problem
+from farmlokal.http.query_parameters import unknown_parameter
+from farmlokal.openapi.parameters import (
+    CONDITIONAL_READ,
+    CONDITIONAL_WRITE,
     HEADERS,
-    IF_MATCH,
-    IF_NONE_MATCH,
-    IF_NONE_MATCH_TO_WRITE,
     JSON,
+    NOT_MODIFIED,
     RATE_LIMITS,
     X_CACHE,
-    answer,
     cache_control,
-    closed,
-    component,
-    empty,
+    constant_header,
     etag,
     header,
     parameter,
+    response,
     vary,
     whole,
 )
-from farmlokal.openapi.problems import ANYWHERE, NOT_MATCHED, RATE_LIMITED, Refusal, refusals
+from farmlokal.openapi.problems import ANYWHERE, NOT_MATCHED, RATE_LIMITED, problem_responses
 from products.idempotency import HEADER as IDEMPOTENCY_KEY
 from products.idempotency import KEY, QUOTED
 from products.listing.filters import MAX_CATEGORIES, MAX_Q_LENGTH, PRICE, SLUG
 from products.listing.projection import ALL, FIELDS, IDS, MAX_IDS
 from products.listing.queries import ProductPagination
-from products.models import MAX_DESCRIPTION_LENGTH, MAX_STOCK, SORT_FIELDS, Product
-from products.serializers import ProductInput
-from products.validators import NOT_IN_LINE, NOT_IN_TEXT
+from products.models import SORT_FIELDS
+from products.serializers import (
+    MAX_ID,
+    CategoryListSerializer,
+    NewProductSerializer,
+    PriceField,
+    ProductChangeSerializer,
+    ProductPageSerializer,
+    ProductSerializer,
+    StateListSerializer,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from drf_spectacular.utils import F
 
 LISTING_CACHE_CONTROL = "public, max-age=30, stale-while-revalidate=60, stale-if-error=600"
 DETAIL_CACHE_CONTROL = "no-cache"
 WRITTEN_CACHE_CONTROL = "no-store"
 
-MAX_ID = 10**18 - 1  # 18 digits
 SORTS = [f"{sign}{field}" for field in SORT_FIELDS for sign in ("", "-")]
-MAX_NAME_LENGTH = Product._meta.get_field("name").max_length
-MAX_VARIETY_LENGTH = Product._meta.get_field("variety").max_length
 
 ID: JSON = {"type": "integer", "minimum": 0, "maximum": MAX_ID}
 SLUG_TEXT: JSON = {"type": "string", "pattern": whole(SLUG)}
-LINE: JSON = {"type": "string", "pattern": f"^[^{NOT_IN_LINE}]*$"}
-TEXT: JSON = {"type": "string", "pattern": f"^[^{NOT_IN_TEXT}]*$"}
-MONEY: JSON = {"type": "string", "pattern": r"^[0-9]{1,8}\.[0-9]{2}$"}
-MOMENT: JSON = {
-    "type": "string",
-    "format": "date-time",
-    "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$",
-    "description": "UTC, with microseconds.",
-}
-GRADE: JSON = {"type": "string", "enum": Product.Grade.values}
-UNIT: JSON = {"type": "string", "enum": Product.Unit.values, "description": "What the price is for."}
-STOCK: JSON = {"type": "integer", "minimum": 0, "maximum": MAX_STOCK, "description": "In units."}
-
-
-# Documents
-
-NAMED = component("Named", closed({"slug": SLUG_TEXT, "name": {"type": "string"}}))
-FARM = component("Farm", closed({"id": ID, "name": {"type": "string"}}))
-MEMBERS: JSON = {
-    "id": ID,
-    "name": {"type": "string", "minLength": 1, "maxLength": MAX_NAME_LENGTH},
-    "slug": {"type": "string", "description": "From the name, for URLs of people; not a key."},
-    "description": {"type": "string"},
-    "category": NAMED,
-    "commodity": NAMED,
-    "variety": {"type": "string", "maxLength": MAX_VARIETY_LENGTH},
-    "grade": GRADE,
-    "farm": FARM,
-    "district": NAMED,
-    "state": NAMED,
-    "price": {**MONEY, "description": "For one unit."},
-    "currency": {"type": "string", "const": "INR"},
-    "unit": UNIT,
-    "stock": STOCK,
-    "in_stock": {"type": "boolean", "description": "Whether the stock is above 0."},
-    "organic": {"type": "boolean"},
-    "created_at": MOMENT,
-    "updated_at": MOMENT,
-}
-PRODUCT = component("Product", closed(MEMBERS, description="What one farm offers."))
-SELECTED = component(
-    "SelectedProduct",
-    closed(MEMBERS, optional=[name for name in MEMBERS if name != "id"], description=f"What `{FIELDS}` asks for."),
-)
-LINK: JSON = {"type": ["string", "null"], "format": "uri"}
-PAGE = component(
-    "ProductPage",
-    closed(
-        {
-            "next": LINK,
-            "previous": LINK,
-            "results": {
-                "type": "array",
-                "items": {"anyOf": [PRODUCT, SELECTED]},
-                "maxItems": ProductPagination.max_page_size,
-            },
-            "missing": {
-                "type": "array",
-                "items": ID,
-                "description": f"Only for `{IDS}`: those of them that are not there, in the order asked for.",
-            },
-        },
-        optional=["missing"],
-    ),
-)
-
-
-def vocabulary(name: str, children: str) -> JSON:
-    inner = {"type": "array", "items": NAMED}
-    entry = component(name, closed({"slug": SLUG_TEXT, "name": {"type": "string"}, children: inner}))
-    return component(f"{name}List", closed({"results": {"type": "array", "items": entry}}))
-
-
-CATEGORIES = vocabulary("Category", "commodities")
-STATES = vocabulary("State", "districts")
-
-
-def above_zero(price: str) -> JSON:
-    return {"type": "string", "pattern": whole(rf"(?=.*[1-9])(?:{price})")}
-
-
-WRITABLE: JSON = {
-    "name": {
-        "type": "string",
-        "maxLength": MAX_NAME_LENGTH,
-        "pattern": LINE["pattern"],
-        "not": {"pattern": r"^[^\p{L}\p{N}]*$"},  # Python clients would fail to compile it as the pattern
-        "description": "With a letter or a digit; blanks around it are dropped.",
-    },
-    "description": {**TEXT, "maxLength": MAX_DESCRIPTION_LENGTH},
-    "commodity": {**SLUG_TEXT, "description": "A slug of GET /categories; the category follows from it."},
-    "variety": {**LINE, "maxLength": MAX_VARIETY_LENGTH},
-    "grade": GRADE,
-    "farm": {**ID, "minimum": 1, "description": "Its id; district and state follow from it."},
-    "price": {
-        **above_zero(PRICE),
-        "description": "Rupees for one unit, 0.01 or more. A string: a JSON number would be a float to many.",
-    },
-    "unit": UNIT,
-    "stock": STOCK,
-    "organic": {"type": "boolean"},
-}
-OPTIONAL = [name for name, field in ProductInput().fields.items() if not field.required]
-NEW_PRODUCT = component("NewProduct", closed(WRITABLE, OPTIONAL))
-PRODUCT_CHANGE = component("ProductChange", closed(WRITABLE, optional=list(WRITABLE), description="What is to change."))
 
 
 # Examples
@@ -261,8 +168,8 @@ LIST_PARAMETERS = [
 PRODUCT_ID = OpenApiParameter("id", ID, OpenApiParameter.PATH, examples=[OpenApiExample("id", value=48213)])
 KEY_PARAMETER = parameter(
     IDEMPOTENCY_KEY,
-    "New for each product that is to be made, such as a UUID: a POST that is sent again with its key and body makes "
-    "no second product, and gets the first answer again. Keys are kept for 24 hours.",
+    "A new key for each new product, such as a UUID. A POST repeated with the same key and body creates no second "
+    "product: it gets the first response again. Keys are kept for 24 hours.",
     {"type": "string", "pattern": whole(rf'(?!"){KEY.pattern}|(?!""|" )(?:{QUOTED.pattern})(?<! ")')},
     "8e03978e-40d5-43e8-bc93-6894a57f9324",
     OpenApiParameter.HEADER,
@@ -278,226 +185,161 @@ LINK_HEADER = header(
 )
 LOCATION = header(
     "Location",
-    "The new product.",
+    "The URL of the new product.",
     {"type": "string", "format": "uri"},
     "https://api.farmlokal.example/products/48213",
     201,
 )
-REPLAYED = header(
-    "Idempotent-Replayed",
-    "Only on an answer that was given before.",
-    {"type": "string", "const": "true"},
-    "true",
-    201,
-    required=False,
+REPLAYED = constant_header(
+    "Idempotent-Replayed", "Only on a repeated response to an earlier request.", "true", 201, required=False
 )
-CHALLENGE = header("WWW-Authenticate", "What is asked for.", {"type": "string"}, 'Session realm="farmlokal"', 401)
+CHALLENGE = header(
+    "WWW-Authenticate", "The authentication scheme.", {"type": "string"}, 'Session realm="farmlokal"', 401
+)
+READ_PARAMETERS = (*CONDITIONAL_READ, *HEADERS, *RATE_LIMITS, X_CACHE, etag(200, 304))
+LISTING_PARAMETERS = (*READ_PARAMETERS, cache_control(LISTING_CACHE_CONTROL, 200, 304), vary(200, 304))
+WRITE_PARAMETERS = (
+    *(*HEADERS, *RATE_LIMITS, CHALLENGE, etag(200, 201)),
+    cache_control(WRITTEN_CACHE_CONTROL, 200, 201, 204),
+)
 
 
-# What is refused
+# Errors
 
-UNKNOWN = Refusal.of("invalid-parameter", "parameter", "page", "is not a parameter here.")
-BAD_CURSOR = Refusal.of(
-    "cursor-invalid",
-    "parameter",
+ONE = "/products/48213"
+UNKNOWN = unknown_parameter("page", ())
+BAD_CURSOR = InvalidParameter(
     "cursor",
     "is not a cursor of this listing, or belongs to another sort or filter; start without one.",
+    code="cursor-invalid",
 )
-BAD_SORT = Refusal.of("invalid-parameter", "parameter", "sort", f"must be one of {', '.join(SORTS)}.", allowed=SORTS)
-BAD_PRICE = Refusal.of(
-    "invalid-parameter",
-    "pointer",
-    "/price",
-    'must be a string from "0.01" to "99999999.99", with at most two decimals.',
-)
-NOT_JSON = Refusal("bad-request", "The body is not JSON: Expecting value, line 1, column 1.")
-NOT_SIGNED_IN = Refusal("not-authenticated", "Authentication credentials were not provided.")
-NOT_ALLOWED = Refusal("permission-denied", "You do not have permission to perform this action.")
-KEYS_AWAY = Refusal("auth-unavailable", "The keys of the tokens' provider are not to be had.")
-# Of open reads: for who brings a token.
+BAD_SORT = InvalidParameter("sort", f"must be one of {', '.join(SORTS)}.", SORTS)
+BAD_PRICE = InvalidBody([{"pointer": "/price", "detail": PriceField.default_error_messages["invalid"]}])
+NOT_THERE = Problem("not-found", f"There is nothing at {ONE}.")
+KEYS_AWAY = Problem("auth-unavailable", "The keys of the tokens' provider are not to be had.")
+# Reads are open, but an invalid token is an error.
 BEARER = (
-    Refusal("not-authenticated", "The bearer token is not accepted: it has expired."),
-    Refusal("permission-denied", "This client is switched off."),
+    Problem("not-authenticated", "The bearer token is not accepted: it has expired."),
+    Problem("permission-denied", "This client is switched off."),
     KEYS_AWAY,
 )
-NOT_THERE = Refusal("not-found", "There is nothing at /products/48213.")
-NOT_A_MEDIA_TYPE = Refusal("unsupported-media-type", 'Unsupported media type "text/plain" in request.')
-RUNNING = Refusal("idempotency-conflict", "Idempotency-Key: the first request with this key is still running.")
-OTHER_BODY = Refusal.of(
-    "idempotency-mismatch", "header", IDEMPOTENCY_KEY, "was used with another body; a new request needs a new key."
+RUNNING = Problem("idempotency-conflict", "Idempotency-Key: the first request with this key is still running.")
+OTHER_BODY = InvalidHeader(
+    IDEMPOTENCY_KEY, "was used with another body; a new request needs a new key.", "idempotency-mismatch"
 )
-NOT_MODIFIED = empty("Not modified: the client has it already.")
-ONE = "/products/48213"
+OF_READS = (NOT_MATCHED, *BEARER, *ANYWHERE, RATE_LIMITED)
+OF_WRITES = (NotAuthenticated(), PermissionDenied(), KEYS_AWAY, *ANYWHERE, RATE_LIMITED)
+OF_BODIES = (BAD_PRICE, not_json("Expecting value, line 1, column 1."), UnsupportedMediaType("text/plain"))
 
 
-# Calls
+# Operations
 
-LISTING_HEADERS = [
-    *HEADERS,
-    *RATE_LIMITS,
-    X_CACHE,
-    etag(200, 304),
-    cache_control(LISTING_CACHE_CONTROL, 200, 304),
-    vary(200, 304),
-]
 list_products = extend_schema(
     operation_id="listProducts",
-    summary="Pages of products, filtered, searched and sorted",
+    summary="List products: filter, search, sort, page",
     description="A page costs the same at every depth. To read on, follow `next` until it is null.",
     tags=["catalogue"],
-    parameters=[*LIST_PARAMETERS, IF_MATCH, IF_NONE_MATCH, *LISTING_HEADERS, LINK_HEADER],
+    parameters=[*LIST_PARAMETERS, *LISTING_PARAMETERS, LINK_HEADER],
     responses={
-        200: answer(
-            PAGE,
+        200: response(
+            ProductPageSerializer,
             "A page.",
             page={"next": NEXT, "previous": None, "results": [MANGO]},
             selected={"next": None, "previous": None, "results": [{"id": 48213, "name": "Mango", "price": "120.00"}]},
             by_id={"next": None, "previous": None, "results": [MANGO], "missing": [7]},
         ),
         304: NOT_MODIFIED,
-        **refusals("/products", BAD_SORT, BAD_CURSOR, NOT_MATCHED, *BEARER, *ANYWHERE, RATE_LIMITED),
+        **problem_responses("/products", BAD_SORT, BAD_CURSOR, *OF_READS),
     },
 )
 retrieve = extend_schema(
     operation_id="getProduct",
-    summary="One product",
+    summary="Get a product",
     tags=["catalogue"],
-    parameters=[
-        PRODUCT_ID,
-        IF_MATCH,
-        IF_NONE_MATCH,
-        *HEADERS,
-        *RATE_LIMITS,
-        X_CACHE,
-        etag(200, 304),
-        cache_control(DETAIL_CACHE_CONTROL, 200, 304),
-    ],
+    parameters=[PRODUCT_ID, *READ_PARAMETERS, cache_control(DETAIL_CACHE_CONTROL, 200, 304)],
     responses={
-        200: answer(PRODUCT, "The product.", mango=MANGO),
+        200: response(ProductSerializer, "The product.", mango=MANGO),
         304: NOT_MODIFIED,
-        **refusals(ONE, UNKNOWN, NOT_THERE, NOT_MATCHED, *BEARER, *ANYWHERE, RATE_LIMITED),
+        **problem_responses(ONE, UNKNOWN, NOT_THERE, *OF_READS),
     },
 )
-WRITTEN_HEADERS = [
-    *HEADERS,
-    *RATE_LIMITS,
-    CHALLENGE,
-    etag(200, 201),
-    cache_control(WRITTEN_CACHE_CONTROL, 200, 201, 204),
-]
 create = extend_schema(
     operation_id="createProduct",
-    summary="A new product",
+    summary="Create a product",
     description="The next request for the listing shows it.",
     tags=["catalogue"],
-    parameters=[KEY_PARAMETER, *WRITTEN_HEADERS, LOCATION, REPLAYED],
-    request={"application/json": NEW_PRODUCT},
+    parameters=[KEY_PARAMETER, *WRITE_PARAMETERS, LOCATION, REPLAYED],
+    request={"application/json": NewProductSerializer},
     examples=[OpenApiExample("offer", value=OFFER, request_only=True)],
     responses={
-        201: answer(PRODUCT, "The product.", mango=MANGO),
-        **refusals(
-            "/products",
-            BAD_PRICE,
-            NOT_JSON,
-            NOT_SIGNED_IN,
-            NOT_ALLOWED,
-            KEYS_AWAY,
-            RUNNING,
-            NOT_A_MEDIA_TYPE,
-            OTHER_BODY,
-            *ANYWHERE,
-            RATE_LIMITED,
-        ),
+        201: response(ProductSerializer, "The new product.", mango=MANGO),
+        **problem_responses("/products", *OF_BODIES, RUNNING, OTHER_BODY, *OF_WRITES),
     },
 )
 partial_update = extend_schema(
     operation_id="changeProduct",
     summary="Change a product",
     tags=["catalogue"],
-    parameters=[PRODUCT_ID, IF_MATCH, IF_NONE_MATCH_TO_WRITE, *WRITTEN_HEADERS],
-    request={"application/json": PRODUCT_CHANGE},
+    parameters=[PRODUCT_ID, *CONDITIONAL_WRITE, *WRITE_PARAMETERS],
+    request={"application/json": ProductChangeSerializer},
     examples=[OpenApiExample("price", value={"price": "110.00", "stock": 60}, request_only=True)],
     responses={
-        200: answer(PRODUCT, "The product as it is now.", mango={**MANGO, "price": "110.00", "stock": 60}),
-        **refusals(
-            ONE,
-            BAD_PRICE,
-            NOT_JSON,
-            NOT_SIGNED_IN,
-            NOT_ALLOWED,
-            KEYS_AWAY,
-            NOT_THERE,
-            NOT_MATCHED,
-            NOT_A_MEDIA_TYPE,
-            *ANYWHERE,
-            RATE_LIMITED,
-        ),
+        200: response(ProductSerializer, "The changed product.", mango={**MANGO, "price": "110.00", "stock": 60}),
+        **problem_responses(ONE, *OF_BODIES, NOT_THERE, NOT_MATCHED, *OF_WRITES),
     },
 )
 destroy = extend_schema(
     operation_id="withdrawProduct",
     summary="Withdraw a product",
-    description="No page shows it any more. What refers to it elsewhere stays as it is.",
+    description="No page shows it any more. References to it elsewhere stay valid.",
     tags=["catalogue"],
-    parameters=[PRODUCT_ID, IF_MATCH, IF_NONE_MATCH_TO_WRITE, *WRITTEN_HEADERS],
+    parameters=[PRODUCT_ID, *CONDITIONAL_WRITE, *WRITE_PARAMETERS],
     responses={
-        204: empty("It is withdrawn."),
-        **refusals(
-            ONE, UNKNOWN, NOT_SIGNED_IN, NOT_ALLOWED, KEYS_AWAY, NOT_THERE, NOT_MATCHED, *ANYWHERE, RATE_LIMITED
-        ),
+        204: response(None, "The product is withdrawn."),
+        **problem_responses(ONE, UNKNOWN, NOT_THERE, NOT_MATCHED, *OF_WRITES),
     },
 )
-list_categories = extend_schema(
-    operation_id="listCategories",
-    summary="All categories, with their commodities",
-    tags=["vocabulary"],
-    parameters=[IF_MATCH, IF_NONE_MATCH, *LISTING_HEADERS],
-    responses={
-        200: answer(
-            CATEGORIES,
-            "By name.",
-            start={
-                "results": [{"slug": "fruits", "name": "Fruits", "commodities": [{"slug": "mango", "name": "Mango"}]}]
-            },
-        ),
-        304: NOT_MODIFIED,
-        **refusals("/categories", UNKNOWN, NOT_MATCHED, *BEARER, *ANYWHERE, RATE_LIMITED),
-    },
+
+
+def vocabulary(operation_id: str, summary: str, path: str, serializer: Any, example: JSON) -> Callable[[F], F]:
+    return extend_schema(
+        operation_id=operation_id,
+        summary=summary,
+        tags=["vocabulary"],
+        parameters=[*LISTING_PARAMETERS],
+        responses={
+            200: response(serializer, "Sorted by name.", start={"results": [example]}),
+            304: NOT_MODIFIED,
+            **problem_responses(path, UNKNOWN, *OF_READS),
+        },
+    )
+
+
+list_categories = vocabulary(
+    "listCategories",
+    "List all categories with their commodities",
+    "/categories",
+    CategoryListSerializer,
+    {**MANGO["category"], "commodities": [MANGO["commodity"]]},
 )
-list_states = extend_schema(
-    operation_id="listStates",
-    summary="All states, with their districts",
-    tags=["vocabulary"],
-    parameters=[IF_MATCH, IF_NONE_MATCH, *LISTING_HEADERS],
-    responses={
-        200: answer(
-            STATES,
-            "By name.",
-            start={
-                "results": [
-                    {
-                        "slug": "maharashtra",
-                        "name": "Maharashtra",
-                        "districts": [{"slug": "ratnagiri", "name": "Ratnagiri"}],
-                    }
-                ]
-            },
-        ),
-        304: NOT_MODIFIED,
-        **refusals("/states", UNKNOWN, NOT_MATCHED, *BEARER, *ANYWHERE, RATE_LIMITED),
-    },
+list_states = vocabulary(
+    "listStates",
+    "List all states with their districts",
+    "/states",
+    StateListSerializer,
+    {**MANGO["state"], "districts": [MANGO["district"]]},
 )
 
 
 class StaffSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """All three together. drf-spectacular finds it by its target."""
+    """The three credentials that a session needs together. drf-spectacular finds it by its target."""
 
     target_class = "products.permissions.StaffSession"
-    name = ["cookieAuth", "csrfCookie", "csrfToken"]  # noqa: RUF012  # as the base has it
+    name = ["cookieAuth", "csrfCookie", "csrfToken"]  # noqa: RUF012  # as the base class has it
 
     def get_security_definition(self, auto_schema: Any) -> list[JSON]:
-        session = "The session of a member of staff who has logged in at /admin/."
-        token = "Any 32 letters and digits, the same in the cookie and in the header; logging in sets the cookie."  # noqa: S105
+        session = "The session of a staff member, from logging in at /admin/."
+        token = "32 letters and digits, the same in the cookie and in the header. Logging in sets the cookie."  # noqa: S105
         places = [
             ("cookie", settings.SESSION_COOKIE_NAME, session),
             ("cookie", settings.CSRF_COOKIE_NAME, token),

@@ -25,7 +25,7 @@ from products.listing.queries import ProductPagination
 from products.models import Product
 from products.page_cache import LASTING, SHORT, catalogue_cache
 from products.permissions import WRITES, MayWrite, StaffSession, caller_of
-from products.serializers import ProductInput, ProductSerializer
+from products.serializers import NewProductSerializer, ProductChangeSerializer, ProductSerializer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -157,7 +157,7 @@ class ProductViewSet(GenericViewSet[Any]):
         check_parameters(request.query_params, ())
         key = idempotency.key_in(request.headers)
         body = read_json(request)
-        fields = ProductInput(data=body).checked()
+        fields = NewProductSerializer(data=body).checked()
 
         @atomic_with_retry
         def make() -> HttpResponse:
@@ -173,7 +173,7 @@ class ProductViewSet(GenericViewSet[Any]):
     @schema.partial_update
     def partial_update(self, request: Request, pk: int) -> HttpResponse:
         check_parameters(request.query_params, ())
-        fields = ProductInput(data=read_json(request), partial=True).checked()
+        fields = ProductChangeSerializer(data=read_json(request)).checked()
 
         @atomic_with_retry
         def write() -> HttpResponse:

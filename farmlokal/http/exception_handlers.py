@@ -41,9 +41,9 @@ logger = structlog.get_logger(__name__)
 def handle_exception(error: Exception, context: dict[str, Any]) -> HttpResponse:
     """DRF's EXCEPTION_HANDLER."""
     request: HttpRequest = context["request"]._request
-    if isinstance(error, Problem):
-        response = problem_response(request, error.code, str(error.detail), error.errors)
-        for name, value in error.headers.items():
+    if problem := problem_of(error):
+        response = problem_response(request, problem.code, str(problem.detail), problem.errors)
+        for name, value in problem.headers.items():
             response[name] = value
         return response
     if isinstance(error, Http404):
@@ -52,13 +52,18 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> HttpResponse:
         return permission_denied(request, error)
     if isinstance(error, SuspiciousOperation | BadRequest):
         return bad_request(request, error)
+    return _unexpected(request, error)
+
+
+def problem_of(error: Exception) -> Problem | None:
+    """A Problem as it is, DRF's exceptions converted, None for any other."""
+    if isinstance(error, Problem):
+        return error
     for drf_type, code in DRF_CODES.items():
         if isinstance(error, drf_type):
-            response = problem_response(request, code, str(error.detail))
-            if challenge := getattr(error, "auth_header", None):
-                response["WWW-Authenticate"] = challenge
-            return response
-    return _unexpected(request, error)
+            challenge = getattr(error, "auth_header", None)
+            return Problem(code, str(error.detail), headers={"WWW-Authenticate": challenge} if challenge else None)
+    return None
 
 
 def _unexpected(request: HttpRequest, error: BaseException | None) -> HttpResponse:

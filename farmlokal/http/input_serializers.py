@@ -105,7 +105,7 @@ class OneOfField(PointerMessages, serializers.ChoiceField):
         return str(super().to_internal_value(data))
 
 
-class ObjectField(PointerMessages, serializers.Field[Any, Any, Any, Any]):
+class ObjectField(PointerMessages, serializers.DictField):
     default_error_messages: ClassVar[Messages] = {"invalid": "must be an object."}
 
     def to_internal_value(self, data: Any) -> JSONObject:

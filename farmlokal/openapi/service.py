@@ -1,113 +1,135 @@
-"""The descriptions of the calls that are about the service itself."""
+"""The OpenAPI descriptions of the service's own operations: health, metrics, the document."""
 
 from __future__ import annotations
 
-from drf_spectacular.utils import extend_schema
+from typing import Any, TypeAlias
 
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+
+from farmlokal.http.problems import Problem
 from farmlokal.observability.metrics import BREAKER_STATES
-from farmlokal.openapi.building import (
+from farmlokal.openapi.parameters import (
+    CONDITIONAL_READ,
     HEADERS,
-    IF_MATCH,
-    IF_NONE_MATCH,
-    answer,
+    NOT_MODIFIED,
     cache_control,
-    closed,
-    component,
-    empty,
     etag,
+    response,
     vary,
 )
-from farmlokal.openapi.problems import ANYWHERE, BAD_HOST, BROKEN, NOT_MATCHED, Refusal, refusals
+from farmlokal.openapi.problems import ANYWHERE, BAD_HOST, BROKEN, NOT_MATCHED, problem_responses
 
 DOCUMENT_CACHE_CONTROL = "public, max-age=60"
+UP_OR_DOWN = ("up", "down")
 
-UP_OR_DOWN = {"type": "string", "enum": ["up", "down"]}
-CHECKS = closed({"mysql": UP_OR_DOWN, "redis": UP_OR_DOWN})
-
-
-BREAKERS = closed({"partner": {"type": "string", "enum": BREAKER_STATES}})
+Serializer: TypeAlias = serializers.Serializer[Any]
 
 
-def ready(*states: str) -> dict[str, object]:
-    return closed({"status": {"type": "string", "enum": list(states)}, "checks": CHECKS, "breakers": BREAKERS})
+class LiveSerializer(Serializer):
+    status = serializers.ChoiceField(["ok"])
 
 
-LIVE = component("Live", closed({"status": {"type": "string", "const": "ok"}}))
-READY = component("Ready", ready("ok", "degraded"))
-NOT_READY = component("NotReady", ready("unavailable"))
-OPENAPI = component("OpenAPI", {"type": "object", "required": ["openapi", "info", "paths"]})
+class ChecksSerializer(Serializer):
+    mysql = serializers.ChoiceField(UP_OR_DOWN)
+    redis = serializers.ChoiceField(UP_OR_DOWN)
+
+
+class BreakersSerializer(Serializer):
+    partner = serializers.ChoiceField(BREAKER_STATES)
+
+
+class ReadySerializer(Serializer):
+    status = serializers.ChoiceField(["ok", "degraded"])
+    checks = ChecksSerializer()
+    breakers = BreakersSerializer()
+
+
+class NotReadySerializer(ReadySerializer):
+    status = serializers.ChoiceField(["unavailable"])
+
+
+class OpenAPISerializer(Serializer):
+    is_open = True
+
+    openapi = serializers.CharField()
+    info = serializers.DictField()
+    paths = serializers.DictField()
+
+
+def readiness(status: str, mysql: str = "up", breaker: str = "closed") -> dict[str, Any]:
+    return {"status": status, "checks": {"mysql": mysql, "redis": "up"}, "breakers": {"partner": breaker}}
+
 
 livez = extend_schema(
     operation_id="getLiveness",
     summary="Is the process up?",
-    description="Does no I/O. For the platform: a process that does not answer is to be replaced.",
+    description="Does no I/O. The platform should replace a process that does not answer.",
     tags=["service"],
     parameters=[*HEADERS],
-    responses={200: answer(LIVE, "It is.", up={"status": "ok"}), **refusals("/livez", BAD_HOST, BROKEN)},
+    responses={
+        200: response(LiveSerializer, "The process is up.", up={"status": "ok"}),
+        **problem_responses("/livez", BAD_HOST, BROKEN),
+    },
 )
 readyz = extend_schema(
     operation_id="getReadiness",
     summary="Can the catalogue be served?",
-    description="Asks MySQL and Redis, each for one second at most, and says whether the calls to partners go through "
-    "(`closed`). Without Redis the catalogue is slower, but there; without a partner it is whole.",
+    description="Checks MySQL and Redis, for at most one second each, and reports the circuit breakers of partners "
+    "(`closed`: calls go through). Without Redis the catalogue is slower. Without a partner it is complete.",
     tags=["service"],
     parameters=[*HEADERS, cache_control("no-store", 200, 503)],
     responses={
-        200: answer(
-            READY,
-            "It can.",
-            ok={"status": "ok", "checks": {"mysql": "up", "redis": "up"}, "breakers": {"partner": "closed"}},
-            degraded={"status": "degraded", "checks": {"mysql": "up", "redis": "up"}, "breakers": {"partner": "open"}},
+        200: response(
+            ReadySerializer,
+            "The catalogue can be served.",
+            ok=readiness("ok"),
+            degraded=readiness("degraded", breaker="open"),
         ),
-        **refusals("/readyz", BAD_HOST, BROKEN),
-        503: answer(
-            NOT_READY,
-            "It cannot: MySQL is away.",
-            unavailable={
-                "status": "unavailable",
-                "checks": {"mysql": "down", "redis": "up"},
-                "breakers": {"partner": "closed"},
-            },
-        ),
+        **problem_responses("/readyz", BAD_HOST, BROKEN),
+        503: response(NotReadySerializer, "MySQL is down.", unavailable=readiness("unavailable", mysql="down")),
     },
 )
 metrics = extend_schema(
     operation_id="getMetrics",
-    summary="What Prometheus reads",
-    description="All processes of this service summed. With METRICS_TOKEN set, for those who bring it as a bearer "
-    "token; else for the machine itself.",
+    summary="Metrics for Prometheus",
+    description="The sum over all processes. Requires METRICS_TOKEN as a bearer token. If none is set, only the "
+    "machine itself may read metrics.",
     tags=["service"],
     parameters=[*HEADERS, cache_control("no-store", 200)],
     responses={
-        (200, "text/plain"): answer(
+        (200, "text/plain"): response(
             {"type": "string"}, "Prometheus text.", some="farmlokal_rate_limit_local_total 0.0"
         ),
-        **refusals(
+        **problem_responses(
             "/metrics",
             BAD_HOST,
             BROKEN,
-            Refusal("not-authenticated", "Metrics need their token."),
-            Refusal("not-found", "Metrics are off."),
-            Refusal("permission-denied", "Without METRICS_TOKEN, metrics are for this machine alone."),
+            Problem("not-authenticated", "Metrics need their token."),
+            Problem("not-found", "Metrics are off."),
+            Problem("permission-denied", "Without METRICS_TOKEN, metrics are for this machine alone."),
         ),
     },
 )
 openapi_json = extend_schema(
     operation_id="getOpenAPI",
     summary="This document",
-    description="To read it: /docs and /redoc.",
+    description="For people: /docs and /redoc.",
     tags=["service"],
     parameters=[
-        IF_MATCH,
-        IF_NONE_MATCH,
+        *CONDITIONAL_READ,
         *HEADERS,
         etag(200, 304),
         cache_control(DOCUMENT_CACHE_CONTROL, 200, 304),
         vary(200, 304),
     ],
     responses={
-        200: answer(OPENAPI, "OpenAPI 3.1.", start={"openapi": "3.1.0", "info": {"title": "FarmLokal"}, "paths": {}}),
-        304: empty("Not modified: the client has it already."),
-        **refusals("/openapi.json", NOT_MATCHED, *ANYWHERE),
+        200: response(
+            OpenAPISerializer,
+            "OpenAPI 3.1.",
+            start={"openapi": "3.1.0", "info": {"title": "FarmLokal"}, "paths": {}},
+        ),
+        304: NOT_MODIFIED,
+        **problem_responses("/openapi.json", NOT_MATCHED, *ANYWHERE),
     },
 )

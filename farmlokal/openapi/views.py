@@ -1,4 +1,4 @@
-"""The OpenAPI document, and two pages that show it. What they load comes from this host alone."""
+"""The OpenAPI document, and two pages that show it. The pages load nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DOCUMENT_HEADERS = {"Cache-Control": service.DOCUMENT_CACHE_CONTROL}
 
-# The viewers put styles into the page and images into those; Redoc searches in a worker that it makes from a blob.
+# The viewers use inline styles and data: images. Redoc's search runs in a worker from a blob: URL.
 PAGE_HEADERS = {
     "Cache-Control": "public, max-age=60",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -32,7 +32,7 @@ PAGE_HEADERS = {
 
 @cache
 def document() -> Representation:
-    """Made once a process: it depends on the code only."""
+    """Generated once per process: it depends on the code only."""
     generator = SchemaGenerator()  # type: ignore[no-untyped-call]
     return Representation.of(orjson.dumps(generator.get_schema(public=True)))  # type: ignore[no-untyped-call]
 
@@ -44,13 +44,13 @@ def openapi_json(request: Request) -> HttpResponse:
     return respond(request, document(), DOCUMENT_HEADERS)
 
 
-@csrf_exempt  # so that another method is a 405
+@csrf_exempt  # so that other methods get a 405
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
     return _page(request, "swagger.html")
 
 
-@csrf_exempt  # so that another method is a 405
+@csrf_exempt  # so that other methods get a 405
 @require_safe
 def redoc(request: HttpRequest) -> HttpResponse:
     return _page(request, "redoc.html")

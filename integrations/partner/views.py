@@ -14,7 +14,7 @@ from farmlokal.http.problems import InvalidParameter
 from farmlokal.http.query_parameters import check_parameters
 from farmlokal.observability.logs import show_parameters
 from farmlokal.request_state import state_of
-from integrations.partner import schema
+from integrations.partner import schema, serializers
 from integrations.partner.client import end_of
 from integrations.partner.quotes import get_quote
 from products import services
@@ -22,7 +22,7 @@ from products import services
 if TYPE_CHECKING:
     from rest_framework.request import Request
 
-PINCODE = re.compile(schema.PINCODE)
+PINCODE = re.compile(serializers.PINCODE)
 PARAMETERS = ("pincode",)
 show_parameters("/products/{pk}/delivery-quote", PARAMETERS)
 
@@ -34,7 +34,7 @@ class DeliveryQuoteView(APIView):
         check_parameters(request.query_params, PARAMETERS)
         pincode = request.query_params.get("pincode", "")
         if not PINCODE.fullmatch(pincode):
-            raise InvalidParameter("pincode", "must be six digits, the first of them not 0.")
+            raise InvalidParameter("pincode", schema.BAD_PINCODE)
         if not services.is_listed(pk):
             raise Http404
         quoted, is_stale = get_quote(pk, pincode, ends)

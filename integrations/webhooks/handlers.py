@@ -12,8 +12,7 @@ from farmlokal.http.input_serializers import InputSerializer, WholeNumberField
 from integrations.models import AppliedVersion, WebhookEvent
 from products import services
 from products.models import MAX_STOCK
-from products.schema import MAX_ID
-from products.serializers import PriceField
+from products.serializers import MAX_ID, STOCK_TEXT, PriceField
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,15 +38,24 @@ class ProductData(InputSerializer):
     is_open = True
 
     product_id = WholeNumberField(min_value=0, max_value=MAX_ID)
-    version = WholeNumberField(min_value=1, max_value=MAX_VERSION)
+    version = WholeNumberField(
+        min_value=1,
+        max_value=MAX_VERSION,
+        help_text="The partner's own counter for the product. An event changes nothing unless its version is above all "
+        "earlier ones of its type.",
+    )
 
 
-class PriceData(ProductData):
+class PriceChangedData(ProductData):
     price = ExactPriceField()
 
 
-class StockData(ProductData):
-    stock = WholeNumberField(min_value=0, max_value=MAX_STOCK)
+class StockChangedData(ProductData):
+    stock = WholeNumberField(min_value=0, max_value=MAX_STOCK, help_text=STOCK_TEXT)
+
+
+class WithdrawnData(ProductData):
+    pass
 
 
 def withdraw(data: dict[str, Any]) -> None:
@@ -68,9 +76,9 @@ class Handler(NamedTuple):
 
 
 HANDLERS = {
-    "product.price_changed": Handler(PriceData, change_price),
-    "product.stock_changed": Handler(StockData, change_stock),
-    "product.withdrawn": Handler(ProductData, withdraw),
+    "product.price_changed": Handler(PriceChangedData, change_price),
+    "product.stock_changed": Handler(StockChangedData, change_stock),
+    "product.withdrawn": Handler(WithdrawnData, withdraw),
 }
 
 

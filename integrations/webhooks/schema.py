@@ -1,66 +1,68 @@
-"""The description of what the partner sends, for the OpenAPI document."""
+"""The OpenAPI description of the partner's webhook."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, PolymorphicProxySerializer, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import UnsupportedMediaType
 
-from farmlokal.http.problems import body_too_large
-from farmlokal.openapi.building import HEADERS, JSON, answer, cache_control, closed, component, header, parameter, whole
-from farmlokal.openapi.problems import ANYWHERE, Refusal, refusals
+from farmlokal.http.input_serializers import ObjectField, StringField, WholeNumberField
+from farmlokal.http.problems import InvalidBody, Problem, body_too_large
+from farmlokal.openapi.parameters import (
+    HEADERS,
+    JSON,
+    cache_control,
+    constant_header,
+    parameter,
+    response,
+    whole,
+)
+from farmlokal.openapi.problems import ANYWHERE, problem_responses
 from integrations.models import WebhookEvent
-from integrations.webhooks.events import TYPE
-from integrations.webhooks.handlers import EXACT_PRICE, HANDLERS, MAX_VERSION
+from integrations.webhooks.events import TYPE, Envelope
+from integrations.webhooks.handlers import HANDLERS
 from integrations.webhooks.inbox import DUPLICATE, HAS_FAILED, IS_TAKEN
-from integrations.webhooks.signatures import ID, MAX_BODY_BYTES, SCHEME, SIGNATURE, TIMESTAMP, WEBHOOK_ID, WHOLE_SECONDS
-from products.schema import ID as PRODUCT_ID
-from products.schema import STOCK, above_zero
+from integrations.webhooks.signatures import (
+    ID,
+    MAX_BODY_BYTES,
+    SCHEME,
+    SIGNATURE,
+    TIMESTAMP,
+    WEBHOOK_ID,
+    WHOLE_SECONDS,
+    refused,
+)
 
 CACHE_CONTROL = "no-store"
 
-VERSION: JSON = {
-    "type": "integer",
-    "minimum": 1,
-    "maximum": MAX_VERSION,
-    "description": "The partner's own count for the product: what is not newer than the newest of its type is void.",
-}
+
+class WebhookReceivedSerializer(serializers.Serializer[Any]):
+    status = serializers.ChoiceField([*WebhookEvent.DONE, DUPLICATE])
 
 
-def with_members(name: str, members: JSON) -> JSON:
-    return component(name, {"type": "object", "properties": members, "required": list(members)})
+class OtherTypeField(StringField):
+    keywords: ClassVar[JSON] = {"pattern": whole(TYPE), "not": {"enum": list(HANDLERS)}}
 
 
-def event(name: str, type_: JSON, data: JSON) -> JSON:
-    moment = {"type": "string", "format": "date-time", "description": "When it happened."}
-    return with_members(name, {"type": {"type": "string", **type_}, "timestamp": moment, "data": data})
+def event(name: str, type_: Any, data: Any) -> Any:
+    timestamp = serializers.DateTimeField(help_text="When the event happened.")
+    return type(f"{name}Serializer", (Envelope,), {"type": type_, "timestamp": timestamp, "data": data})
 
 
-def of_type(type_: str, name: str, **data: Any) -> JSON:
-    """Every object has a name: generators make a class of it."""
-    members = {"product_id": PRODUCT_ID, **data, "version": VERSION}
-    return event(name, {"const": type_}, with_members(f"{name}Data", members))
-
-
-OTHER = {"pattern": whole(TYPE), "not": {"enum": list(HANDLERS)}, "description": "Any other type is `ignored`."}
-EVENT = component(
-    "WebhookEvent",
-    {
-        "anyOf": [
-            of_type("product.price_changed", "PriceChanged", price=above_zero(EXACT_PRICE)),
-            of_type("product.stock_changed", "StockChanged", stock=STOCK),
-            of_type("product.withdrawn", "Withdrawn"),
-            event("OtherEvent", OTHER, {"type": "object"}),
-        ]
-    },
-)
-STATUS: JSON = {"type": "string", "enum": [*WebhookEvent.DONE, DUPLICATE]}
-RECEIVED = component("WebhookReceived", closed({"status": STATUS}))
+EVENTS = [
+    event(handler.data.__name__.removesuffix("Data"), serializers.ChoiceField([type_]), handler.data())
+    for type_, handler in HANDLERS.items()
+]
+OTHER_EVENT = event("OtherEvent", OtherTypeField(help_text="Any other type is `ignored`."), ObjectField())
+EVENT = PolymorphicProxySerializer("WebhookEvent", [*EVENTS, OTHER_EVENT], resource_type_field_name=None)
 EXAMPLE: JSON = {
     "type": "product.price_changed",
     "timestamp": "2026-11-23T06:30:00Z",
     "data": {"product_id": 48213, "price": "47.50", "version": 12},
 }
+BAD_VERSION = WholeNumberField.default_error_messages["min_value"].format(min_value=1)
 
 
 def signed(name: str, description: str, pattern: str, example: str) -> OpenApiParameter:
@@ -70,42 +72,42 @@ def signed(name: str, description: str, pattern: str, example: str) -> OpenApiPa
 
 receive_webhook = extend_schema(
     operation_id="receiveWebhook",
-    summary="Tell of a change at the partner",
-    description="[Standard Webhooks](https://www.standardwebhooks.com): signed, and sent again until the answer is "
-    "a 200. However often an event is delivered, it counts once.",
+    summary="Receive an event of the partner",
+    description="[Standard Webhooks](https://www.standardwebhooks.com): signed, and sent again until the response is "
+    "a 200. An event counts once, however often it is delivered.",
     tags=["partner"],
     auth=[],
     request={"application/json": EVENT},
     examples=[OpenApiExample("price", value=EXAMPLE, request_only=True)],
     parameters=[
-        signed(ID, "The event's own, the same in each delivery of it.", WEBHOOK_ID, "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W"),
-        signed(TIMESTAMP, "When it is sent: seconds since 1970, at most 5 minutes off.", WHOLE_SECONDS, "1795415400"),
+        signed(ID, "The event's id, the same in each delivery.", WEBHOOK_ID, "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W"),
+        signed(TIMESTAMP, "The sending time: seconds since 1970, at most 5 minutes off.", WHOLE_SECONDS, "1795415400"),
         signed(
             SIGNATURE,
-            "`v1,` and the HMAC-SHA256 of `id.timestamp.body` in base64; several with a space between.",
+            "`v1,` and the HMAC-SHA256 of `id.timestamp.body` in base64. May hold several, separated by spaces.",
             "[!-~]+( [!-~]+)*",
             "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=",
         ),
         *HEADERS,
         cache_control(CACHE_CONTROL, 200),
-        header("WWW-Authenticate", "What is asked for.", {"type": "string", "const": SCHEME}, SCHEME, 401),
+        constant_header("WWW-Authenticate", "The authentication scheme.", SCHEME, 401),
     ],
     responses={
-        200: answer(
-            RECEIVED,
-            "It is in the log: `processed` now, or a `duplicate`; `superseded` by a newer one or by the product's "
-            "withdrawal; `ignored`, since its type or product is not known.",
+        200: response(
+            WebhookReceivedSerializer,
+            "The event is in the log. `processed`: applied now. `duplicate`: applied before. `superseded`: older than "
+            "an applied event, or the product is withdrawn. `ignored`: its type or product is unknown.",
             processed={"status": "processed"},
             duplicate={"status": "duplicate"},
         ),
-        **refusals(
+        **problem_responses(
             "/webhooks/partner",
-            Refusal("signature-invalid", "The signature is not accepted: No matching signature found."),
-            Refusal.of("invalid-parameter", "pointer", "/data/version", "must be 1 or more."),
-            Refusal("unsupported-media-type", 'Unsupported media type "text/plain" in request.'),
-            Refusal("webhook-in-progress", IS_TAKEN),
-            Refusal("payload-too-large", body_too_large(MAX_BODY_BYTES)),
-            Refusal("internal-error", HAS_FAILED),
+            refused("No matching signature found."),
+            InvalidBody([{"pointer": "/data/version", "detail": BAD_VERSION}]),
+            UnsupportedMediaType("text/plain"),
+            Problem("webhook-in-progress", IS_TAKEN),
+            Problem("payload-too-large", body_too_large(MAX_BODY_BYTES)),
+            Problem("internal-error", HAS_FAILED),
             *ANYWHERE,
         ),
     },
