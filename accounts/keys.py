@@ -1,7 +1,7 @@
-"""The public keys of the provider whose tokens our consumers bring (a JWKS, RFC 7517).
+"""The public keys of the provider that issues our consumers' tokens (a JWKS, RFC 7517).
 
-All processes share the set, for five minutes. A key that is not in it may be new: then the set is asked for anew, once
-a minute at most, however many tokens name keys that nobody has.
+All processes share the key set for five minutes. A token may name a key that is newer than the set: then the set is
+fetched early, once a minute at most, however many tokens name unknown keys.
 """
 
 from __future__ import annotations
@@ -15,101 +15,76 @@ from http import HTTPStatus
 from django.conf import settings
 from jwt import PyJWK, PyJWKSet, PyJWTError
 
-from accounts.shared_value import APART_SECONDS, FETCH_SECONDS, Fetched, FetchError, Kept, Refreshed
+from accounts.shared_state import Value
+from accounts.shared_value import SharedValue, UnavailableError
 from farmlokal.outbound.client import OutboundError, call
-from farmlokal.redis.client import run
-from farmlokal.redis.scripts import Script, key
 
 KEPT_SECONDS = 300
 AHEAD_SECONDS = 60
-ANEW_SECONDS = 60
-RECENT_SECONDS = FETCH_SECONDS + APART_SECONDS  # an answer may still be on its way
+EARLY_SECONDS = 60  # between two fetches because of unknown keys
 ALGORITHMS = {"RS256", "ES256"}
-
-# CLAIM anew record | anew_ms recent_ms number -> {1} where a set that is newer than `number` is worth a try: there is
-# one, nobody has asked anew for a minute, or somebody has just asked because of this very set.
-CLAIM = Script(
-    """
-if tonumber(redis.call('HGET', KEYS[2], 'number') or 0) > tonumber(ARGV[3]) then return {1} end
-local claimed = redis.pcall('SET', KEYS[1], ARGV[3], 'NX', 'PX', ARGV[1])
-if type(claimed) == 'table' and claimed.ok then return {1} end
-local is_recent = redis.call('PTTL', KEYS[1]) > ARGV[1] - ARGV[2]
-if is_recent and redis.call('GET', KEYS[1]) == ARGV[3] then return {1} end
-return {0}
-"""
-)
 
 
 class UnknownKeyError(Exception):
-    """No key of the set may have signed this."""
-
-
-class _Anew:
-    """When this process has last asked for a new set: for as long as Redis is away."""
-
-    claimed_at = 0.0
+    """The key set has no such key."""
 
 
 def key_for(algorithm: str, key_id: str | None, ends: float) -> tuple[PyJWK, int]:
-    """The key, and the number of the set that it is of; raises UnknownKeyError, and UnavailableError where no set is to
-    be had. key_id may be missing where the set has but one key of that kind."""
-    asked_at = time.time()
-    kept = SET.get(ends, is_patient=False)
-    while (found := _select(kept, algorithm, key_id)) is None:
-        if kept.expires - KEPT_SECONDS >= asked_at or not _may_ask_anew(kept.number):
+    """The key, and the number of its key set. Without key_id: the only key of that kind.
+
+    ends: the deadline (time.monotonic). Raises UnknownKeyError, or UnavailableError if there is no key set.
+    """
+    began = time.time()
+    key_set = SET.get(ends, is_patient=False)
+    while (key := _select(key_set, algorithm, key_id)) is None:
+        is_new = key_set.expires - KEPT_SECONDS >= began
+        if is_new or 0 <= time.time() - SET.early_at < EARLY_SECONDS:
             raise UnknownKeyError
-        kept = SET.get(ends, newer_than=kept.number, is_patient=False)
-    return found, kept.number
+        key_set = SET.get(ends, newer_than=key_set.number, is_patient=False)
+    return key, key_set.number
 
 
 def current() -> int:
-    """The number of the set that this process has; 0 where it has none that is still good."""
+    """The number of the key set in memory; 0 if it has none that is still good. Does not wait."""
     return SET.current()
 
 
-def _select(kept: Kept, algorithm: str, key_id: str | None) -> PyJWK | None:
-    fitting = [found for found in _parsed(kept.value) if _fits(found, algorithm)]
+def reset() -> None:
+    """Forget everything, like a new process."""
+    SET.reset()
+
+
+def _select(key_set: Value, algorithm: str, key_id: str | None) -> PyJWK | None:
+    candidates = [candidate for candidate in _parsed(key_set.text) if _fits(candidate, algorithm)]
     if key_id is None:
-        return fitting[0] if len(fitting) == 1 else None
-    return next((found for found in fitting if found.key_id == key_id), None)
+        return candidates[0] if len(candidates) == 1 else None
+    return next((candidate for candidate in candidates if candidate.key_id == key_id), None)
 
 
-def _fits(found: PyJWK, algorithm: str) -> bool:
-    return bool(found.algorithm_name == algorithm and found.public_key_use in (None, "sig"))
-
-
-def _may_ask_anew(number: int) -> bool:
-    times = [int(ANEW_SECONDS * 1000), int(RECENT_SECONDS * 1000)]
-    claimed = run(CLAIM, [key("jwks", "anew"), key("jwks")], [*times, number])
-    if claimed is not None:
-        return bool(claimed == [1])
-    now = time.monotonic()
-    if now - _Anew.claimed_at < ANEW_SECONDS:
-        return False
-    _Anew.claimed_at = now
-    return True
+def _fits(candidate: PyJWK, algorithm: str) -> bool:
+    return bool(candidate.algorithm_name == algorithm and candidate.public_key_use in (None, "sig"))
 
 
 @lru_cache(maxsize=4)
 def _parsed(text: str) -> list[PyJWK]:
-    return [found for found in PyJWKSet.from_dict(json.loads(text)).keys if found.algorithm_name in ALGORITHMS]
+    return [key for key in PyJWKSet.from_dict(json.loads(text)).keys if key.algorithm_name in ALGORITHMS]
 
 
-def _fetched(ends: float) -> Fetched:
-    asked_at = time.time()
+def _fetched(ends: float) -> Value:
+    began = time.time()
     try:
         answer = call("GET", settings.OAUTH_JWKS_URL, ends=ends, headers={"Accept": "application/json"})
     except OutboundError as error:
-        raise FetchError(f"the provider's keys cannot be read ({error})") from error
+        raise UnavailableError(f"the provider's keys cannot be read ({error})") from error
     if answer.status != HTTPStatus.OK:
-        raise FetchError(f"the provider answers {answer.status} for its keys")
+        raise UnavailableError(f"the provider answers {answer.status} for its keys")
     try:
         text = answer.body.decode()
         _parsed(text)
     except (ValueError, TypeError, AttributeError, RecursionError, PyJWTError) as error:
-        raise FetchError("the provider's keys are no JWKS") from error
-    expires = asked_at + KEPT_SECONDS
-    return Fetched(text, expires, expires - AHEAD_SECONDS * random.uniform(0.5, 1))  # noqa: S311  # no secret
+        raise UnavailableError("the provider's keys are no JWKS") from error
+    expires = began + KEPT_SECONDS
+    return Value(text, expires, expires - AHEAD_SECONDS * random.uniform(0.5, 1))  # noqa: S311  # no secret
 
 
-SET = Refreshed("jwks", _fetched)
+SET = SharedValue("jwks", _fetched)

@@ -1,19 +1,17 @@
-"""Our own access tokens, by OAuth2 client credentials (RFC 6749, 4.4): fetched once for all processes, ahead of time.
+"""Our own access tokens, by OAuth 2.0 client credentials (RFC 6749, 4.4).
 
-How they are kept and shared is told in refreshed.py; here is what the provider is asked, and what its answers mean.
+The request to the provider and its answers are here; shared_value.py stores tokens and shares them between processes.
 """
 
 from __future__ import annotations
 
 import base64
-import datetime as dt
 import hashlib
 import json
 import math
 import random
 import re
 import time
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
@@ -22,26 +20,20 @@ from urllib.parse import quote_plus, urlencode
 import structlog
 from django.conf import settings
 
-from accounts.shared_value import (
-    FETCH_SECONDS,
-    LOCK_SECONDS,
-    REFUSED_SECONDS,
-    TOO_SLOW,
-    Fetched,
-    FetchError,
-    Refreshed,
-)
-from accounts.shared_value import UnavailableError as ValueUnavailableError
+from accounts.shared_state import Value
+from accounts.shared_value import FETCH_SECONDS, LOCK_SECONDS, TOO_SLOW, SharedValue, UnavailableError
 from farmlokal.http.problems import Problem
 from farmlokal.observability import metrics
 from farmlokal.outbound.client import Answer, DeadlineExceededError, OutboundError, call
+from farmlokal.outbound.retry_after import retry_after
 
-UNAVAILABLE = "No access token for the partner is to be had."  # why is in the log
+UNAVAILABLE = "There is no access token for the partner now."  # the log has the reason
 DEFAULT_WAIT_SECONDS = LOCK_SECONDS + FETCH_SECONDS
-DEFAULT_LIFETIME_SECONDS = 300  # where the provider does not say: RFC 6749 (4.2.2) only recommends that it does
+DEFAULT_LIFETIME_SECONDS = 300  # RFC 6749 (5.1) only recommends expires_in
 MAX_LIFETIME_SECONDS = 24 * 3600
-MAX_MARGIN_SECONDS = 30  # at the end, when a token is not used any more
-MAX_AHEAD_SECONDS = 120  # before that, when the next one is fetched
+MAX_MARGIN_SECONDS = 30  # before its end we stop using a token
+MAX_AHEAD_SECONDS = 120  # before that we fetch the next one
+REFUSED_SECONDS = 60.0  # before we ask a provider again that refused us
 MAX_TOKEN_LENGTH = 16 * 1024
 PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 VISIBLE = re.compile(r"[!-~]+")
@@ -52,21 +44,26 @@ logger = structlog.get_logger(__name__)
 
 
 def get_access_token(ends: float | None = None) -> str:
-    """A token that is valid, not later than `ends` (time.monotonic; 5 s from now where it is not given).
+    """A valid token, before `ends` (time.monotonic; by default in 5 s).
 
-    Raises the Problem partner-unavailable, with Retry-After; or partner-timeout, where the provider is too slow.
+    Raises the Problem partner-unavailable with Retry-After, or partner-timeout if the provider is too slow.
     """
     try:
-        return _token(*_configuration()).get(time.monotonic() + DEFAULT_WAIT_SECONDS if ends is None else ends).value
-    except ValueUnavailableError as error:
+        return _token(*_configuration()).get(time.monotonic() + DEFAULT_WAIT_SECONDS if ends is None else ends).text
+    except UnavailableError as error:
         headers = {"Retry-After": str(max(math.ceil(error.retry_after), 1))}
         code = "partner-timeout" if str(error) == TOO_SLOW else "partner-unavailable"
         raise Problem(code, UNAVAILABLE, headers=headers) from error
 
 
 def reject(token: str) -> None:
-    """The partner has answered 401 to it. Where it still is the one in use, the next call fetches another."""
-    _token(*_configuration()).discard(token)
+    """The partner answered 401 to this token. If it is still in use, the next call fetches another one."""
+    _token(*_configuration()).reject(token)
+
+
+def reset() -> None:
+    """Forget all tokens, like a new process."""
+    _token.cache_clear()
 
 
 def _configuration() -> tuple[str, ...]:
@@ -78,30 +75,33 @@ def _configuration() -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=8)
-def _token(*configuration: str) -> Refreshed:
-    """One for each configuration, which no name shows."""
+def _token(*configuration: str) -> SharedValue:
+    """One for each configuration. Its name in Redis is a hash, because the configuration has a secret."""
     name = hashlib.sha256("\0".join(configuration).encode()).hexdigest()[:16]
-    return Refreshed(f"token:{name}", lambda ends: _fetched(configuration, ends))
+    return SharedValue(f"token:{name}", lambda ends: _fetched(configuration, ends))
 
 
-class RefusedError(FetchError):
-    """The provider does not know us, or not what we ask for: it is not asked again for a minute."""
+class RefusedError(UnavailableError):
+    """The provider does not accept our credentials or our request."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, REFUSED_SECONDS)
 
 
-def _fetched(configuration: tuple[str, ...], ends: float) -> Fetched:
-    asked_at = time.time()
+def _fetched(configuration: tuple[str, ...], ends: float) -> Value:
+    began = time.time()
     try:
-        fetched = _read(_answer(configuration, ends), asked_at)
-    except FetchError as error:
+        token = _read(_answer(configuration, ends), began)
+    except UnavailableError as error:
         metrics.count_token_refresh("refused" if isinstance(error, RefusedError) else "failed")
         raise
     metrics.count_token_refresh("refreshed")
-    return fetched
+    return token
 
 
 def _answer(configuration: tuple[str, ...], ends: float) -> Answer:
     url, client_id, secret, scope, audience = configuration
-    # Both are form-encoded first (RFC 6749, 2.3.1).
+    # RFC 6749 (2.3.1): form-encode both, then join them.
     credentials = base64.b64encode(f"{quote_plus(client_id)}:{quote_plus(secret)}".encode()).decode()
     form = {"grant_type": "client_credentials", "scope": scope, "audience": audience}
     headers = {
@@ -113,61 +113,51 @@ def _answer(configuration: tuple[str, ...], ends: float) -> Answer:
     try:
         return call("POST", url, ends=ends, headers=headers, body=body)
     except DeadlineExceededError as error:
-        raise FetchError(TOO_SLOW) from error
+        raise UnavailableError(TOO_SLOW) from error
     except OutboundError as error:
-        raise FetchError(f"the provider does not answer ({error})") from error
+        raise UnavailableError(f"the provider does not answer ({error})") from error
 
 
-def _read(answer: Answer, asked_at: float) -> Fetched:
+def _read(answer: Answer, began: float) -> Value:
     if answer.status != HTTPStatus.OK:
-        raise _refusal(answer)
-    found = _members(answer.body)
-    token, kind = found.get("access_token"), found.get("token_type")
+        raise _error(answer)
+    document = _document(answer.body)
+    token, token_type = document.get("access_token"), document.get("token_type")
     if not (isinstance(token, str) and VISIBLE.fullmatch(token) and len(token) <= MAX_TOKEN_LENGTH):
-        raise FetchError("the provider's answer has no access_token")
-    if not (isinstance(kind, str) and kind.lower() == "bearer"):
-        raise FetchError("the provider's token_type is not Bearer")
-    lifetime = _lifetime(found.get("expires_in"))
+        raise UnavailableError("the provider's answer has no access_token")
+    if not (isinstance(token_type, str) and token_type.lower() == "bearer"):
+        raise UnavailableError("the provider's token_type is not Bearer")
+    lifetime = _lifetime(document.get("expires_in"))
     if lifetime <= 0:
-        raise FetchError("the provider's token has expired already")
-    expires = asked_at + lifetime - min(MAX_MARGIN_SECONDS, lifetime / 10)
+        raise UnavailableError("the provider's token has expired already")
+    expires = began + lifetime - min(MAX_MARGIN_SECONDS, lifetime / 10)
     ahead = min(MAX_AHEAD_SECONDS, lifetime / 5) * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
-    return Fetched(token, expires, expires - ahead)
+    return Value(token, expires, expires - ahead)
 
 
-def _members(body: bytes) -> dict[str, Any]:
+def _document(body: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(body)
+        document = json.loads(body)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
-def _lifetime(given: Any) -> float:
-    """Seconds, which some providers write as text; what makes no sense is as if it was not there."""
-    if isinstance(given, str) and LIFETIME.fullmatch(given):
-        given = float(given)
-    if isinstance(given, bool) or not isinstance(given, int | float) or given != given:  # noqa: PLR0124  # NaN
+def _lifetime(expires_in: Any) -> float:
+    """Seconds. Some providers write them as text. Nonsense counts as absent."""
+    if isinstance(expires_in, str) and LIFETIME.fullmatch(expires_in):
+        expires_in = float(expires_in)
+    is_number = isinstance(expires_in, int | float) and not isinstance(expires_in, bool)
+    if not is_number or expires_in != expires_in:  # noqa: PLR0124  # NaN
         return DEFAULT_LIFETIME_SECONDS
-    return float(max(min(given, MAX_LIFETIME_SECONDS), -1))  # first: a number may be too large for a float
+    return float(max(min(expires_in, MAX_LIFETIME_SECONDS), -1))  # min before float(), which a huge int overflows
 
 
-def _refusal(answer: Answer) -> FetchError:
-    code = _members(answer.body).get("error")
-    said = f" {code}" if isinstance(code, str) and ERROR_CODE.fullmatch(code) else ""
-    why = f"the provider answers {answer.status}{said}"
+def _error(answer: Answer) -> UnavailableError:
+    code = _document(answer.body).get("error")
+    suffix = f" {code}" if isinstance(code, str) and ERROR_CODE.fullmatch(code) else ""
+    reason = f"the provider answers {answer.status}{suffix}"
     is_refused = HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
     if is_refused and answer.status not in PASSING:
-        return RefusedError(why, REFUSED_SECONDS)
-    return FetchError(why, retry_after(answer.headers.get("Retry-After", "")))
-
-
-def retry_after(text: str) -> float:
-    """Seconds, by a number of them or by a date (RFC 9110, 10.2.3); 0 where it says nothing."""
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        at = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return 0.0
-    return max((at.replace(tzinfo=at.tzinfo or dt.UTC) - dt.datetime.now(dt.UTC)).total_seconds(), 0.0)
+        return RefusedError(reason)
+    return UnavailableError(reason, retry_after(answer.headers.get("Retry-After", "")))

@@ -1,8 +1,7 @@
 """Single flight: one caller computes a value, the others wait for it or use the stale value.
 
-Flights joins the threads of one process. A lock in Redis joins processes. A script that looks a value up can take the
-lock in the same round trip (single_flight.lua); try_lock costs one more. wait_for_turn looks again while another
-process has the lock.
+Flights joins the threads of one process; a lock in Redis joins processes. A script that looks a value up can take the
+lock in the same round trip (single_flight.lua), try_lock costs one more. `fly` looks until it need not wait.
 """
 
 from __future__ import annotations
@@ -12,11 +11,10 @@ import threading
 import time
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from django.core.cache import caches
-from redis import RedisError
-from redis import exceptions as redis_exceptions
+from redis import RedisError, exceptions
 
 from farmlokal.redis.client import Outages
 
@@ -28,14 +26,6 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.005  # at first, doubled each time
 MAX_POLL_SECONDS = 0.05
 
-
-class Look(Protocol):
-    @property
-    def must_wait(self) -> bool:
-        """Another process computes the value, and no stale value serves."""
-
-
-L = TypeVar("L", bound=Look)
 T = TypeVar("T")
 
 
@@ -55,42 +45,37 @@ class Flights(Generic[T]):
             if name in self._flights:
                 return self._flights[name]
             flight = self._flights[name] = Future()
-        self._start(partial(self._land, name, flight, compute))
+        self._start(partial(self._run, name, flight, compute))
         return flight
 
-    def _land(self, name: str, flight: Future[T], compute: Callable[[], T]) -> None:
+    def _run(self, name: str, flight: Future[T], compute: Callable[[], T]) -> None:
         try:
-            result = compute()
+            flight.set_result(compute())
         except BaseException as error:  # noqa: BLE001  # whatever it is, others wait for it
-            self._remove(name)
             flight.set_exception(error)
-        else:
-            self._remove(name)
-            flight.set_result(result)
-
-    def _remove(self, name: str) -> None:
-        with self._lock:
-            del self._flights[name]
+        finally:
+            with self._lock:
+                del self._flights[name]
 
 
-def wait_for_turn(look: Callable[[], L], ends: float) -> L:
-    """The last look: the first that need not wait, or the first after `ends` (time.monotonic)."""
+def fly(look: Callable[[], Callable[[], T] | None], ends: float) -> T:
+    """look: returns the function that gives the value, or None to be called again. After `ends`, it must not wait."""
     pause = POLL_SECONDS
-    while (result := look()).must_wait and (left := ends - time.monotonic()) > 0:
-        time.sleep(min(pause, left))
+    while (compute := look()) is None:
+        time.sleep(max(min(pause, ends - time.monotonic()), 0))
         pause = min(2 * pause, MAX_POLL_SECONDS)
-    return result
+    return compute()
 
 
 def try_lock(name: str, seconds: float) -> Lock | None:
     """None if another process has the lock. Raises RedisError if Redis is away or stores nothing."""
     if Outages.is_silent:
-        raise redis_exceptions.TimeoutError("Redis is silent")
+        raise exceptions.TimeoutError("Redis is silent")
     cache: Any = caches["default"]
     lock: Lock = cache.lock(name, timeout=seconds)
     try:
         return lock if lock.acquire(blocking=False) else None
-    except (redis_exceptions.ConnectionError, redis_exceptions.TimeoutError) as error:
+    except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
         Outages.note(error)
         raise
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import structlog
 
-from accounts.tokens import retry_after
 from farmlokal.outbound import client as outbound
+from farmlokal.outbound.retry_after import retry_after
 from integrations.breaker.breaker import Breaker
 from integrations.exceptions import (
     CallError,

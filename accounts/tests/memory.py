@@ -1,4 +1,4 @@
-"""What a process remembers of providers, keys, tokens and clients."""
+"""Makes this process forget providers, keys, tokens and clients."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import os
 
 import redis
 
-from accounts import authentication, clients, keys
+from accounts import authentication, clients, keys, tokens
 
 
 def forgetful() -> None:
-    """This process is as one that has just begun."""
-    keys.SET._begin_anew()
-    keys._Anew.claimed_at = 0.0
+    """Make this process like a new one."""
+    keys.reset()
+    tokens.reset()
     authentication.reset()
     clients.reset()
 
 
 def clean_slate() -> None:
-    """Redis is empty too."""
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as cleared:
-        cleared.flushdb()
+    """Empty Redis too."""
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+        client.flushdb()
     forgetful()

@@ -355,12 +355,12 @@ def test_after_a_rotation_every_thread_of_every_process_follows_at_once(given: I
             return problem.code
 
     authentication._check(given.token())
-    old = keys.SET._held
+    old = keys.SET._state
     given.rotate("rsa-2")
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(checked, range(8))) == ["shop"] * 8
         # Another process, which has the old set, and comes late: the claim is taken.
-        keys.SET._held = old
+        keys.SET._state = old
         assert list(threads.map(checked, range(8))) == ["shop"] * 8
     assert given.fetches == 2
 

@@ -1,11 +1,12 @@
-"""Our own access tokens: one call to the provider for all threads and processes, whatever happens to it."""
+"""Our own access tokens: one call to the provider serves all threads and processes, whatever fails."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -15,42 +16,45 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 import time_machine
+from prometheus_client import REGISTRY
 
 from accounts import shared_value, tokens
-from accounts.shared_value import Fetched, FetchError, Refreshed, UnavailableError
+from accounts.shared_state import Value
+from accounts.shared_value import SharedValue, UnavailableError
 from accounts.tokens import get_access_token
 from dev.testing.servers import free_port
 from dev.testing.token_provider import Provider, issued, provider, refused
 from dev.testing.waiting import wait_until
 from farmlokal.http.problems import Problem
-from farmlokal.observability import metrics
+from farmlokal.redis.client import Outages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Self
 
     from pytest_django.fixtures import Settings
 
     from dev.testing.servers import Daemon
 
-START_SECONDS = 3.0  # until a process may be ready
 NOW = 1_795_000_000.0
+LONG_SECONDS = 30  # only a fault takes so long
 
 
 @pytest.fixture
-def in_redis() -> Iterator[redis.Redis]:
+def redis_client() -> Iterator[redis.Redis]:
     with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
         client.flushdb()
         yield client
 
 
 @pytest.fixture
-def given(in_redis: redis.Redis, settings: Settings) -> Iterator[Provider]:
-    """A provider that this process, whose memory is empty, is configured for."""
-    tokens._token.cache_clear()
-    with provider() as found:
-        for name, value in found.settings.items():
+def token_provider(redis_client: redis.Redis, settings: Settings) -> Iterator[Provider]:
+    """This process is configured for it, and remembers no token."""
+    tokens.reset()
+    with provider() as running:
+        for name, value in running.settings.items():
             setattr(settings, name, value)
-        yield found
+        yield running
 
 
 def soon(seconds: float = 5) -> float:
@@ -61,216 +65,218 @@ def reason(caught: pytest.ExceptionInfo[Problem]) -> str:
     return str(caught.value.__cause__)
 
 
-def forgetful() -> None:
-    """This process is as one that has just begun."""
-    tokens._token.cache_clear()
+def shortest_gap(moments: list[float]) -> float:
+    return min(after - before for before, after in itertools.pairwise(moments))
 
 
 class Callers:
-    """A process of callers.py."""
+    """A process of dev.testing.token_callers that is ready to begin."""
 
     def __init__(
-        self,
-        given: Provider,
-        *,
-        threads: int = 50,
-        starts: float = 0,
-        until: float = 0,
-        wait: float = 8,
-        **environment: str,
+        self, token_provider: Provider, *, threads: int = 50, seconds: float = 0, wait: float = 20, redis_url: str = ""
     ) -> None:
+        environment = {
+            **os.environ,
+            **token_provider.settings,
+            "DJANGO_SETTINGS_MODULE": "farmlokal.settings",
+            "PYTHONPATH": ".",
+            "LOG_LEVEL": "ERROR",
+            "REDIS_URL": redis_url or os.environ["REDIS_URL"],
+        }
+        command = [sys.executable, "-m", "dev.testing.token_callers", *map(str, (threads, seconds, wait))]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "dev.testing.token_callers", *map(str, (threads, starts, until, wait))],
-            env={
-                **os.environ,
-                **given.settings,
-                "DJANGO_SETTINGS_MODULE": "farmlokal.settings",
-                "PYTHONPATH": ".",
-                "LOG_LEVEL": "ERROR",
-                **environment,
-            },
-            stdout=subprocess.PIPE,
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+
+    def __enter__(self) -> Self:
+        assert self.process.stdout
+        assert self.process.stdout.readline() == "ready\n"
+        return self
+
+    def begin(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
 
     def result(self) -> dict[str, Any]:
         output, _ = self.process.communicate(timeout=60)
-        found: dict[str, Any] = json.loads(output)
-        return found
+        result: dict[str, Any] = json.loads(output)
+        return result
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def run_callers(*callers: Callers) -> list[dict[str, Any]]:
+    with contextlib.ExitStack() as stack:
+        for process in callers:
+            stack.enter_context(process)
+        for process in callers:
+            process.begin()
+        return [process.result() for process in callers]
 
 
 # One call
 
 
-def test_two_hundred_threads_of_four_processes_with_an_expired_token_are_one_call(given: Provider) -> None:
-    given.answer = lambda number: issued(number, expires_in=1 if number == 1 else 3600)
+def test_expired_token_is_refreshed_once_for_all_processes(token_provider: Provider) -> None:
+    token_provider.answer = lambda number: issued(number, expires_in=1 if number == 1 else 3600)
     assert get_access_token() == "token-1"
-    starts = time.time() + START_SECONDS
-    processes = [Callers(given, starts=starts) for _ in range(4)]
-    results = [process.result() for process in processes]
-    assert len(given.calls) == 2
-    assert {tuple(result["tokens"]) for result in results} == {("token-2",)}
-    assert not any(result["failures"] for result in results)
+    results = run_callers(*(Callers(token_provider) for _ in range(4)))
+    assert results == [{"tokens": ["token-2"], "failures": []}] * 4
+    assert len(token_provider.calls) == 2
 
 
-def test_with_the_refresher_killed_in_its_call_they_are_two(given: Provider) -> None:
-    is_called, go_on = threading.Event(), threading.Event()
+def test_killed_process_is_replaced_by_another(token_provider: Provider) -> None:
+    is_called, may_answer = threading.Event(), threading.Event()
 
     def answer(number: int) -> Any:
         if number == 1:
             is_called.set()
-            go_on.wait(10)
+            may_answer.wait(LONG_SECONDS)
         return issued(number)
 
-    given.answer = answer
-    first = Callers(given, threads=1)
-    assert is_called.wait(20)
-    starts = time.time() + START_SECONDS
-    others = [Callers(given, starts=starts) for _ in range(4)]
-    first.process.send_signal(signal.SIGKILL)
-    first.process.wait()
-    time.sleep(max(starts - time.time() - 0.2, 0))
-    take_the_lock_of_one_who_dies()  # as if that was now: others wait for as long as they may ever have to
-    results = [other.result() for other in others]
-    go_on.set()
-    assert len(given.calls) == 2
-    assert {tuple(result["tokens"]) for result in results} == {("token-2",)}
-    assert max(result["longest"] for result in results) < shared_value.LOCK_SECONDS + 1
+    token_provider.answer = answer
+    others = [Callers(token_provider) for _ in range(4)]
+    with Callers(token_provider, threads=1) as first:
+        first.begin()
+        assert is_called.wait(LONG_SECONDS)
+    results = run_callers(*others)
+    may_answer.set()
+    assert results == [{"tokens": ["token-2"], "failures": []}] * 4
+    assert len(token_provider.calls) == 2
 
 
-def take_the_lock_of_one_who_dies() -> None:
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
-        (record,) = [key for key in client.keys("*token:*") if not key.endswith(b"lock")]
-        client.set(record + b":lock", "dead", px=int(shared_value.LOCK_SECONDS * 1000))
+def test_late_process_does_not_overwrite_a_newer_token(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_value, "LOCK_SECONDS", 0.2)
+    is_fetching, may_go_on, moment = threading.Event(), threading.Event(), time.time()
 
+    def fetch_slowly(_: float) -> Value:
+        is_fetching.set()
+        may_go_on.wait(LONG_SECONDS)
+        return Value("older", moment + 3600, moment + 3000)
 
-def test_a_late_refresher_does_not_overwrite_a_newer_token(in_redis: redis.Redis) -> None:
-    """Two processes, each with a memory of its own: one is so slow that its lock has ended, and another has taken over,
-    when it is through."""
-    is_slow, go_on, moment = threading.Event(), threading.Event(), time.time()
-
-    def slow(_: float) -> Fetched:
-        is_slow.set()
-        go_on.wait(20)
-        return Fetched("older", moment + 3600, moment + 3000)
-
-    late = Refreshed("value", slow)
-    quick = Refreshed("value", lambda _: Fetched("newer", moment + 3600, moment + 3000))
-    found: list[str] = []
-    waiting = threading.Thread(target=lambda: found.append(late.get(soon(20)).value))
+    late = SharedValue("value", fetch_slowly)
+    quick = SharedValue("value", lambda _: Value("newer", moment + 3600, moment + 3000))
+    texts: list[str] = []
+    waiting = threading.Thread(target=lambda: texts.append(late.get(soon(LONG_SECONDS)).text))
     waiting.start()
-    assert is_slow.wait(10)
-    newer = quick.get(soon(10))
-    assert newer.value == "newer"
-    go_on.set()
-    waiting.join(20)
-    assert found == ["newer"]
-    third = Refreshed("value", lambda _: pytest.fail("there is one"))
+    assert is_fetching.wait(LONG_SECONDS)
+    newer = quick.get(soon(LONG_SECONDS))
+    assert newer.text == "newer"
+    may_go_on.set()
+    waiting.join(LONG_SECONDS)
+    assert texts == ["newer"]
+    third = SharedValue("value", lambda _: pytest.fail("there is a value"))
     assert third.get(soon()) == newer
 
 
-def test_ten_thousand_calls_over_three_lifetimes_are_three_calls(given: Provider) -> None:
-    """A second apart, by a clock that is moved: no call is answered with a token that is over."""
+def test_ten_thousand_calls_over_three_lifetimes_are_three_calls(token_provider: Provider) -> None:
     ends: dict[str, float] = {}
 
     def answer(number: int) -> Any:
         ends[f"token-{number}"] = time.time() + 3600
         return issued(number)
 
-    given.answer = answer
+    token_provider.answer = answer
     with time_machine.travel(NOW, tick=False) as clock:
         for second in range(10_000):
             clock.move_to(NOW + second)
             assert time.time() < ends[get_access_token()]
-    assert len(given.calls) == 3
+    assert len(token_provider.calls) == 3
 
 
 # The provider fails
 
 
-def test_a_due_token_outlasts_a_provider_that_is_down(given: Provider) -> None:
+def test_token_outlasts_a_provider_that_is_down(token_provider: Provider) -> None:
     with time_machine.travel(NOW, tick=False) as clock:
         assert get_access_token() == "token-1"
-        given.answer = lambda _: refused(503)
-        clock.move_to(NOW + 3600 - 30 - 75)  # due for sure
+        token_provider.answer = lambda _: refused(503)
+        clock.move_to(NOW + 3600 - 30 - 75)  # due, whatever the jitter
         for _ in range(60):
             clock.shift(1)
-            began = time.perf_counter()
-            assert get_access_token() == "token-1"
-            assert time.perf_counter() - began < 1
-        wait_until(lambda: get_access_token() == "token-1" and len(given.calls) > 1, 10)
-        given.answer = issued
-        clock.shift(60)  # over now: one has to wait
-        assert get_access_token(soon(20)).startswith("token-")
+            assert get_access_token(soon(0)) == "token-1"  # nobody waits
+        wait_until(lambda: get_access_token() == "token-1" and len(token_provider.calls) > 1)
+        token_provider.answer = issued
+        clock.shift(60)
+        assert get_access_token(soon(20)) != "token-1"
 
 
-def test_without_a_token_it_is_partner_unavailable_within_the_deadline(given: Provider) -> None:
-    """And at most one call a second, from all processes together."""
-    given.answer = lambda _: refused(503)
-    starts = time.time() + START_SECONDS
-    processes = [Callers(given, threads=8, starts=starts, until=starts + 6, wait=0.5) for _ in range(4)]
-    results = [process.result() for process in processes]
+def test_processes_share_failures_and_call_once_a_second(token_provider: Provider) -> None:
+    token_provider.answer = lambda _: refused(503)
+    results = run_callers(*(Callers(token_provider, threads=8, seconds=5, wait=0.5) for _ in range(4)))
     failures = {code for result in results for code in result["failures"]}
     assert "partner-unavailable" in failures
-    assert failures <= {"partner-unavailable", "partner-timeout"}  # who waits for another's call till the end
+    assert failures <= {"partner-unavailable", "partner-timeout"}  # the latter while another process calls
     assert not any(result["tokens"] for result in results)
-    assert max(result["longest"] for result in results) < 0.5 + 1
-    assert 2 <= len(given.calls) <= 7
-    assert min(after - before for before, after in zip(given.calls, given.calls[1:], strict=False)) > 0.5
+    calls = token_provider.calls
+    assert len(calls) >= 2
+    assert shortest_gap(calls) > 0.5
 
 
 @pytest.mark.parametrize("status", [400, 401])
-def test_a_client_that_is_refused_is_not_sent_again_for_a_minute(
-    given: Provider, in_redis: redis.Redis, status: int
-) -> None:
-    given.answer = lambda _: refused(status)
+def test_refused_client_pauses_for_a_minute(token_provider: Provider, status: int) -> None:
+    token_provider.answer = lambda _: refused(status)
     for _ in range(5):
-        forgetful()  # all processes know
+        tokens.reset()  # another process
         with pytest.raises(Problem) as caught:
             get_access_token(soon(1))
         assert caught.value.code == "partner-unavailable"
         assert f"answers {status} invalid_client" in reason(caught)
         assert "invalid_client" not in str(caught.value.detail)  # nothing internal leaks
-        assert 55 <= int(caught.value.headers["Retry-After"]) <= 60
-    assert len(given.calls) == 1
+        assert 30 <= int(caught.value.headers["Retry-After"]) <= 60
+    assert len(token_provider.calls) == 1
 
 
 @pytest.mark.parametrize(
-    ("asked", "least", "most"),
-    [("7", 6, 7), ("9999", 295, 300), ("soon", 1, 3), (f"Mon, 01 Jan 2024 00:00:00 +{9 * 10**19}", 1, 3)],
+    ("header", "least", "most"),
+    [("70", 40, 70), ("9999", 270, 300), ("soon", 1, 3), (f"Mon, 01 Jan 2024 00:00:00 +{9 * 10**19}", 1, 3)],
 )
-def test_retry_after_is_obeyed(given: Provider, asked: str, least: int, most: int) -> None:
-    given.answer = lambda _: refused(429, {"Retry-After": asked})
+def test_retry_after_is_obeyed_up_to_five_minutes(token_provider: Provider, header: str, least: int, most: int) -> None:
+    token_provider.answer = lambda _: refused(429, {"Retry-After": header})
     with pytest.raises(Problem) as caught:
         get_access_token(soon(0.5))
     assert least <= int(caught.value.headers["Retry-After"]) <= most
-    assert len(given.calls) == 1
+    assert len(token_provider.calls) == 1
 
 
-def test_a_failure_that_passes_is_tried_again_within_the_deadline(given: Provider) -> None:
-    given.answer = lambda number: refused(503) if number == 1 else issued(number)
-    assert get_access_token(soon(6)) == "token-2"
-    assert given.calls[1] - given.calls[0] > 0.5
+def test_failure_is_retried_within_the_deadline(token_provider: Provider) -> None:
+    token_provider.answer = lambda number: refused(503) if number == 1 else issued(number)
+    assert get_access_token(soon(LONG_SECONDS)) == "token-2"
+    assert token_provider.calls[1] - token_provider.calls[0] > 0.5
 
 
-def test_a_provider_that_never_answers_is_given_two_seconds(given: Provider) -> None:
-    go_on = threading.Event()
-    given.answer = lambda number: (go_on.wait(20), issued(number))[1]
+def test_silent_provider_is_given_up_after_two_seconds(token_provider: Provider) -> None:
+    may_answer = threading.Event()
+    token_provider.answer = lambda number: (may_answer.wait(2 * LONG_SECONDS), issued(number))[1]
+    began = time.monotonic()
+    with pytest.raises(Problem) as caught:
+        get_access_token(soon(3))
+    assert time.monotonic() - began < LONG_SECONDS
+    may_answer.set()
+    assert (caught.value.code, reason(caught)) == ("partner-timeout", shared_value.TOO_SLOW)
+
+
+def test_caller_waits_no_longer_than_its_deadline(token_provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_value, "FETCH_SECONDS", 2 * LONG_SECONDS)
+    may_answer = threading.Event()
+    token_provider.answer = lambda number: (may_answer.wait(2 * LONG_SECONDS), issued(number))[1]
     began = time.monotonic()
     with pytest.raises(Problem):
-        get_access_token(soon(0.4))
-    assert time.monotonic() - began < 1.5
-    with pytest.raises(Problem) as caught:
-        get_access_token(soon(2))
-    go_on.set()
-    assert "does not answer" in reason(caught) or "still being fetched" in reason(caught)
-    assert time.monotonic() - began < 5
+        get_access_token(soon(0.2))
+    assert time.monotonic() - began < LONG_SECONDS
+    may_answer.set()
 
 
-# What providers say
+# Answers of providers
 
 
 @pytest.mark.parametrize(
-    ("expires_in", "usable"),
+    ("expires_in", "usable_seconds"),
     [
         (3600, 3570),
         ("3600", 3570),
@@ -287,20 +293,19 @@ def test_a_provider_that_never_answers_is_given_two_seconds(given: Provider) -> 
         (float("nan"), 270),
     ],
 )
-def test_how_long_a_token_is_used(given: Provider, expires_in: Any, usable: float) -> None:
-    given.answer = lambda number: issued(number, expires_in=expires_in)
+def test_lifetime_of_a_token(token_provider: Provider, expires_in: Any, usable_seconds: float) -> None:
+    token_provider.answer = lambda number: issued(number, expires_in=expires_in)
     with time_machine.travel(NOW, tick=False) as clock:
         assert get_access_token() == "token-1"
-        clock.move_to(NOW + usable - 0.1)
+        clock.move_to(NOW + usable_seconds - 0.1)
         assert get_access_token() == "token-1"
-        time.sleep(1.1)  # calls are a second apart
-        clock.move_to(NOW + usable + 0.1)
+        clock.move_to(NOW + usable_seconds + 0.2)
         assert get_access_token() != "token-1"
 
 
 @pytest.mark.parametrize("expires_in", [0, -1, "0", -(10**400), float("-inf")])
-def test_a_token_that_is_over_when_it_comes_is_none(given: Provider, expires_in: Any) -> None:
-    given.answer = lambda number: issued(number, expires_in=expires_in)
+def test_token_that_has_expired_on_arrival_is_an_error(token_provider: Provider, expires_in: Any) -> None:
+    token_provider.answer = lambda number: issued(number, expires_in=expires_in)
     with pytest.raises(Problem) as caught:
         get_access_token(soon(0.5))
     assert "expired already" in reason(caught)
@@ -319,19 +324,19 @@ def test_a_token_that_is_over_when_it_comes_is_none(given: Provider, expires_in:
         {"token_type": "mac"},
     ],
 )
-def test_an_answer_that_is_no_token(given: Provider, members: dict[str, Any]) -> None:
-    given.answer = lambda number: issued(number, **members)
+def test_answer_without_a_usable_token_is_an_error(token_provider: Provider, members: dict[str, Any]) -> None:
+    token_provider.answer = lambda number: issued(number, **members)
     with pytest.raises(Problem) as caught:
         get_access_token(soon(0.5))
     assert "access_token" in reason(caught) or "token_type" in reason(caught)
 
 
-def test_how_the_provider_is_asked(given: Provider, settings: Settings) -> None:
+def test_request_to_the_provider(token_provider: Provider, settings: Settings) -> None:
     settings.OAUTH_SCOPE, settings.OAUTH_AUDIENCE = "quotes:read more", "https://partner.example/"
     get_access_token()
-    (request,) = given.requests
+    (request,) = token_provider.requests
     assert request.authorization is not None
-    # Form-encoded before they are put together (RFC 6749, 2.3.1).
+    # RFC 6749 (2.3.1): form-encode both, then join them.
     assert (request.authorization.username, request.authorization.password) == ("farm+lokal", "s3cret%3A%26%25")
     assert request.form.to_dict() == {
         "grant_type": "client_credentials",
@@ -340,153 +345,146 @@ def test_how_the_provider_is_asked(given: Provider, settings: Settings) -> None:
     }
 
 
-def test_scope_and_audience_are_left_out_where_there_are_none(given: Provider) -> None:
+def test_empty_scope_and_audience_are_not_sent(token_provider: Provider) -> None:
     get_access_token()
-    assert given.requests[0].form.to_dict() == {"grant_type": "client_credentials"}
+    assert token_provider.requests[0].form.to_dict() == {"grant_type": "client_credentials"}
 
 
-# The partner refuses a token
+# The partner rejects a token
 
 
-def test_only_the_very_token_that_failed_is_discarded(given: Provider) -> None:
+def test_only_the_rejected_token_is_replaced(token_provider: Provider) -> None:
     assert get_access_token() == "token-1"
     tokens.reject("token-0")
     assert get_access_token() == "token-1"
     tokens.reject("token-1")
     assert get_access_token() == "token-2"
-    tokens.reject("token-1")  # somebody who was slow
+    tokens.reject("token-1")  # by a slow thread
     assert get_access_token() == "token-2"
-    forgetful()
+    tokens.reset()  # another process
     assert get_access_token() == "token-2"
-    assert given.calls[1] - given.calls[0] > 0.95  # a partner that refuses them all
 
 
-def test_a_rejected_token_is_gone_even_where_redis_does_not_hear_of_it(
-    given: Provider, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_partner_that_rejects_all_tokens_costs_one_call_a_second(token_provider: Provider) -> None:
+    for number in (1, 2, 3):
+        assert get_access_token(soon(LONG_SECONDS)) == f"token-{number}"
+        tokens.reject(f"token-{number}")
+    assert shortest_gap(token_provider.calls) > 0.5
+
+
+def test_rejected_token_is_replaced_without_redis(token_provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     get_access_token()
-    with monkeypatch.context() as silent:
-        silent.setattr(shared_value, "run", lambda *_, **__: None)
-        tokens.reject("token-1")
+    monkeypatch.setattr(Outages, "is_silent", True)
+    monkeypatch.setattr(Outages, "is_away", True)
+    tokens.reject("token-1")
     assert get_access_token() == "token-2"
 
 
 # Redis
 
 
-def test_redis_full_it_is_as_if_it_was_away(given: Provider, redis_alone: Daemon) -> None:
+def test_full_redis_is_like_no_redis(token_provider: Provider, redis_alone: Daemon) -> None:
     with redis.Redis.from_url(redis_alone.url) as client:
         client.config_set("maxmemory", 1)
     assert [get_access_token() for _ in range(3)] == ["token-1"] * 3
 
 
-def test_a_clock_of_redis_that_was_put_back_stops_nobody(given: Provider, in_redis: redis.Redis) -> None:
-    get_access_token()
-    (record,) = in_redis.keys("*token:*")
-    in_redis.hset(record, mapping={"fetched": int((time.time() + 3600) * 1e6), "hold": int((time.time() + 3600) * 1e6)})
-    in_redis.hdel(record, "value")
-    forgetful()
-    assert get_access_token(soon(1)) == "token-2"
+def test_full_redis_keeps_the_pause_after_a_failure(token_provider: Provider, redis_alone: Daemon) -> None:
+    token_provider.answer = lambda _: refused(401)
+    with redis.Redis.from_url(redis_alone.url) as client:
+        client.config_set("maxmemory", 1)
+    for _ in range(3):
+        with pytest.raises(Problem):
+            get_access_token(soon(1))
+    assert len(token_provider.calls) == 1
 
 
-def test_whatever_fetching_raises_others_are_not_held_up(in_redis: redis.Redis) -> None:
-    def broken(_: float) -> Fetched:
-        raise OverflowError("nobody has thought of this")
+def test_clock_that_was_set_back_does_not_prolong_a_pause(token_provider: Provider) -> None:
+    with time_machine.travel(NOW, tick=False) as clock:
+        get_access_token()
+        clock.move_to(NOW - 3600)
+        tokens.reject("token-1")
+        assert get_access_token(soon(LONG_SECONDS)) == "token-2"
 
-    value = Refreshed("broken", broken)
+
+def test_unexpected_error_releases_the_lock(redis_client: redis.Redis) -> None:
+    def fail(_: float) -> Value:
+        raise OverflowError("a surprise")
+
     with pytest.raises(UnavailableError, match="cannot be read"):
-        value.get(soon(0.5))
-    assert not in_redis.keys("*lock*")
+        SharedValue("broken", fail).get(soon(0.5))
+    assert not redis_client.keys("*lock*")
 
 
-def test_redis_away_each_process_asks_once(given: Provider) -> None:
-    nobody = f"redis://127.0.0.1:{free_port()}/0"
-    starts = time.time() + START_SECONDS
-    processes = [Callers(given, starts=starts, until=starts + 2, REDIS_URL=nobody) for _ in range(3)]
-    results = [process.result() for process in processes]
-    assert len(given.calls) == 3
+def test_without_redis_each_process_calls_once(token_provider: Provider) -> None:
+    closed = f"redis://127.0.0.1:{free_port()}/0"
+    results = run_callers(*(Callers(token_provider, seconds=1, redis_url=closed) for _ in range(3)))
     assert not any(result["failures"] for result in results)
+    assert len(token_provider.calls) == 3
 
 
-def test_without_redis_a_late_thread_gets_what_was_just_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It had found no value before the fetch of another thread ended."""
-    monkeypatch.setattr(shared_value, "run", lambda *_, **__: None)
-    monkeypatch.setattr(shared_value, "APART_SECONDS", 0)
-    calls: list[float] = []
-
-    def fetch(ends: float) -> Fetched:
-        calls.append(ends)
-        return Fetched("value", time.time() + 3600, time.time() + 3000)
-
-    value = Refreshed("late", fetch)
-    kept = value.get(soon())
-    assert value._renewing(0).result(10) == kept
-    assert len(calls) == 1
-
-
-def test_redis_and_the_provider_away_each_process_asks_once_a_second(given: Provider) -> None:
-    given.answer = lambda _: refused(503)
-    nobody = f"redis://127.0.0.1:{free_port()}/0"
-    starts = time.time() + START_SECONDS
-    result = Callers(given, starts=starts, until=starts + 4, wait=0.5, REDIS_URL=nobody).result()
+def test_without_redis_each_process_calls_once_a_second_after_failures(token_provider: Provider) -> None:
+    token_provider.answer = lambda _: refused(503)
+    closed = f"redis://127.0.0.1:{free_port()}/0"
+    (result,) = run_callers(Callers(token_provider, seconds=4, wait=0.5, redis_url=closed))
     assert set(result["failures"]) - {"partner-timeout"} == {"partner-unavailable"}
-    assert 2 <= len(given.calls) <= 5
+    calls = token_provider.calls
+    assert len(calls) >= 2
+    assert shortest_gap(calls) > 0.5
 
 
-def test_redis_emptied_costs_a_call_at_most(given: Provider, in_redis: redis.Redis) -> None:
+def test_emptied_redis_costs_at_most_one_call(token_provider: Provider, redis_client: redis.Redis) -> None:
     assert get_access_token() == "token-1"
-    in_redis.flushdb()
+    redis_client.flushdb()
     assert get_access_token() == "token-1"
-    forgetful()
+    tokens.reset()
     assert get_access_token() == "token-2"
 
 
-def test_a_key_that_is_gone_costs_a_call(given: Provider, settings: Settings) -> None:
+def test_changed_secret_key_costs_one_call(token_provider: Provider, settings: Settings) -> None:
     assert get_access_token() == "token-1"
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another"
-    shared_value._cipher.cache_clear()
-    forgetful()
+    tokens.reset()
     assert get_access_token() == "token-1"
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [], "a third"
-    shared_value._cipher.cache_clear()
-    forgetful()
-    assert get_access_token(soon(5)) == "token-2"
-    shared_value._cipher.cache_clear()
+    tokens.reset()
+    assert get_access_token() == "token-2"
 
 
 # Secrets
 
 
-def test_no_secret_is_to_be_seen_anywhere(
-    given: Provider, in_redis: redis.Redis, caplog: pytest.LogCaptureFixture, settings: Settings
+def test_secrets_do_not_leak(
+    token_provider: Provider, redis_client: redis.Redis, caplog: pytest.LogCaptureFixture, settings: Settings
 ) -> None:
     secrets = ["token-1", "s3cret", "s3cret%3A", "czNjcmV0", settings.OAUTH_CLIENT_ID]
     with caplog.at_level(logging.DEBUG):
-        held = tokens._token(*tokens._configuration()).get(soon())
-        given.answer = lambda _: refused(503)
+        get_access_token()
+        token_provider.answer = lambda _: refused(503)
         tokens.reject("token-1")
         with pytest.raises(Problem) as caught:
             get_access_token(soon(1.5))
-    kept = b"".join(key + (in_redis.dump(key) or b"") for key in map(bytes, in_redis.scan_iter()))
-    told = [caplog.text, repr(held), str(caught.value.detail), repr(caught.value), kept.decode("latin1")]
-    assert not [(secret, text) for secret in secrets for text in told if secret in text]
-    assert caplog.text  # something was said
+    stored = b"".join(key + (redis_client.dump(key) or b"") for key in map(bytes, redis_client.scan_iter()))
+    value = Value("token-1", NOW, NOW)
+    texts = [caplog.text, repr(value), str(caught.value.detail), repr(caught.value), stored.decode("latin1")]
+    assert not [(secret, text) for secret in secrets for text in texts if secret in text]
+    assert "fetch_failed" in caplog.text
 
 
-def test_refreshed_says_when_there_is_nothing(in_redis: redis.Redis) -> None:
-    def fail(_: float) -> Fetched:
-        raise FetchError("no")
+def test_reason_of_a_failure_reaches_the_caller(redis_client: redis.Redis) -> None:
+    def fail(_: float) -> Value:
+        raise UnavailableError("no")
 
     with pytest.raises(UnavailableError, match="no"):
-        Refreshed("nothing", fail).get(soon(0.1))
+        SharedValue("nothing", fail).get(soon(0.1))
 
 
-def test_metrics_tell_refreshes(given: Provider) -> None:
+def test_metrics_count_refreshes(token_provider: Provider) -> None:
     def count(outcome: str) -> float:
-        return float(metrics._token_refreshes.labels(outcome)._value.get())
+        return REGISTRY.get_sample_value("farmlokal_token_refreshes_total", {"outcome": outcome}) or 0
 
-    before = count("refreshed"), count("refused")
+    refreshed, refused_before = count("refreshed"), count("refused")
     get_access_token()
-    forgetful()
+    tokens.reset()
     get_access_token()
-    assert (count("refreshed") - before[0], count("refused") - before[1]) == (1, 0)
+    assert (count("refreshed") - refreshed, count("refused") - refused_before) == (1, 0)

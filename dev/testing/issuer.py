@@ -1,4 +1,4 @@
-"""A provider of bearer tokens: keys of both kinds, and their JWKS on a real socket."""
+"""An issuer of bearer tokens with RSA and EC keys, and their JWKS on a real socket."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Issuer:
         self.public.append({**kind.to_jwk(private.public_key(), as_dict=True), "kid": key_id})
 
     def rotate(self, key_id: str) -> None:
-        """One new key of RSA in the place of all."""
+        """Replace all keys by a new RSA key."""
         self.public.clear()
         self.add(key_id, rsa.generate_private_key(65537, 2048))
 
@@ -54,7 +54,7 @@ class Issuer:
         return {"OAUTH_ISSUER": self.url, "OAUTH_JWKS_URL": f"{self.url}/jwks", "OAUTH_API_AUDIENCE": AUDIENCE}
 
     def claims(self, **changes: Any) -> dict[str, Any]:
-        """A change to None takes the claim away."""
+        """A change to None removes the claim."""
         now = int(time.time())
         claims = {"iss": self.url, "aud": AUDIENCE, "iat": now, "exp": now + 600, "sub": "one", "client_id": "shop"}
         return {name: value for name, value in (claims | changes).items() if value is not None}
@@ -63,7 +63,7 @@ class Issuer:
         private = self.private[key_id]
         algorithm = "RS256" if isinstance(private, rsa.RSAPrivateKey) else "ES256"
         named = {name: value for name, value in ({"kid": key_id} | (headers or {})).items() if value is not None}
-        # Not by jwt.encode, which refuses what a provider may well say.
+        # jwt.encode would refuse headers and claims that a hostile provider may send.
         return jwt.api_jws.encode(json.dumps(self.claims(**changes)).encode(), private, algorithm, named)
 
 

@@ -1,5 +1,8 @@
-"""python callers.py THREADS SECONDS [UNTIL]: a process in which so many threads ask for the access token at the same
-moment, once, or again and again until then (wall clock). Prints what became of it as JSON."""
+"""python -m dev.testing.token_callers THREADS SECONDS WAIT: threads that ask for our access token at the same moment.
+
+Prints "ready", and begins when it reads a line. Each thread asks once, or repeatedly for SECONDS, with a deadline of
+WAIT seconds. The last line of output is JSON: the tokens and the codes of the problems.
+"""
 
 from __future__ import annotations
 
@@ -11,32 +14,31 @@ from concurrent.futures import ThreadPoolExecutor
 import django
 
 
-def main(threads: int, starts: float, until: float, wait: float) -> None:
+def main(threads: int, seconds: float, wait: float) -> None:
     from accounts.tokens import get_access_token  # noqa: PLC0415  # once Django is set up
     from farmlokal.http.problems import Problem  # noqa: PLC0415
 
-    def ask(_: int) -> tuple[list[str], list[float], set[str]]:
-        found, waits, failures = set(), [], set()
-        time.sleep(max(starts - time.time(), 0))
+    def ask(_: int) -> tuple[set[str], set[str]]:
+        tokens, failures = set(), set()
         while True:
-            began = time.monotonic()
             try:
-                found.add(get_access_token(began + wait))
+                tokens.add(get_access_token(time.monotonic() + wait))
             except Problem as problem:
                 failures.add(problem.code)
-            waits.append(time.monotonic() - began)
-            if time.time() >= until:
-                return sorted(found), waits, failures
+            if time.monotonic() >= ends:
+                return tokens, failures
             time.sleep(0.01)
 
     with ThreadPoolExecutor(threads) as pool:
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
+        ends = time.monotonic() + seconds
         results = list(pool.map(ask, range(threads)))
-    tokens = sorted({token for found, _, _ in results for token in found})
-    failures = sorted({code for _, _, codes in results for code in codes})
-    waits = [wait for _, waits, _ in results for wait in waits]
-    json.dump({"tokens": tokens, "failures": failures, "longest": max(waits), "calls": len(waits)}, sys.stdout)
+    tokens, failures = (sorted(set().union(*part)) for part in zip(*results, strict=True))
+    json.dump({"tokens": tokens, "failures": failures}, sys.stdout)
 
 
 if __name__ == "__main__":
     django.setup()
-    main(int(sys.argv[1]), *map(float, sys.argv[2:5]))
+    main(int(sys.argv[1]), *map(float, sys.argv[2:4]))

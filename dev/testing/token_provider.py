@@ -1,4 +1,4 @@
-"""An OAuth2 provider on a real socket that counts what it is asked, and answers as a test says."""
+"""An OAuth 2.0 token endpoint on a real socket. Tests choose its answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def issued(number: int, **members: Any) -> Response:
-    """A token; a member that is None is left out."""
+    """An answer with a token. A member that is None is left out."""
     document = {"access_token": f"token-{number}", "token_type": "Bearer", "expires_in": 3600} | members
     document = {name: value for name, value in document.items() if value is not None}
     return Response(json.dumps(document), content_type="application/json")
@@ -29,12 +29,12 @@ def refused(status: int, headers: Mapping[str, str] | None = None, error: str = 
 
 
 class Provider:
-    """answer: called with the number of the call, from 1 on."""
+    """answer: makes the answer from the number of the call, which starts at 1."""
 
     def __init__(self, server: HTTPServer) -> None:
         self.url = server.url_for("/token")
         self.answer: Callable[[int], Response] = issued
-        self.calls: list[float] = []  # when (time.monotonic)
+        self.calls: list[float] = []  # times (time.monotonic)
         self.requests: list[Request] = []
         self._lock = threading.Lock()
         server.expect_request("/token", method="POST").respond_with_handler(self._answer)

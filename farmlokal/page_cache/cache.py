@@ -26,7 +26,7 @@ from farmlokal.page_cache.pages import Page, Served, unpacked
 from farmlokal.page_cache.pending import PendingInvalidation
 from farmlokal.redis.client import run
 from farmlokal.redis.scripts import key, load
-from farmlokal.single_flight import wait_for_turn
+from farmlokal.single_flight import fly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,21 +50,10 @@ def coalesce_ms() -> int:
 
 
 class Look(NamedTuple):
-    generation: str  # "": no cached page is valid
-    freshness: int
-    page: Page | None
-    is_locked: bool
-
-    @property
-    def is_hit(self) -> bool:
-        return bool(self.page and self.freshness and not self.is_locked)
-
-    @property
-    def must_wait(self) -> bool:
-        return bool(self.generation) and not (self.is_locked or self.is_hit)
-
-
-NO_CACHE = Look("", 0, None, False)
+    generation: str = ""  # "": no cached page is valid
+    freshness: int = 0
+    page: Page | None = None
+    is_locked: bool = False
 
 
 class PageCache:
@@ -105,51 +94,51 @@ class PageCache:
         """
         if connection.in_atomic_block:  # a transaction may see rows that are not committed
             return Served(page_key, Page(make(), "", 0), "bypass")
-        owner = uuid.uuid4().hex
-        look = wait_for_turn(lambda: self.look(page_key, owner), time.monotonic() + LOCK_SECONDS)
-        if look.page and look.is_hit:
-            return Served(page_key, look.page, "hit" if look.freshness > 1 else "stale")
-        old = look.page or (held if held and held.left > -lifetime.kept else None)
-        try:
-            page = self._render(page_key, make, look, owner, lifetime)
-        except Exception as error:
-            if old and is_unavailable(error):
-                return Served(page_key, old._replace(generation=""), "stale")
-            raise
-        return Served(page_key, page, "miss" if look.is_locked else "bypass")
+        owner, ends = uuid.uuid4().hex, time.monotonic() + LOCK_SECONDS
 
-    def _render(
-        self, page_key: str, make: Callable[[], Representation], look: Look, owner: str, lifetime: Lifetime
-    ) -> Page:
-        # With jitter, so that pages do not expire together.
-        fresh = lifetime.fresh * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # no secret
-        page: Page | None = None
-        try:
-            page = Page(make(), look.generation, fresh)
-            return page
-        finally:
-            if look.is_locked:
-                _leave(page_key, owner, page, fresh, lifetime)
+        def answer() -> Callable[[], Served] | None:
+            look = self.look(page_key, owner)
+            if look.page and look.freshness and not look.is_locked:
+                served = Served(page_key, look.page, "hit" if look.freshness > 1 else "stale")
+                return lambda: served
+            must_wait = look.generation and not look.is_locked and time.monotonic() < ends
+            return None if must_wait else lambda: _render(page_key, owner, make, lifetime, look, held)
+
+        return fly(answer, ends)
 
     def look(self, page_key: str, owner: str) -> Look:
         """What Redis has; takes the page's lock for `owner` if the page has to be rendered."""
         self.pending.check_connection()
         if self.pending.is_pending:
-            return NO_CACHE
+            return Look()
         keys = [self.generation_key, self.writers_key, page_key, _lock_of(page_key)]
         answer = run(LOOK, keys, [coalesce_ms(), owner, LOCK_SECONDS * 1000])
         if not answer:
-            return NO_CACHE
+            return Look()
         generation, freshness, page, is_locked, left = answer
         return Look(generation.decode(), freshness, unpacked(page, left) if page else None, bool(is_locked))
 
 
-def _leave(page_key: str, owner: str, page: Page | None, fresh: float, lifetime: Lifetime) -> None:
-    packed = page.packed() if page else b""
-    stored = packed if len(packed) <= MAX_PAGE_BYTES else b""
-    generation = page.generation if page else ""
-    times = [round(fresh * 1000), lifetime.kept * 1000]
-    run(LEAVE, [page_key, _lock_of(page_key)], [owner, generation, *times, stored])
+def _render(
+    page_key: str, owner: str, make: Callable[[], Representation], lifetime: Lifetime, look: Look, held: Page | None
+) -> Served:
+    # With jitter, so that pages do not expire together.
+    fresh = lifetime.fresh * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # no secret
+    packed = b""
+    try:
+        page = Page(make(), look.generation, fresh)
+        packed = page.packed()
+    except Exception as error:
+        old = look.page or (held if held and held.left > -lifetime.kept else None)
+        if old and is_unavailable(error):
+            return Served(page_key, old._replace(generation=""), "stale")
+        raise
+    finally:
+        if look.is_locked:
+            stored = packed if len(packed) <= MAX_PAGE_BYTES else b""
+            times = [round(fresh * 1000), lifetime.kept * 1000]
+            run(LEAVE, [page_key, _lock_of(page_key)], [owner, look.generation, *times, stored])
+    return Served(page_key, page, "miss" if look.is_locked else "bypass")
 
 
 def _lock_of(page_key: str) -> str:

@@ -1,4 +1,4 @@
-"""What a process remembers of partners; and a Redis that it lets be."""
+"""Makes this process forget the partner, or do without Redis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def forgetful() -> None:
-    """This process is as one that has just begun."""
+    """Make this process like a new one."""
     memory.forgetful()
     quotes.reset()
     for breaker in BREAKERS:
@@ -23,14 +23,14 @@ def forgetful() -> None:
 
 
 def clean_slate() -> None:
-    """Redis is empty too."""
+    """Empty Redis too."""
     memory.clean_slate()
     forgetful()
 
 
 @contextlib.contextmanager
 def redis_let_be() -> Iterator[None]:
-    """As after a failure."""
+    """Do without Redis, as after a failure."""
     Outages.is_away = True
     try:
         yield
