@@ -15,7 +15,6 @@ from products.search.words import joined, words_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from products.listing.conditions import Condition
     from products.models import Product
 
 
@@ -45,15 +44,6 @@ REINDEXED = ("words", "is_active", "created_at", "price", "name", "variety", "co
 
 
 class ProductQuerySet(models.QuerySet[Any]):
-    conditions: tuple[Condition, ...] = ()
-    asked: tuple[tuple[str, str], ...] = ()
-
-    def meeting(self, conditions: Iterable[Condition], asked: Iterable[tuple[str, str]]) -> Self:
-        """With what pages.py is to find besides, and how a request says it: [(parameter, value)]."""
-        queryset = self.all()
-        queryset.conditions, queryset.asked = tuple(conditions), tuple(asked)
-        return queryset
-
     def listed(self) -> Self:
         return self.filter(is_active=True)
 

@@ -20,6 +20,7 @@ from products.validators import validate_line, validate_slug_source, validate_te
 # Names sort alike on every server and every version of it; slugs are compared byte for byte.
 NAME_COLLATION = "utf8mb4_unicode_ci"
 SLUG_COLLATION = WORD_COLLATION = "utf8mb4_bin"
+MAX_ID = 10**18 - 1  # 18 digits, which fit into a signed BIGINT
 MAX_STOCK = 2**31 - 1
 MAX_DESCRIPTION_LENGTH = 10_000
 

@@ -32,12 +32,9 @@ from farmlokal.openapi.parameters import (
 from farmlokal.openapi.problems import ANYWHERE, NOT_MATCHED, RATE_LIMITED, problem_responses
 from products.idempotency import HEADER as IDEMPOTENCY_KEY
 from products.idempotency import KEY, QUOTED
-from products.listing.filters import MAX_CATEGORIES, MAX_Q_LENGTH, PRICE, SLUG
-from products.listing.projection import ALL, FIELDS, IDS, MAX_IDS
-from products.listing.queries import ProductPagination
-from products.models import SORT_FIELDS
+from products.listing.parameters import ID, SORTS
+from products.listing.serializers import ListingParameters
 from products.serializers import (
-    MAX_ID,
     CategoryListSerializer,
     NewProductSerializer,
     PriceField,
@@ -55,11 +52,6 @@ if TYPE_CHECKING:
 LISTING_CACHE_CONTROL = "public, max-age=30, stale-while-revalidate=60, stale-if-error=600"
 DETAIL_CACHE_CONTROL = "no-cache"
 WRITTEN_CACHE_CONTROL = "no-store"
-
-SORTS = [f"{sign}{field}" for field in SORT_FIELDS for sign in ("", "-")]
-
-ID: JSON = {"type": "integer", "minimum": 0, "maximum": MAX_ID}
-SLUG_TEXT: JSON = {"type": "string", "pattern": whole(SLUG)}
 
 
 # Examples
@@ -99,72 +91,6 @@ OFFER: JSON = {
 
 # Parameters
 
-
-def choice(name: str, description: str, example: str) -> OpenApiParameter:
-    return parameter(name, description, SLUG_TEXT, example)
-
-
-RUPEES: JSON = {"type": "string", "pattern": whole(PRICE)}
-# Without the keyword "default": generated clients would send the default, and next to `ids` it is an error.
-LIST_PARAMETERS = [
-    parameter(
-        ProductPagination.limit_param,
-        f"Products a page; {ProductPagination.page_size} by default.",
-        {"type": "integer", "minimum": 1, "maximum": ProductPagination.max_page_size},
-        50,
-    ),
-    parameter(
-        ProductPagination.cursor_param,
-        "Where the page begins: from `next` or `previous`, with the same sort and filters. Opaque.",
-        {"type": "string", "pattern": "^[-_A-Za-z0-9]+$"},
-        CURSOR,
-    ),
-    parameter(
-        ProductPagination.sort_param,
-        f"The order, by default `{ProductPagination.default_sort}`. Products that are equal in it are ordered by id.",
-        {"type": "string", "enum": SORTS},
-        "price",
-    ),
-    parameter(
-        "q",
-        f"1 to {MAX_Q_LENGTH} characters besides the blanks around them. Every word must be in name, commodity, "
-        "variety, farm, district or state; the last one may be the beginning of one, from three letters on.",
-        {"type": "string", "pattern": rf"^\s*\S(?:[\s\S]{{0,{MAX_Q_LENGTH - 2}}}\S)?\s*$"},
-        "alphonso man",
-    ),
-    parameter(
-        "category",
-        "Slugs of GET /categories: products of any of them.",
-        {"type": "array", "items": SLUG_TEXT, "minItems": 1, "maxItems": MAX_CATEGORIES},
-        ["fruits", "vegetables"],
-        style="form",
-        explode=True,
-    ),
-    choice("commodity", "A slug of GET /categories.", "mango"),
-    choice("state", "A slug of GET /states.", "maharashtra"),
-    choice("district", "A slug of GET /states.", "ratnagiri"),
-    parameter("farm", "The id of a farm.", ID, 311),
-    parameter("price_min", "Rupees, inclusive.", RUPEES, "45"),
-    parameter("price_max", "Rupees, inclusive; not below price_min.", RUPEES, "99.50"),
-    parameter("organic", "Organic ones only, or the others only.", {"type": "boolean"}, True),
-    parameter("in_stock", "Only what is in stock, or only what is not.", {"type": "boolean"}, True),
-    parameter(
-        FIELDS,
-        "Members that each product has in the answer; `id` is always there. `fields=name,price` is accepted, too.",
-        {"type": "array", "items": {"type": "string", "enum": list(ALL)}, "minItems": 1},
-        ["name", "price"],
-        style="form",
-        explode=True,
-    ),
-    parameter(
-        IDS,
-        f"Products by id, in this order. Only `{FIELDS}` may be given with it. `ids=1,2` is accepted, too.",
-        {"type": "array", "items": ID, "minItems": 1, "maxItems": MAX_IDS},
-        [48213, 7],
-        style="form",
-        explode=True,
-    ),
-]
 PRODUCT_ID = OpenApiParameter("id", ID, OpenApiParameter.PATH, examples=[OpenApiExample("id", value=48213)])
 KEY_PARAMETER = parameter(
     IDEMPOTENCY_KEY,
@@ -239,7 +165,7 @@ list_products = extend_schema(
     summary="List products: filter, search, sort, page",
     description="A page costs the same at every depth. To read on, follow `next` until it is null.",
     tags=["catalogue"],
-    parameters=[*LIST_PARAMETERS, *LISTING_PARAMETERS, LINK_HEADER],
+    parameters=[ListingParameters, *LISTING_PARAMETERS, LINK_HEADER],
     responses={
         200: response(
             ProductPageSerializer,

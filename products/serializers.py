@@ -22,9 +22,8 @@ from farmlokal.openapi.auto_schema import AnyOf
 from farmlokal.openapi.parameters import whole
 from products import vocabulary
 from products.listing.filters import PRICE, SLUG
-from products.listing.projection import IDS
-from products.listing.queries import ProductPagination
-from products.models import MAX_DESCRIPTION_LENGTH, MAX_STOCK, Commodity, Farm, Product
+from products.listing.listings import MAX_PAGE_SIZE
+from products.models import MAX_DESCRIPTION_LENGTH, MAX_ID, MAX_STOCK, Commodity, Farm, Product
 from products.validators import NOT_IN_LINE, NOT_IN_TEXT, validate_line, validate_slug_source, validate_text
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 Serializer: TypeAlias = serializers.Serializer[dict[str, Any]]
 
-MAX_ID = 10**18 - 1  # 18 digits
 MAX_NAME_LENGTH = Product.name.field.max_length
 MAX_VARIETY_LENGTH = Product.variety.field.max_length
 MAX_SLUG_LENGTH = Commodity.slug.field.max_length
@@ -142,11 +140,9 @@ class SelectedProductSerializer(ProductSerializer):
 class ProductPageSerializer(Serializer):
     next = serializers.URLField(allow_null=True)
     previous = serializers.URLField(allow_null=True)
-    results = serializers.ListField(
-        child=AnyOf(ProductSerializer, SelectedProductSerializer), max_length=ProductPagination.max_page_size
-    )
+    results = serializers.ListField(child=AnyOf(ProductSerializer, SelectedProductSerializer), max_length=MAX_PAGE_SIZE)
     missing = serializers.ListField(
-        child=IdField(), required=False, help_text=f"Only with `{IDS}`: the ids without a product, in the same order."
+        child=IdField(), required=False, help_text="Only with `ids`: the ids without a product, in the same order."
     )
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from django.http import Http404, HttpResponse
 from django.urls import reverse
 from rest_framework.response import Response
 from rest_framework.views import APIView
-from rest_framework.viewsets import GenericViewSet
+from rest_framework.viewsets import ViewSet
 
 from farmlokal.http.conditional import check_if_match, check_if_none_match, condition_in, etag_of
 from farmlokal.http.json_bodies import read_json
@@ -19,11 +20,12 @@ from farmlokal.mysql.transactions import atomic_with_retry
 from farmlokal.observability.logs import show_parameters
 from farmlokal.page_cache.views import Made, answer
 from products import idempotency, schema, services, vocabulary
-from products.listing.filters import ProductFilter, ProductFilterBackend
-from products.listing.projection import FIELDS, IDS, only, read_fields, read_ids
-from products.listing.queries import ProductPagination
+from products.listing.listings import Listing
+from products.listing.pagination import ProductPagination
+from products.listing.projection import only
+from products.listing.serializers import PARAMETERS
 from products.models import Product
-from products.page_cache import LASTING, SHORT, catalogue_cache
+from products.page_cache import LASTING, SHORT, catalogue_cache, lifetime_of
 from products.permissions import WRITES, MayWrite, StaffSession, caller_of
 from products.serializers import NewProductSerializer, ProductChangeSerializer, ProductSerializer
 
@@ -33,16 +35,14 @@ if TYPE_CHECKING:
     from rest_framework.authentication import BaseAuthentication
     from rest_framework.request import Request
 
+    from products.listing.listings import Selection
+
 
 LISTING_HEADERS = {"Cache-Control": schema.LISTING_CACHE_CONTROL}
 # What If-Match asks for has to be the newest: a copy is asked for again each time, and a 304 is cheap.
 DETAIL_HEADERS = {"Cache-Control": schema.DETAIL_CACHE_CONTROL}
 
-LISTING_PARAMETERS = (*ProductPagination.parameters(), *ProductFilter.base_filters, IDS)
-show_parameters("/products", LISTING_PARAMETERS)
-
-# Pages with one of these, in the normalised query, have a short lifetime: there are too many to keep them all.
-RARELY_ASKED = {"cursor", "q", "price_min", "price_max", ProductPagination.limit_param, FIELDS}
+show_parameters("/products", PARAMETERS.fields)
 
 
 def vocabulary_answer(request: Request, field: str, child: str, children: str) -> HttpResponse:
@@ -75,6 +75,20 @@ def rendered(document: Any) -> bytes:
     return JSONRenderer().render(document)
 
 
+def page_of(listing: Listing, request: Request) -> Made:
+    paginator = ProductPagination()
+    rows = paginator.paginate_queryset(listing, request)
+    page = paginator.get_paginated_response(only(documents(rows), listing.fields))
+    return Made(rendered(page.data), page.get("Link", ""))
+
+
+def selected(selection: Selection) -> Made:
+    rows = {row["id"]: row for row in Product.objects.listed().rows().filter(pk__in=selection.ids)}
+    results = only(documents(rows[pk] for pk in selection.ids if pk in rows), selection.fields)
+    missing = [pk for pk in selection.ids if pk not in rows]
+    return Made(rendered({"next": None, "previous": None, "results": results, "missing": missing}))
+
+
 def document_of(product_id: int) -> bytes:
     """The public Product in the bytes that an answer carries, whose hash is its ETag."""
     try:
@@ -102,12 +116,9 @@ def lock_as_expected(request: Request, product_id: int) -> None:
         check_if_none_match(if_none_match, etag)
 
 
-class ProductViewSet(GenericViewSet[Any]):
-    queryset = Product.objects.listed().rows()
-    filter_backends = (ProductFilterBackend,)
-    filterset_class = ProductFilter
-    serializer_class = ProductSerializer
-    pagination_class = ProductPagination
+class ProductViewSet(ViewSet):
+    """Not a GenericViewSet: a filter in its get_queryset() would not reach the SQL of a Listing."""
+
     permission_classes = (MayWrite,)
 
     def get_authenticators(self) -> list[BaseAuthentication]:
@@ -119,33 +130,11 @@ class ProductViewSet(GenericViewSet[Any]):
 
     @schema.list_products
     def list(self, request: Request) -> HttpResponse:
-        if IDS in request.query_params:
-            return self.list_by_id(request)
-        check_parameters(request.query_params, LISTING_PARAMETERS, repeatable=["category", FIELDS])
-        products, paginator = self.filter_queryset(self.get_queryset()), ProductPagination()
-        query = paginator.read(products, request)
-
-        def listing() -> Made:
-            results = only(documents(paginator.page(products)), read_fields(request.query_params))
-            page = paginator.get_paginated_response(results)
-            return Made(rendered(page.data), page.get("Link", ""))
-
-        is_rarely_asked = not RARELY_ASKED.isdisjoint(name for name, _ in parse_qsl(query))
-        return answer(catalogue_cache, request, query, listing, LISTING_HEADERS, SHORT if is_rarely_asked else LASTING)
-
-    def list_by_id(self, request: Request) -> HttpResponse:
-        check_parameters(request.query_params, [IDS, FIELDS], repeatable=[IDS, FIELDS])
-        ids, fields = read_ids(request.query_params), read_fields(request.query_params)
-
-        def page() -> Made:
-            found = {row["id"]: row for row in self.get_queryset().filter(pk__in=ids)}
-            rows = [found[pk] for pk in ids if pk in found]
-            results = only(documents(rows), fields)
-            missing = [pk for pk in ids if pk not in found]
-            return Made(rendered({"next": None, "previous": None, "results": results, "missing": missing}))
-
-        query = urlencode([(IDS, ",".join(map(str, ids))), *([(FIELDS, ",".join(fields))] if fields else [])])
-        return answer(catalogue_cache, request, query, page, LISTING_HEADERS, SHORT)
+        wanted = PARAMETERS.read(request.query_params)
+        query = wanted.parameters()
+        make = partial(page_of, wanted, request) if isinstance(wanted, Listing) else partial(selected, wanted)
+        lifetime = lifetime_of(name for name, _ in query)
+        return answer(catalogue_cache, request, urlencode(query), make, LISTING_HEADERS, lifetime)
 
     @schema.retrieve
     def retrieve(self, request: Request, pk: int) -> HttpResponse:

@@ -22,9 +22,8 @@ from dev.bench.catalogue import seeded
 from dev.bench.client import Connection
 from dev.bench.figures import percentile, progress, ratios, spread, table
 from dev.bench.stacks import OURS, STOCK, Server, running
-from products.listing.cursors import seal
-from products.listing.pagination import Sort
-from products.listing.queries import ProductPagination
+from products.listing.cursors import Cursor
+from products.listing.listings import Listing
 from products.models import Product
 
 if TYPE_CHECKING:
@@ -58,11 +57,9 @@ def stock_target(created_at: str) -> str:
 
 def middle_cursor(rows: int) -> str:
     """A cursor of ours in the middle of the catalogue."""
-    pagination = ProductPagination()
-    pagination.model, pagination.sort, pagination.filters = Product, Sort.parse("-created_at"), []
     listed = Product.objects.filter(is_active=True).order_by("-created_at", "-pk")
     row = listed.only("created_at")[rows // 2]
-    return seal(pagination._behind(row), pagination._bound_to())
+    return dict(Listing(cursor=Cursor(False, str(row.created_at), row.pk)).parameters())["cursor"]
 
 
 async def load(server: Server, targets: list[str]) -> Load:

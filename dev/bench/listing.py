@@ -22,7 +22,7 @@ from dev.testing.databases import rows_read
 from products.listing import plans, queries
 from products.listing import statistics as catalogue_statistics
 from products.listing.conditions import POSTINGS, PRODUCTS, Flag, OneOf, Prefix, Priced, Sql, Word
-from products.listing.pagination import Place, Sort
+from products.listing.listings import Position, Sort
 from products.models import Product
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def single_sources(conditions: Sequence[Any], sort: Sort) -> list[Any]:
     return [option for option in options if len(option.sources) == 1 and option.sources[0].is_ordered]
 
 
-def pages(conditions: Sequence[Any], sort: Sort) -> dict[str, Place | None]:
+def pages(conditions: Sequence[Any], sort: Sort) -> dict[str, Position | None]:
     """Where the first, middle and last page begin, by the source with the fewest products."""
     option = min(single_sources(conditions, sort), key=lambda option: option.products.bit_count())
     (source,) = option.sources
@@ -137,16 +137,16 @@ def pages(conditions: Sequence[Any], sort: Sort) -> dict[str, Place | None]:
     product = f" STRAIGHT_JOIN {PRODUCTS} p ON p.id = {source.key}" if source.table == POSTINGS else ""
     matches = f"FROM {queries._table(source)}{product} WHERE {where.text}"
     ((count,),) = run(Sql(f"SELECT COUNT(*) {matches}", where.params))
-    places: dict[str, Place | None] = {"first": None}
+    places: dict[str, Position | None] = {"first": None}
     for page, offset in (("middle", count // 2), ("last", count - LIMIT - 1)):
         if offset > 0:
             column = queries._column(source, sort)
             order = f"{queries._order(column, source.key, sort)} LIMIT 1 OFFSET {offset}"
-            places[page] = Place(*run(Sql(f"SELECT {column}, {source.key} {matches} {order}", where.params))[0])
+            places[page] = Position(*run(Sql(f"SELECT {column}, {source.key} {matches} {order}", where.params))[0])
     return places
 
 
-def best_raw(conditions: Sequence[Any], sort: Sort, after: Place | None) -> tuple[float, int]:
+def best_raw(conditions: Sequence[Any], sort: Sort, after: Position | None) -> tuple[float, int]:
     """Milliseconds and rows read of the fastest statement that reads one ordered source to the page's end."""
     best = (float("inf"), 0)
     for option in single_sources(conditions, sort):
@@ -165,7 +165,7 @@ def best_raw(conditions: Sequence[Any], sort: Sort, after: Place | None) -> tupl
     return best
 
 
-def measure(conditions: Sequence[Any], sort: Sort, after: Place | None, repeats: int) -> Cell:
+def measure(conditions: Sequence[Any], sort: Sort, after: Position | None, repeats: int) -> Cell:
     def page() -> object:
         return queries.find(conditions, sort, after, LIMIT + 1)
 

@@ -18,7 +18,7 @@ from dev.bench.figures import table
 from products import vocabulary
 from products.listing import statistics as catalogue_statistics
 from products.listing.conditions import Flag, OneOf, Prefix, Word
-from products.listing.pagination import Place, Sort
+from products.listing.listings import Position, Sort
 from products.listing.queries import find
 from products.models import Farm
 
@@ -49,7 +49,7 @@ def listings() -> dict[str, list[Any]]:
     }
 
 
-def median_milliseconds(conditions: list[Any], sort: Sort, after: Place | None) -> float:
+def median_milliseconds(conditions: list[Any], sort: Sort, after: Position | None) -> float:
     times = []
     for _ in range(REPEATS):
         start = time.perf_counter()
@@ -64,7 +64,7 @@ def measure() -> dict[str, float]:
         name: statistics.median(
             median_milliseconds(conditions, sort, after)
             for sort in map(Sort.parse, SORTS)
-            for after in (None, Place(MIDDLE[sort.field], 1))
+            for after in (None, Position(MIDDLE[sort.field], 1))
         )
         for name, conditions in listings().items()
     }
@@ -75,7 +75,7 @@ def main(rows: int) -> None:
     results = []
     for size in (SMALL, rows):
         call_command("seed_products", size, "--reset")
-        catalogue_statistics.forget()
+        catalogue_statistics.reset()
         measure()  # warms the buffer pool
         results.append(measure())
     small, large = results

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from farmlokal.http.input_serializers import InputSerializer, WholeNumberField
 from integrations.models import AppliedVersion, WebhookEvent
 from products import services
-from products.models import MAX_STOCK
-from products.serializers import MAX_ID, STOCK_TEXT, PriceField
+from products.models import MAX_ID, MAX_STOCK
+from products.serializers import STOCK_TEXT, PriceField
 
 if TYPE_CHECKING:
     from collections.abc import Callable

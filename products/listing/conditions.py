@@ -4,7 +4,7 @@ products that meet it: through an index that holds them in the order of the sort
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from products.models import Posting, Product
 
@@ -49,6 +49,19 @@ class Source(NamedTuple):
     is_ordered: bool = True
     has_repeats: bool = False
     cost: float = 0.0  # estimated microseconds
+
+
+class Condition(Protocol):
+    """Hashable and immutable."""
+
+    def sql(self) -> Sql:
+        """For a row p of the product table."""
+
+    def products(self, statistics: Statistics, order: str) -> int:
+        """The sampled products that meet it, as a set of the statistics."""
+
+    def sources(self, statistics: Statistics, order: str) -> Iterator[Source]:
+        """Index ranges that together hold all products that meet it; none if no index leads to them."""
 
 
 class OneOf(NamedTuple):
@@ -176,9 +189,6 @@ class Nothing(NamedTuple):
 
     def sources(self, statistics: Statistics, order: str) -> Iterator[Source]:
         yield from ()
-
-
-Condition: TypeAlias = Nothing | OneOf | Word | Prefix | Priced | Flag
 
 
 def whole_catalogue(order: str) -> Source:

@@ -9,18 +9,16 @@ from django.db import connection
 
 from products.listing import plans, statistics
 from products.listing.conditions import POSTINGS, PRODUCTS, Nothing, Sql
-from products.listing.pagination import Found, KeysetPagination, Place
-from products.listing.projection import FIELDS, read_fields
+from products.listing.listings import Position, Rows
 from products.managers import ROW_COLUMNS
-from products.models import SORT_FIELDS, Farm, Product, VocabularyVersion
+from products.models import Farm, Product, VocabularyVersion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from products.listing.conditions import Condition, Source
-    from products.listing.pagination import Sort
+    from products.listing.listings import Sort
     from products.listing.plans import Plan
-    from products.managers import ProductQuerySet
 
 SELECTED = ", ".join(
     [
@@ -33,42 +31,21 @@ NAMES = (*ROW_COLUMNS, "farm_name", "vocabulary_version", "has_others")
 FARMS = f"`{Farm._meta.db_table}`"
 
 
-class ProductPagination(KeysetPagination):
-    sort_fields = SORT_FIELDS
-    default_sort = "-created_at"
-
-    def find(  # type: ignore[override]
-        self, queryset: ProductQuerySet, sort: Sort, behind: Place | None, count: int
-    ) -> Found:
-        return find(queryset.conditions, sort, behind, count)
-
-    @classmethod
-    def parameters(cls) -> list[str]:
-        return [*super().parameters(), FIELDS]
-
-    def asked(self, queryset: ProductQuerySet) -> list[tuple[str, str]]:  # type: ignore[override]
-        return list(queryset.asked)
-
-    def unbound(self) -> list[tuple[str, str]]:
-        fields = read_fields(self.request.query_params)
-        return [(FIELDS, ",".join(fields))] if fields else []
-
-
-def find(conditions: Sequence[Condition], sort: Sort, behind: Place | None, count: int) -> Found:
-    """The first `count` products that meet all conditions, in the order of the sort, behind a place."""
+def find(conditions: Sequence[Condition], sort: Sort, after: Position | None, count: int) -> Rows:
+    """The first `count` products that meet all conditions, in the order of the sort, after a place."""
     if any(isinstance(condition, Nothing) for condition in conditions):
-        return Found([])
+        return Rows([])
     if not conditions:
-        return _streamed(plans.everything(sort.field), sort, behind, count)
+        return _streamed(plans.everything(sort.field), sort, after, count)
     known = statistics.current()
     plan = plans.choose(conditions, sort.field, count, known)
     if _may_stream(plan) and plan.sources[-1] not in known.not_empty:
-        found = _streamed(plan, sort, behind, count)
+        found = _streamed(plan, sort, after, count)
         if len(plan.sources) == 1 or (found.rows and not found.rows[0]["has_others"]):
             return found
         if found.rows:
             known.not_empty.add(plan.sources[-1])
-    return _until_end(_run(_gathered(plan, sort, behind, count)), sort)
+    return _until_end(_run(_gathered(plan, sort, after, count)), sort)
 
 
 def _may_stream(plan: Plan) -> bool:
@@ -85,16 +62,16 @@ def _run(statement: Sql) -> Sequence[Sequence[Any]]:
     return rows
 
 
-def _streamed(plan: Plan, sort: Sort, behind: Place | None, count: int) -> Found:
-    return Found([_named(row) for row in _run(_direct(plan, sort, behind, count))])
+def _streamed(plan: Plan, sort: Sort, after: Position | None, count: int) -> Rows:
+    return Rows([_named(row) for row in _run(_direct(plan, sort, after, count))])
 
 
-def _direct(plan: Plan, sort: Sort, behind: Place | None, count: int) -> Sql:
+def _direct(plan: Plan, sort: Sort, after: Position | None, count: int) -> Sql:
     """Streams from one index to the products: reads what it shows. Where there is a second source, which is likely
     to be empty, each row says whether it is (a word, and all longer words that begin with it)."""
     source, *others = plan.sources
     product = f" STRAIGHT_JOIN {PRODUCTS} p ON p.id = {source.key}" if source.table == POSTINGS else ""
-    where = Sql.all_of([source.where, *_behind(source, sort, behind)])
+    where = Sql.all_of([source.where, *_after(source, sort, after)])
     other = Sql("FALSE")
     if others:
         other = Sql(f"EXISTS (SELECT 1 FROM {_table(others[0])} WHERE {others[0].where.text})", others[0].where.params)
@@ -105,21 +82,21 @@ def _direct(plan: Plan, sort: Sort, behind: Place | None, count: int) -> Sql:
     return Sql(text, (*other.params, *where.params, count))
 
 
-def _gathered(plan: Plan, sort: Sort, behind: Place | None, count: int) -> Sql:
+def _gathered(plan: Plan, sort: Sort, after: Position | None, count: int) -> Sql:
     """First the ids from all sources, in order and within the budget, then the products that pass the checks.
 
-    Where a source goes on behind its budget, the entry there comes as a row of its own, without a product (is_end).
+    Where a source goes on after its budget, the entry there comes as a row of its own, without a product (is_end).
     """
     entries: list[Sql] = []
     budget = max(plan.budget // len(plan.sources), count)
     for source in plan.sources:
         if not plan.checks:
-            entries.append(_entries(source, sort, behind, "LIMIT %s", (count,)))
+            entries.append(_entries(source, sort, after, "LIMIT %s", (count,)))
         elif not source.is_ordered:
-            entries.append(_entries(source, sort, behind, "", ()))
+            entries.append(_entries(source, sort, after, "", ()))
         else:
-            entries.append(_entries(source, sort, behind, "LIMIT %s", (budget,)))
-            entries.append(_entries(source, sort, behind, "LIMIT 1 OFFSET %s", (budget,), is_end=True))
+            entries.append(_entries(source, sort, after, "LIMIT %s", (budget,)))
+            entries.append(_entries(source, sort, after, "LIMIT 1 OFFSET %s", (budget,), is_end=True))
     union = " UNION ".join(f"({entry.text})" for entry in entries) if len(entries) > 1 else entries[0].text
     checks = Sql.all_of([Sql("p.id = d.id AND d.is_end = 0"), *(check.sql() for check in plan.checks)])
     text = (
@@ -132,9 +109,9 @@ def _gathered(plan: Plan, sort: Sort, behind: Place | None, count: int) -> Sql:
 
 
 def _entries(
-    source: Source, sort: Sort, behind: Place | None, limit: str, limits: tuple[int, ...], *, is_end: bool = False
+    source: Source, sort: Sort, after: Position | None, limit: str, limits: tuple[int, ...], *, is_end: bool = False
 ) -> Sql:
-    where = Sql.all_of([source.where, *_behind(source, sort, behind)])
+    where = Sql.all_of([source.where, *_after(source, sort, after)])
     value = _column(source, sort)
     distinct = "DISTINCT " if source.has_repeats else ""
     order = f" {_order(value, source.key, sort)} {limit}" if limit else ""
@@ -158,25 +135,25 @@ def _order(value: str, key: str, sort: Sort) -> str:
     return f"ORDER BY {value} {direction}, {key} {direction}"
 
 
-def _behind(source: Source, sort: Sort, place: Place | None) -> list[Sql]:
+def _after(source: Source, sort: Sort, after: Position | None) -> list[Sql]:
     """The expanded predicate; MySQL reads (value, id) < (x, y) as a scan of the whole index."""
-    if place is None:
+    if after is None:
         return []
     field: Any = Product._meta.get_field(sort.field)
-    value = field.get_db_prep_value(place.value, connection)
+    value = field.get_db_prep_value(after.value, connection)
     column, than = _column(source, sort), "<" if sort.is_descending else ">"
     text = f"({column} {than} %s OR ({column} = %s AND {source.key} {than} %s))"
-    return [Sql(text, (value, value, place.pk))]
+    return [Sql(text, (value, value, after.pk))]
 
 
-def _until_end(rows: Sequence[Sequence[Any]], sort: Sort) -> Found:
+def _until_end(rows: Sequence[Sequence[Any]], sort: Sort) -> Rows:
     found: list[dict[str, Any]] = []
     for value, pk, is_end, *columns in rows:
         if is_end:
             # Just before that entry, which the next page begins with.
-            return Found(found, Place(_utc(value), pk + 1 if sort.is_descending else pk - 1))
+            return Rows(found, Position(_utc(value), pk + 1 if sort.is_descending else pk - 1))
         found.append(_named(columns))
-    return Found(found)
+    return Rows(found)
 
 
 def _named(columns: Sequence[Any]) -> dict[str, Any]:

@@ -135,7 +135,7 @@ def current() -> Statistics:
         _refreshing.release()
 
 
-def forget() -> None:
+def reset() -> None:
     """The next who needs it takes a new sample."""
     _Held.statistics = None
 

@@ -10,4 +10,4 @@ from products.listing import statistics
 @pytest.fixture(autouse=True)
 def _reset_statistics() -> None:
     """An earlier test's sample describes other products."""
-    statistics.forget()
+    statistics.reset()

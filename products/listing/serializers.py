@@ -1,0 +1,128 @@
+"""The query of GET /products, read into a Listing or a Selection. Its OpenAPI parameters are derived from here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ValidationError as InvalidValueError
+from rest_framework.serializers import Serializer, ValidationError
+
+from farmlokal.http.problems import InvalidParameter, Problem
+from farmlokal.http.query_parameters import check_parameters
+from products.listing.conditions import Priced
+from products.listing.cursors import CursorError
+from products.listing.filters import (
+    MAX_Q_LENGTH,
+    CategoryFilter,
+    FarmFilter,
+    FilterValue,
+    FlagFilter,
+    ListedSlugFilter,
+    PriceFilter,
+    SlugFilter,
+    WordsFilter,
+)
+from products.listing.listings import DEFAULT_SORT, PAGE_SIZE, Listing, Selection
+from products.listing.parameters import CursorParameter, FieldsParameter, IdsParameter, LimitParameter, SortParameter
+
+if TYPE_CHECKING:
+    from django.http import QueryDict
+
+
+class ListingParameters(Serializer[Any]):
+    """Filters are normalised in this order.
+
+    Without OpenAPI's "default": generated clients would send it, and next to `ids` it is an error.
+    """
+
+    limit = LimitParameter(help_text=f"Products a page; {PAGE_SIZE} by default.", example=50)
+    cursor = CursorParameter(
+        help_text="Where the page begins: from `next` or `previous`, with the same sort and filters. Opaque.",
+        example="q2mI5hJ0o3mYb2c8Jv0Zk1x7a9Q",
+    )
+    sort = SortParameter(
+        help_text=f"The order, by default `{DEFAULT_SORT}`. Products that are equal in it are ordered by id.",
+        example="price",
+    )
+    q = WordsFilter(
+        help_text=f"1 to {MAX_Q_LENGTH} characters besides the blanks around them. Every word must be in name, "
+        "commodity, variety, farm, district or state; the last one may be the beginning of one, from three letters on.",
+        example="alphonso man",
+    )
+    category = CategoryFilter(
+        help_text="Slugs of GET /categories: products of any of them.", example=["fruits", "vegetables"]
+    )
+    commodity = SlugFilter(help_text="A slug of GET /categories.", example="mango")
+    state = ListedSlugFilter(help_text="A slug of GET /states.", example="maharashtra")
+    district = SlugFilter(help_text="A slug of GET /states.", example="ratnagiri")
+    farm = FarmFilter(help_text="The id of a farm.", example=311)
+    price_min = PriceFilter(help_text="Rupees, inclusive.", example="45")
+    price_max = PriceFilter(help_text="Rupees, inclusive; not below price_min.", example="99.50")
+    organic = FlagFilter(help_text="Only organic products, or only the others.", example=True)
+    in_stock = FlagFilter(help_text="Only products in stock, or only the others.", example=True)
+    fields: Any = FieldsParameter(  # the metaclass takes it away: self.fields are all fields, as in any serializer
+        help_text="Members of each product in the answer; `id` is always there. `fields=name,price` is accepted, too.",
+        example=["name", "price"],
+    )
+    ids = IdsParameter(
+        help_text="Products by id, in this order. Only `fields` may be given with it. `ids=1,2` is accepted, too.",
+        example=[48213, 7],
+    )
+
+    def read(self, query: QueryDict) -> Listing | Selection:
+        """Raises the Problem that names every bad parameter."""
+        if not query:
+            return Listing()
+        known = ["ids", "fields"] if "ids" in query else list(self.fields)
+        check_parameters(query, known, [name for name, field in self.fields.items() if field.is_list])
+        values = self._validated(query)
+        if "ids" in values:
+            return Selection(values["ids"], values.get("fields"))
+        filters = {name: value for name, value in values.items() if isinstance(value, FilterValue)}
+        listing = Listing(
+            tuple(condition for value in filters.values() for condition in value.conditions),
+            tuple((name, text) for name, value in filters.items() for text in value.texts),
+            values.get("sort", DEFAULT_SORT),
+            values.get("limit", PAGE_SIZE),
+            values.get("fields"),
+        )
+        return _at_cursor(listing, values["cursor"]) if "cursor" in values else listing
+
+    def _validated(self, query: QueryDict) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        errors: list[dict[str, Any]] = []
+        for name, field in self.fields.items():
+            if name not in query:
+                continue
+            try:
+                values[name] = field.run_validation(query.getlist(name) if field.is_list else query[name])
+            except ValidationError as error:
+                allowed = {"allowed": field.allowed()} if field.allowed() else {}
+                errors.append({"parameter": name, "detail": " ".join(map(str, error.detail)), **allowed})
+        if not _join_prices(values):
+            errors.append({"parameter": "price_min", "detail": "must not be above price_max."})
+        if errors:
+            raise Problem("invalid-parameter", f"{errors[0]['parameter']}: {errors[0]['detail']}", errors)
+        return values
+
+
+# Built once: for each request, DRF would copy all fields, which takes longer than the page.
+PARAMETERS = ListingParameters()
+
+
+def _join_prices(values: dict[str, Any]) -> bool:
+    """Make price_min and price_max one condition, which one index range serves. False if no price is in the range."""
+    if not {"price_min", "price_max"} <= values.keys():
+        return True
+    ((low, _),), ((_, high),) = values["price_min"].conditions, values["price_max"].conditions
+    values["price_min"] = values["price_min"]._replace(conditions=(Priced(low, high),))
+    values["price_max"] = values["price_max"]._replace(conditions=())
+    return bool(low <= high)
+
+
+def _at_cursor(listing: Listing, text: str) -> Listing:
+    try:
+        return listing.at(text)
+    except (CursorError, InvalidValueError) as error:
+        detail = "is not a cursor of this listing, or belongs to another sort or filter; start without one."
+        raise InvalidParameter("cursor", detail, code="cursor-invalid") from error

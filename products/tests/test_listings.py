@@ -1,0 +1,100 @@
+"""A Listing carries every filter from the request to the SQL, and a new filter is added in one place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import pytest
+from django.http import QueryDict
+from drf_spectacular.openapi import AutoSchema
+from rest_framework.request import Request
+from rest_framework.test import APIRequestFactory
+
+from dev.testing.offers import make_offers
+from products.listing.conditions import Sql
+from products.listing.filters import Filter, FilterValue
+from products.listing.listings import Listing
+from products.listing.pagination import ProductPagination
+from products.listing.serializers import PARAMETERS, ListingParameters
+from products.models import Product
+from products.views import ProductViewSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from products.listing.conditions import Source
+    from products.listing.statistics import Statistics
+
+pytestmark = pytest.mark.django_db
+
+FILTERS = {name: field for name, field in PARAMETERS.fields.items() if isinstance(field, Filter)}
+REQUEST = Request(APIRequestFactory().get("/products"))
+
+
+class OfGrade(NamedTuple):
+    grade: str
+
+    def sql(self) -> Sql:
+        return Sql("p.grade = %s", (self.grade,))
+
+    def products(self, known: Statistics, order: str) -> int:
+        return known.everything()
+
+    def sources(self, known: Statistics, order: str) -> Iterator[Source]:
+        yield from ()
+
+
+class GradeFilter(Filter):
+    schema: ClassVar[dict[str, Any]] = {"type": "string"}
+
+    def to_internal_value(self, data: str) -> FilterValue:
+        return FilterValue((data,), (OfGrade(data),))
+
+
+class ParametersWithGrade(ListingParameters):
+    grade = GradeFilter(help_text="A grade.", example="A")
+
+
+def listing_of(query: str, parameters: ListingParameters = PARAMETERS) -> Listing:
+    listing = parameters.read(QueryDict(query))
+    assert isinstance(listing, Listing)
+    return listing
+
+
+def names(listing: Listing) -> list[str]:
+    return [row["name"] for row in ProductPagination().paginate_queryset(listing, REQUEST)]
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_every_filter_reaches_the_sql_and_the_links(name: str) -> None:
+    make_offers([{"name": "mango"}])
+    text = {"q": "mango", "category": "fruits", "state": "goa", "organic": "true", "in_stock": "true"}.get(name, "45")
+    listing = listing_of(f"{name}={text}")
+    assert len(listing.conditions) == 1
+    assert [parameter for parameter, _ in listing.filters] == [name]
+
+
+def test_a_filter_is_added_by_one_declaration() -> None:
+    make_offers([{"name": "first", "grade": "A"}, {"name": "second", "grade": "B"}])
+    parameters = ParametersWithGrade()
+    assert names(listing_of("grade=B", parameters)) == ["second"]
+    assert names(listing_of("grade=B&price_min=51", parameters)) == []
+    assert listing_of("limit=2&grade=B", parameters).parameters() == [("grade", "B"), ("limit", "2")]
+    assert "grade" in AutoSchema()._map_serializer(parameters, "request")["properties"]  # type: ignore[no-untyped-call]
+
+
+def test_a_queryset_is_refused_because_its_filters_would_be_lost() -> None:
+    queryset: Any = Product.objects.filter(organic=True)
+    with pytest.raises(TypeError, match="QuerySet"):
+        ProductPagination().paginate_queryset(queryset, REQUEST)
+    assert not hasattr(ProductViewSet, "get_queryset")
+    assert not hasattr(ProductViewSet, "filter_backends")
+
+
+def test_a_listing_cannot_be_changed() -> None:
+    listing: Any = listing_of("organic=true")
+    with pytest.raises(AttributeError):
+        listing.conditions = ()
+    with pytest.raises(AttributeError):
+        listing.extra = ()
+    assert isinstance(listing.conditions, tuple)
