@@ -1,4 +1,4 @@
-"""Who is calling."""
+"""Staff, and clients of the API."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class StaffManager(UserManager):  # type: ignore[type-arg]
 
 
 class User(AbstractUser):
-    """A member of staff. Ours from the first migration on, so that it can grow."""
+    """A member of staff. A model of our own can get fields later."""
 
     objects: ClassVar[StaffManager] = StaffManager()
 
 
 class ApiClient(models.Model):
-    """A consumer of the API, known by the client id that its provider's tokens carry."""
+    """A client of the API. Its tokens carry the client id."""
 
     client_id = models.CharField(max_length=255, unique=True, validators=[CLIENT_ID], db_collation="utf8mb4_bin")
     name = models.CharField(max_length=100, help_text="For people.")
@@ -59,7 +59,7 @@ class ApiClient(models.Model):
     is_active = models.BooleanField("active", default=True, help_text="Switched off: its tokens are refused.")
     created_at = models.DateTimeField(auto_now_add=True)
 
-    # What Django REST Framework expects of request.user.
+    # Django REST Framework reads these from request.user.
     is_authenticated = True
     is_staff = False
 

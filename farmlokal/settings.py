@@ -195,7 +195,7 @@ WSGI_APPLICATION = "farmlokal.wsgi.application"
 APPEND_SLASH = False
 
 INSTALLED_APPS = [
-    "accounts.config.StaffAdminConfig",
+    "accounts.apps.StaffAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -29,7 +29,7 @@ SPELLINGS_OF_ASHA = ["ASHA", "Asha", "asha ", "\u00a0asha", "ａｓｈａ", "aſ
 
 @pytest.fixture
 def clock() -> Iterator[time_machine.Traveller]:
-    """A clock that stands still: no window ends in the middle of a test."""
+    """The clock stands still, so no window ends during a test."""
     with time_machine.travel(time.time(), tick=False) as coordinates:
         yield coordinates
 
@@ -107,7 +107,7 @@ def test_name_is_limited_over_all_addresses(client: Client, name: str) -> None:
     assert 1 <= int(refused["Retry-After"]) <= 300
 
 
-def test_browser_that_has_logged_in_before_is_not_locked_out() -> None:
+def test_browser_that_logged_in_before_is_not_locked_out() -> None:
     known, stranger = Client(), Client()
     cookie = attempt(known, "Asha", "right").cookies["known_browser"]
     assert cookie["path"] == "/admin/login/"
@@ -117,7 +117,7 @@ def test_browser_that_has_logged_in_before_is_not_locked_out() -> None:
     assert attempt(known, "asha", "right").status_code == 302
 
 
-def test_known_browser_has_a_limit_of_its_own() -> None:
+def test_known_browser_has_its_own_limit() -> None:
     known = Client()
     attempt(known, "asha", "right")
     attempts = (attempt(known, "asha", address=address) for address in addresses())

@@ -1,4 +1,4 @@
-"""Many logins at once, on the real server: each one that passes the limits costs a password hash."""
+"""Many simultaneous logins on the real server. Each one costs a password hash."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def log_in(server: Server, name: str, address: str) -> int:
 
 
 def test_cold_pages_are_served_while_logins_hash(server: Server) -> None:
-    """Of as many addresses as there are logins: no limit refuses any."""
+    """Each login comes from another address, so the limits refuse none."""
     with ThreadPoolExecutor(LOGINS) as threads:
         logins = [threads.submit(log_in, server, f"a{n}", f"198.51.100.{n}") for n in range(LOGINS)]
         pages: list[int] = []

@@ -429,7 +429,7 @@ def test_without_redis_each_process_calls_once(token_provider: Provider) -> None
     assert len(token_provider.calls) == 3
 
 
-def test_without_redis_each_process_calls_once_a_second_after_failures(token_provider: Provider) -> None:
+def test_without_redis_failures_pause_the_process(token_provider: Provider) -> None:
     token_provider.answer = lambda _: refused(503)
     closed = f"redis://127.0.0.1:{free_port()}/0"
     (result,) = run_callers(Callers(token_provider, seconds=4, wait=0.5, redis_url=closed))

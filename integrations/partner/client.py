@@ -1,4 +1,4 @@
-"""The partner's API: what it costs, and how long it takes, to deliver a product to a place.
+"""The partner's API: cost and time of delivering a product to a place.
 
 GET {PARTNER_API_URL}/v1/quotes?product_id=…&pincode=…, with a bearer token; JSON {available, fee, currency, eta_hours}.
 """
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 MAX_ANSWER_BYTES = 64 * 1024
 MAX_RETRY_AFTER_SECONDS = 300
-ANSWER_SHARE, ANSWER_SECONDS = 0.1, 0.05  # of the deadline, for what comes after the call: at most
+# Time for our own answer after the call: a share of the deadline, but at most so many seconds.
+ANSWER_SHARE, MAX_ANSWER_SECONDS = 0.1, 0.05
 MAX_FEE = Decimal(10) ** 8
 CURRENCY = re.compile(r"[A-Z]{3}")
-UNAVAILABLE = "The partner gives no quote now."  # why is in the log
+UNAVAILABLE = "The partner gives no quote now."  # the log has the reason
 TOO_SLOW = "The partner did not answer in time."
 REJECTED = "The partner does not quote for this product and place."
 
@@ -39,7 +40,7 @@ logger = structlog.get_logger(__name__)
 
 class Quote(TypedDict):
     available: bool
-    fee: str | None  # with two decimals; where it is available
+    fee: str | None  # with two decimals; None if it is not available, like the others
     currency: str | None
     eta_hours: float | None
 
@@ -49,13 +50,13 @@ BREAKERS = [client.breaker]
 
 
 def end_of(arrived_at: float) -> float:
-    """When a request is to be through with the partner (time.monotonic), so that its answer is out by the deadline."""
+    """The deadline for the partner (time.monotonic), so that our own answer is in time."""
     seconds = settings.PARTNER_DEADLINE_SECONDS
-    return arrived_at + seconds - min(ANSWER_SHARE * seconds, ANSWER_SECONDS)
+    return arrived_at + seconds - min(ANSWER_SHARE * seconds, MAX_ANSWER_SECONDS)
 
 
 def fetch_quote(product_id: int, pincode: str, ends: float) -> Quote:
-    """By one guarded call. ends: the deadline (time.monotonic).
+    """Calls the partner. ends: the deadline (time.monotonic).
 
     Raises the Problem partner-unavailable, partner-timeout or partner-rejected.
     """
@@ -80,34 +81,34 @@ def unavailable(retry_after: float) -> Problem:
 
 
 def read_quote(answer: Answer) -> Quote:
-    """Raises FailedError where the answer is no quote."""
+    """Raises FailedError if the answer is no quote."""
     try:
-        found = json.loads(answer.body, parse_float=Decimal)
+        document = json.loads(answer.body, parse_float=Decimal)
     except (ValueError, RecursionError) as error:
         raise FailedError("its answer is not JSON") from error
-    if not isinstance(found, dict) or not isinstance(found.get("available"), bool):
-        raise FailedError("its answer does not say whether it is available", may_pass=False)
-    if not found["available"]:
+    if not isinstance(document, dict) or not isinstance(document.get("available"), bool):
+        raise FailedError("its answer has no valid member available", may_pass=False)
+    if not document["available"]:
         return Quote(available=False, fee=None, currency=None, eta_hours=None)
-    currency = found.get("currency")
+    currency = document.get("currency")
     if not (isinstance(currency, str) and CURRENCY.fullmatch(currency)):
-        raise FailedError("its answer's currency is none", may_pass=False)
-    fee, hours = _fee(found.get("fee")), _hours(found.get("eta_hours"))
+        raise FailedError("its answer has no valid currency", may_pass=False)
+    fee, hours = _fee(document.get("fee")), _hours(document.get("eta_hours"))
     return Quote(available=True, fee=fee, currency=currency, eta_hours=hours)
 
 
-def _fee(given: Any) -> str:
-    """As text with two decimals, whether it came as text or as a number."""
-    is_one = isinstance(given, str | int | Decimal) and not isinstance(given, bool)
+def _fee(fee: Any) -> str:
+    """With two decimals. The partner may send text or a number."""
+    is_text_or_number = isinstance(fee, str | int | Decimal) and not isinstance(fee, bool)
     with contextlib.suppress(InvalidOperation):
-        fee = Decimal(given if is_one else "none")
-        if 0 <= fee < MAX_FEE and fee == round(fee, 2):
-            return f"{fee:.2f}"
-    raise FailedError("its answer's fee is none", may_pass=False)
+        amount = Decimal(fee if is_text_or_number else "invalid")
+        if 0 <= amount < MAX_FEE and amount == round(amount, 2):
+            return f"{amount:.2f}"
+    raise FailedError("its answer has no valid fee", may_pass=False)
 
 
-def _hours(given: Any) -> float:
-    is_number = isinstance(given, int | Decimal) and not isinstance(given, bool)
-    if not (is_number and 0 <= given < MAX_FEE):
-        raise FailedError("its answer's eta_hours is none", may_pass=False)
-    return int(given) if given == int(given) else float(given)
+def _hours(hours: Any) -> float:
+    is_number = isinstance(hours, int | Decimal) and not isinstance(hours, bool)
+    if not (is_number and 0 <= hours < MAX_FEE):
+        raise FailedError("its answer has no valid eta_hours", may_pass=False)
+    return int(hours) if hours == int(hours) else float(hours)

@@ -1,4 +1,4 @@
-"""manage.py create_api_client: lets a client of the provider in."""
+"""manage.py create_api_client: registers a client of the API."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class Command(BaseCommand):
-    help = "Lets the holder of a client id, as the provider's tokens carry it, call the API with a rate of its own."
+    help = "Registers a client of the API by the client id in its tokens, with its own rate limit."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("client_id")
-        parser.add_argument("--name", help="for people; the client id where it is not given")
+        parser.add_argument("--name", help="for people (default: the client id)")
         parser.add_argument("--rate", default="", help="requests/seconds such as 1200/60, or off")
-        parser.add_argument("--if-missing", action="store_true", help="one that is there already is left as it is")
+        parser.add_argument("--if-missing", action="store_true", help="do nothing if the client exists")
 
     def handle(self, *, client_id: str, name: str | None, rate: str, if_missing: bool, **_: Any) -> None:
         if if_missing and ApiClient.objects.filter(client_id=client_id).exists():

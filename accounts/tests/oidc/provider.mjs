@@ -1,5 +1,5 @@
-// node provider.mjs PORT JWKS: oidc-provider, with client credentials and JWT access tokens for whatever audience
-// (resource) is asked for. Says "ready" once it listens.
+// node provider.mjs PORT JWKS: oidc-provider with client credentials and JWT access tokens for any audience
+// (resource). Prints "ready" when it listens.
 import Provider from "oidc-provider";
 
 const [port, jwks] = process.argv.slice(2);
