@@ -1,4 +1,4 @@
-"""gunicorn reads this by itself; `gunicorn` alone starts the service."""
+"""gunicorn finds this file by itself: `gunicorn` alone starts the service."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import tempfile
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "farmlokal.settings")
-if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # else this is a reload
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # set already: this is a reload
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="farmlokal-metrics-")
 
-from django.conf import settings  # the first use reads the environment, and ends the start if it is bad
+from django.conf import settings  # the first use validates the environment, and exits if it is invalid
 from django.db import connections
 from gunicorn.glogging import Logger
 
@@ -24,24 +24,24 @@ from farmlokal.observability import metrics
 wsgi_app = "farmlokal.asgi:application"
 worker_class = "farmlokal.server.worker.Worker"
 bind = f"0.0.0.0:{settings.PORT}"
-reuse_port = True  # the kernel deals connections out; of a shared socket one worker often took all of a client's
+reuse_port = True  # the kernel spreads connections; from a shared socket one worker often took all of a client's
 workers = settings.WEB_CONCURRENCY
-keepalive = 75  # longer than the proxies in front keep an idle connection, so that they close it first
+keepalive = 75  # longer than proxies keep an idle connection, so that they close it first
 graceful_timeout = 25
 timeout = 30
 START_TIMEOUT_SECONDS = 1
-READ_WAIT_SECONDS = 30  # for a client that reads nothing of its answer, or is gone without a word
+READ_WAIT_SECONDS = 30  # for a client that does not read its response, or has vanished
 control_socket_disable = True
 logconfig_dict = settings.LOGGING
 
 
-class logger_class(Logger):  # type: ignore[misc]  # noqa: N801  # gunicorn names it
-    # farmlokal.observability.logs writes the request line; with a logconfig_dict gunicorn would make its own, too.
+class logger_class(Logger):  # type: ignore[misc]  # noqa: N801  # gunicorn requires this name
+    # farmlokal.observability.logs writes the request line. With a logconfig_dict gunicorn would write one too.
     access_log_enabled = False
 
 
 def on_starting(server: Any) -> None:
-    """End the start if the database refuses TLS. One that is away may come back: the service answers 503 until then."""
+    """Exit if the database refuses TLS. If it is only away, the service starts, and answers 503 until it is back."""
     parameters = connections["default"].get_connection_params()
     if parameters["ssl_mode"] == "DISABLED":
         return
@@ -55,12 +55,12 @@ def on_starting(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    for listener in worker.sockets:  # whose connections inherit it
+    for listener in worker.sockets:  # accepted connections inherit the option
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, READ_WAIT_SECONDS * 1000)
-    # What is there now stays as long as the process: no later collection looks through it again.
+    # All objects so far live as long as the process, so no collection needs to look at them again.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(4_000)  # few objects outlive a request; at 20,000 one collection would stop all requests for 15 ms
+    gc.set_threshold(4_000)  # at 20,000 a collection would stop all requests for 15 ms
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
+from time import monotonic
 from typing import NamedTuple
 
 from cachetools import LRUCache
@@ -29,7 +29,7 @@ _lock = threading.Lock()
 def find(client_id: str) -> ApiClient | None:
     """From memory, else from MySQL. While MySQL is away, an expired entry serves."""
     entry = _cached(client_id)
-    if time.monotonic() < entry.expires_at:
+    if monotonic() < entry.expires_at:
         return entry.client
     client = entry.client
     try:
@@ -40,13 +40,13 @@ def find(client_id: str) -> ApiClient | None:
         if not (client and is_unavailable(error)):
             raise
     with _lock:
-        _entries[client_id] = _Entry(client, time.monotonic() + CACHE_SECONDS)
+        _entries[client_id] = _Entry(client, monotonic() + CACHE_SECONDS)
     return client
 
 
 def find_cached(client_id: str) -> ApiClient | None:
     entry = _cached(client_id)
-    return entry.client if time.monotonic() < entry.expires_at else None
+    return entry.client if monotonic() < entry.expires_at else None
 
 
 def _cached(client_id: str) -> _Entry:

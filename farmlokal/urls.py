@@ -1,4 +1,4 @@
-"""The whole route table."""
+"""Maps paths to views. farmlokal.routes says how their requests are treated before that."""
 
 from __future__ import annotations
 

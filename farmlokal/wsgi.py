@@ -1,4 +1,4 @@
-"""Plain Django, for any WSGI server; also what asgi.py runs in its threads."""
+"""Django for any WSGI server. asgi.py runs it in its threads, too."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ application = get_wsgi_application()
 
 watchdog.is_on = True
 
-# How long a statement may run, or wait for a lock, before the server ends it, and how long a request waits for
-# a server that has gone silent. Only here: a migration or a bulk load by manage.py takes as long as it takes.
-# MariaDB and MySQL each read the part of the comment that is theirs.
+# The server ends a statement that runs, or waits for a lock, too long. A request stops waiting for a silent server.
+# manage.py has no such limits: migrations and bulk loads take long. MariaDB executes /*M! comments, MySQL /*!80000.
 connections.settings["default"]["OPTIONS"] |= {
     "init_command": f"SET innodb_lock_wait_timeout = {STATEMENT_SECONDS}"
     f" /*M! , max_statement_time = {STATEMENT_SECONDS} */"

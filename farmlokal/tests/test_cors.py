@@ -1,4 +1,4 @@
-"""What a browser lets an application of another origin do: read everything public, and write where it is allowed to."""
+"""Scripts of any origin may read the public API; scripts of listed origins may also write."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_public_reads_are_open_to_every_origin(
         assert_open(answer)
 
 
-def test_hit_304_and_refused_token_are_open(server: Server) -> None:
+def test_hit_304_and_401_are_open(server: Server) -> None:
     etag = server.request("/products?limit=3").headers["etag"]
     assert_open(server.request("/products?limit=3", Origin=SHOP))
     unchanged = server.request("/products?limit=3", Origin=SHOP, If_None_Match=etag)
@@ -116,10 +116,10 @@ def test_other_routes_are_closed_to_other_origins(server: Server, target: str) -
     assert "access-control-allow-origin" not in preflight(server, target, "GET", SHOP).headers
 
 
-def test_preflights_count_and_need_no_database(database_environment: dict[str, str]) -> None:
+def test_preflight_is_counted_and_needs_no_database(database_environment: dict[str, str]) -> None:
     away = "mysql://farmlokal:secret@127.0.0.1:1/farmlokal"
     with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
-        client.flushdb()  # calls of other tests would count, too
+        client.flushdb()  # calls of other tests count too
     with running(database_environment, RATE_LIMIT_ANONYMOUS="2/60", DATABASE_URL=away) as strict:
         answers = [preflight(strict, "/products?cors", "GET", SHOP) for _ in range(3)]
         assert [answer.status for answer in answers] == [204, 204, 429]
@@ -129,7 +129,7 @@ def test_preflights_count_and_need_no_database(database_environment: dict[str, s
         assert_open(limited)
 
 
-def test_public_reads_are_open_while_the_database_is_away(database_environment: dict[str, str]) -> None:
+def test_503_is_open(database_environment: dict[str, str]) -> None:
     with running(database_environment, DATABASE_URL="mysql://farmlokal:secret@127.0.0.1:1/farmlokal") as away:
         answer = away.request("/products?price_max=1.19", Origin=SHOP)
         assert answer.status == 503
