@@ -142,10 +142,10 @@ BAD_CURSOR = InvalidParameter(
 BAD_SORT = InvalidParameter("sort", f"must be one of {', '.join(SORTS)}.", SORTS)
 BAD_PRICE = InvalidBody([{"pointer": "/price", "detail": PriceField.default_error_messages["invalid"]}])
 NOT_THERE = Problem("not-found", f"There is nothing at {ONE}.")
-KEYS_AWAY = Problem("auth-unavailable", "The keys of the tokens' provider are not to be had.")
+KEYS_AWAY = Problem("auth-unavailable", "Cannot fetch the token provider's keys.")
 # Reads are open, but an invalid token is an error.
 BEARER = (
-    Problem("not-authenticated", "The bearer token is not accepted: it has expired."),
+    Problem("not-authenticated", "The bearer token is not accepted. It has expired."),
     Problem("permission-denied", "This client is switched off."),
     KEYS_AWAY,
 )
