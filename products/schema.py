@@ -15,10 +15,8 @@ from farmlokal.http.query_parameters import unknown_parameter
 from farmlokal.openapi.parameters import (
     CONDITIONAL_READ,
     CONDITIONAL_WRITE,
-    HEADERS,
     JSON,
     NOT_MODIFIED,
-    RATE_LIMITS,
     X_CACHE,
     cache_control,
     constant_header,
@@ -122,12 +120,8 @@ REPLAYED = constant_header(
 CHALLENGE = header(
     "WWW-Authenticate", "The authentication scheme.", {"type": "string"}, 'Session realm="farmlokal"', 401
 )
-READ_PARAMETERS = (*CONDITIONAL_READ, *HEADERS, *RATE_LIMITS, X_CACHE, etag(200, 304))
-LISTING_PARAMETERS = (*READ_PARAMETERS, cache_control(LISTING_CACHE_CONTROL, 200, 304), vary(200, 304))
-WRITE_PARAMETERS = (
-    *(*HEADERS, *RATE_LIMITS, CHALLENGE, etag(200, 201)),
-    cache_control(WRITTEN_CACHE_CONTROL, 200, 201, 204),
-)
+LISTING_PARAMETERS = (*CONDITIONAL_READ, X_CACHE, cache_control(LISTING_CACHE_CONTROL, 200, 304), vary(200, 304))
+WRITE_PARAMETERS = (CHALLENGE, etag(200, 201), cache_control(WRITTEN_CACHE_CONTROL, 200, 201, 204))
 
 
 # Errors
@@ -182,7 +176,7 @@ retrieve = extend_schema(
     operation_id="getProduct",
     summary="Get a product",
     tags=["catalogue"],
-    parameters=[PRODUCT_ID, *READ_PARAMETERS, cache_control(DETAIL_CACHE_CONTROL, 200, 304)],
+    parameters=[PRODUCT_ID, *CONDITIONAL_READ, X_CACHE, cache_control(DETAIL_CACHE_CONTROL, 200, 304)],
     responses={
         200: response(ProductSerializer, "The product.", mango=MANGO),
         304: NOT_MODIFIED,

@@ -14,7 +14,7 @@ from farmlokal.http.input_serializers import (
     FlagField,
     InputSerializer,
     OneOfField,
-    PointerMessages,
+    StrictField,
     StringField,
     WholeNumberField,
 )
@@ -212,7 +212,7 @@ class FarmField(WholeNumberField):
 
 
 @extend_schema_field(OpenApiTypes.STR)
-class PriceField(PointerMessages, serializers.Field[Any, Any, Any, Any]):
+class PriceField(StrictField, serializers.Field[Any, Any, Any, Any]):
     """Rupees above 0, as a string: many programs read a JSON number as a float."""
 
     pattern = PRICE

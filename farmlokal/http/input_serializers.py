@@ -55,60 +55,49 @@ class InputSerializer(serializers.Serializer[Any]):
         return error | {"allowed": list(allowed)} if allowed else error
 
 
-class PointerMessages:
-    """Error texts that follow a pointer."""
+class StrictField:
+    """Accepts values of one JSON type only. The error texts follow a pointer."""
 
+    json_type: type = str
     default_error_messages: ClassVar[Messages] = {"required": "is required.", "null": "must not be null."}
 
+    def to_internal_value(self: Any, data: Any) -> Any:
+        if type(data) is not self.json_type:
+            self.fail("invalid")
+        return super().to_internal_value(data)  # type: ignore[misc]  # of the other base class
 
-class StringField(PointerMessages, serializers.CharField):
+
+class StringField(StrictField, serializers.CharField):
     default_error_messages: ClassVar[Messages] = {
         "invalid": "must be a string.",
         "blank": "must not be blank.",
         "max_length": "must have at most {max_length} characters.",
     }
 
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return super().to_internal_value(data)
 
-
-class WholeNumberField(PointerMessages, serializers.IntegerField):
+class WholeNumberField(StrictField, serializers.IntegerField):
+    json_type = int
     default_error_messages: ClassVar[Messages] = {
         "invalid": "must be a whole number.",
         "min_value": "must be {min_value} or more.",
         "max_value": "must be {max_value} or less.",
     }
 
-    def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, bool) or not isinstance(data, int):
-            self.fail("invalid")
-        return data
 
-
-class FlagField(PointerMessages, serializers.BooleanField):
+class FlagField(StrictField, serializers.BooleanField):
+    json_type = bool
     default_error_messages: ClassVar[Messages] = {"invalid": "must be true or false."}
 
-    def to_internal_value(self, data: Any) -> bool:
-        if not isinstance(data, bool):
-            self.fail("invalid")
-        return data
+
+class OneOfField(StrictField, serializers.ChoiceField):
+    default_error_messages: ClassVar[Messages] = dict.fromkeys(
+        ("invalid", "invalid_choice"), "must be one of the allowed values."
+    )
 
 
-class OneOfField(PointerMessages, serializers.ChoiceField):
-    default_error_messages: ClassVar[Messages] = {"invalid_choice": "must be one of the allowed values."}
-
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            self.fail("invalid_choice")
-        return str(super().to_internal_value(data))
-
-
-class ObjectField(PointerMessages, serializers.DictField):
+class ObjectField(StrictField, serializers.DictField):
+    json_type = JSONObject
     default_error_messages: ClassVar[Messages] = {"invalid": "must be an object."}
 
-    def to_internal_value(self, data: Any) -> JSONObject:
-        if not isinstance(data, JSONObject):
-            self.fail("invalid")
+    def run_child_validation(self, data: Any) -> Any:
         return data

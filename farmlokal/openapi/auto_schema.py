@@ -14,7 +14,8 @@ from rest_framework.request import Request
 
 from farmlokal.http.problem_types import PROBLEM_TYPES
 from farmlokal.http.problems import CONTENT_TYPE
-from farmlokal.openapi.problems import PROBLEM_SCHEMAS
+from farmlokal.openapi.parameters import HEADERS, RATE_LIMITS
+from farmlokal.openapi.problems import ProblemSerializer
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView
@@ -62,14 +63,23 @@ class Schema(AutoSchema):
         requirements = [requirement for requirement in super().get_auth() if requirement]
         return [*requirements, {}] if requirements and self.method in SAFE_METHODS else requirements
 
+    def get_override_parameters(self) -> list[Any]:
+        """The headers of every response. Operations that authenticate clients also limit their rate."""
+        return [*HEADERS, *(RATE_LIMITS if self.view.get_authenticators() else ())]
+
+    def _get_response_bodies(self, direction: Any = "response") -> JSON:
+        self.resolve_serializer(ProblemSerializer, direction)  # problem_responses() refers to it
+        return super()._get_response_bodies(direction)
+
     def _get_request_body(self, direction: Any = "request") -> JSON | None:
         body: JSON | None = super()._get_request_body(direction)  # type: ignore[no-untyped-call]
         return body | {"required": True} if body else None
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> JSON:
-        """Objects have no other members, unless the serializer is open."""
+        """Add the `keywords` of the serializer. Objects have no other members, unless it is open."""
         schema: JSON = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
-        return schema if getattr(serializer, "is_open", False) else schema | {"additionalProperties": False}
+        schema |= {} if getattr(serializer, "is_open", False) else {"additionalProperties": False}
+        return schema | getattr(serializer, "keywords", {})
 
     def _insert_field_validators(self, field: Any, schema: JSON) -> None:
         """Add the `keywords` of the field's class. A single choice is a constant."""
@@ -90,8 +100,6 @@ def mock_request(method: str, path: str, view: APIView, original_request: Reques
 
 
 def complete(result: JSON, **_: Any) -> JSON:
-    """A postprocessing hook: add the introduction and the problem documents."""
+    """A postprocessing hook: add the introduction."""
     result["info"]["description"] = ABOUT
-    schemas = result["components"]["schemas"] | PROBLEM_SCHEMAS
-    result["components"]["schemas"] = dict(sorted(schemas.items()))
     return result

@@ -108,11 +108,7 @@ def vary(*statuses: int) -> OpenApiParameter:
     return constant_header("Vary", text, "Accept-Encoding", *statuses)
 
 
-ENTITY_TAGS: JSON = {
-    "type": "string",
-    "format": "entity-tags",
-    "pattern": whole(rf"[ \t]*\*[ \t]*|{TAGS.pattern}"),
-}
+ENTITY_TAGS: JSON = {"type": "string", "format": "entity-tags", "pattern": whole(rf"[ \t]*\*[ \t]*|{TAGS.pattern}")}
 IF_MATCH = parameter(
     "If-Match",
     "Entity tags, or `*`. The response is a 412 if the resource has none of them. Weak tags never match.",
@@ -134,5 +130,5 @@ IF_NONE_MATCH_TO_WRITE = parameter(
     '"b1946ac92492d2347c6235b4d2611184"',
     OpenApiParameter.HEADER,
 )
-CONDITIONAL_READ = (IF_MATCH, IF_NONE_MATCH)
+CONDITIONAL_READ = (IF_MATCH, IF_NONE_MATCH, etag(200, 304))
 CONDITIONAL_WRITE = (IF_MATCH, IF_NONE_MATCH_TO_WRITE)

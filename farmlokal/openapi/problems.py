@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema_serializer
+from rest_framework import serializers
 
 from farmlokal.http.conditional import IF_MATCH_FAILED
 from farmlokal.http.exception_handlers import INVALID_HOST, problem_of
@@ -36,46 +37,37 @@ def hidden_rule(member: str, rule: JSON) -> JSON:
     return {"dependentSchemas": {member: rule}}
 
 
-PROBLEM_ERROR: JSON = {
-    "type": "object",
-    "description": "Names one of `parameter`, `header` and `pointer`.",
-    "properties": {
-        "parameter": {"type": "string", "description": "The wrong query parameter."},
-        "header": {"type": "string", "description": "The wrong request header."},
-        "pointer": {"type": "string", "description": "The wrong place in the body, as a JSON Pointer (RFC 6901)."},
-        "detail": {"type": "string"},
-        "allowed": {
-            "type": "array",
-            "items": {"type": "string"},
-            "minItems": 1,
-            "description": "The values that are valid.",
-        },
-    },
-    "additionalProperties": False,
-    "required": ["detail"],
-    **hidden_rule("detail", {"oneOf": [{"required": [place]} for place in ("parameter", "header", "pointer")]}),
-}
-PROBLEM: JSON = {
-    "type": "object",
-    "description": "An error (RFC 9457).",
-    "properties": {
-        "type": {
-            "type": "string",
-            "format": "uri",
-            "enum": [f"urn:farmlokal:problem:{c}" for c in PROBLEM_TYPES],
-        },
-        "title": {"type": "string", "description": "The kind of error, for people."},
-        "status": {"type": "integer", "enum": sorted({each.status for each in PROBLEM_TYPES.values()})},
-        "detail": {"type": "string", "description": "This error, for people."},
-        "instance": {"type": "string", "format": "uri-reference", "description": "The path of the request."},
-        "code": {"type": "string", "enum": list(PROBLEM_TYPES), "description": "The kind of error, for programs."},
-        "request_id": {"type": "string", "pattern": whole(REQUEST_ID.pattern)},
-        "errors": {"type": "array", "items": {"$ref": "#/components/schemas/ProblemError"}, "minItems": 1},
-    },
-    "additionalProperties": False,
-    "required": ["type", "title", "status", "detail", "instance", "code", "request_id"],
-}
-PROBLEM_SCHEMAS = {"Problem": PROBLEM, "ProblemError": PROBLEM_ERROR}
+@extend_schema_serializer(description="Names one of `parameter`, `header` and `pointer`.")
+class ProblemErrorSerializer(serializers.Serializer[Any]):
+    keywords: ClassVar[JSON] = hidden_rule(
+        "detail", {"oneOf": [{"required": [place]} for place in ("parameter", "header", "pointer")]}
+    )
+
+    parameter = serializers.CharField(required=False, help_text="The wrong query parameter.")
+    header = serializers.CharField(required=False, help_text="The wrong request header.")
+    pointer = serializers.CharField(required=False, help_text="The wrong place in the body: a JSON Pointer (RFC 6901).")
+    detail = serializers.CharField()
+    allowed = serializers.ListField(
+        child=serializers.CharField(), min_length=1, required=False, help_text="The values that are valid."
+    )
+
+
+class PathField(serializers.CharField):
+    keywords: ClassVar[JSON] = {"format": "uri-reference"}
+
+
+@extend_schema_serializer(description="An error (RFC 9457).")
+class ProblemSerializer(serializers.Serializer[Any]):
+    type = serializers.ChoiceField([f"urn:farmlokal:problem:{code}" for code in PROBLEM_TYPES])
+    title = serializers.CharField(help_text="The kind of error, for people.")
+    status = serializers.ChoiceField(sorted({each.status for each in PROBLEM_TYPES.values()}))
+    detail = serializers.CharField(help_text="This error, for people.")
+    instance = PathField(help_text="The path of the request.")
+    code = serializers.ChoiceField(list(PROBLEM_TYPES), help_text="The kind of error, for programs.")
+    request_id = serializers.RegexField(whole(REQUEST_ID.pattern))
+    errors = serializers.ListField(  # type: ignore[assignment]  # replaces the serializer's property
+        child=ProblemErrorSerializer(), min_length=1, required=False
+    )
 
 
 def problem_responses(instance: str, *errors: APIException) -> dict[Any, OpenApiResponse]:

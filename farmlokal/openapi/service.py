@@ -9,15 +9,7 @@ from rest_framework import serializers
 
 from farmlokal.http.problems import Problem
 from farmlokal.observability.metrics import BREAKER_STATES
-from farmlokal.openapi.parameters import (
-    CONDITIONAL_READ,
-    HEADERS,
-    NOT_MODIFIED,
-    cache_control,
-    etag,
-    response,
-    vary,
-)
+from farmlokal.openapi.parameters import CONDITIONAL_READ, NOT_MODIFIED, cache_control, response, vary
 from farmlokal.openapi.problems import ANYWHERE, BAD_HOST, BROKEN, NOT_MATCHED, problem_responses
 
 DOCUMENT_CACHE_CONTROL = "public, max-age=60"
@@ -66,7 +58,6 @@ livez = extend_schema(
     summary="Is the process up?",
     description="Does no I/O. The platform should replace a process that does not answer.",
     tags=["service"],
-    parameters=[*HEADERS],
     responses={
         200: response(LiveSerializer, "The process is up.", up={"status": "ok"}),
         **problem_responses("/livez", BAD_HOST, BROKEN),
@@ -78,7 +69,7 @@ readyz = extend_schema(
     description="Checks MySQL and Redis, for at most one second each, and reports the circuit breakers of partners "
     "(`closed`: calls go through). Without Redis the catalogue is slower. Without a partner it is complete.",
     tags=["service"],
-    parameters=[*HEADERS, cache_control("no-store", 200, 503)],
+    parameters=[cache_control("no-store", 200, 503)],
     responses={
         200: response(
             ReadySerializer,
@@ -96,7 +87,7 @@ metrics = extend_schema(
     description="The sum over all processes. Requires METRICS_TOKEN as a bearer token. If none is set, only the "
     "machine itself may read metrics.",
     tags=["service"],
-    parameters=[*HEADERS, cache_control("no-store", 200)],
+    parameters=[cache_control("no-store", 200)],
     responses={
         (200, "text/plain"): response(
             {"type": "string"}, "Prometheus text.", some="farmlokal_rate_limit_local_total 0.0"
@@ -116,18 +107,10 @@ openapi_json = extend_schema(
     summary="This document",
     description="For people: /docs and /redoc.",
     tags=["service"],
-    parameters=[
-        *CONDITIONAL_READ,
-        *HEADERS,
-        etag(200, 304),
-        cache_control(DOCUMENT_CACHE_CONTROL, 200, 304),
-        vary(200, 304),
-    ],
+    parameters=[*CONDITIONAL_READ, cache_control(DOCUMENT_CACHE_CONTROL, 200, 304), vary(200, 304)],
     responses={
         200: response(
-            OpenAPISerializer,
-            "OpenAPI 3.1.",
-            start={"openapi": "3.1.0", "info": {"title": "FarmLokal"}, "paths": {}},
+            OpenAPISerializer, "OpenAPI 3.1.", start={"openapi": "3.1.0", "info": {"title": "FarmLokal"}, "paths": {}}
         ),
         304: NOT_MODIFIED,
         **problem_responses("/openapi.json", NOT_MATCHED, *ANYWHERE),

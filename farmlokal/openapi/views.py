@@ -16,6 +16,8 @@ from farmlokal.http.representations import Representation, respond
 from farmlokal.openapi import service
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.http import HttpRequest, HttpResponse
     from rest_framework.request import Request
 
@@ -44,20 +46,16 @@ def openapi_json(request: Request) -> HttpResponse:
     return respond(request, document(), DOCUMENT_HEADERS)
 
 
-@csrf_exempt  # so that other methods get a 405
-@require_safe
-def docs(request: HttpRequest) -> HttpResponse:
-    return _page(request, "swagger.html")
+def _viewer(template: str) -> Callable[[HttpRequest], HttpResponse]:
+    @csrf_exempt  # so that other methods get a 405
+    @require_safe
+    def view(request: HttpRequest) -> HttpResponse:
+        response = render(request, template)
+        for name, value in PAGE_HEADERS.items():
+            response[name] = value
+        return response
+
+    return view
 
 
-@csrf_exempt  # so that other methods get a 405
-@require_safe
-def redoc(request: HttpRequest) -> HttpResponse:
-    return _page(request, "redoc.html")
-
-
-def _page(request: HttpRequest, template: str) -> HttpResponse:
-    response = render(request, template)
-    for name, value in PAGE_HEADERS.items():
-        response[name] = value
-    return response
+docs, redoc = _viewer("swagger.html"), _viewer("redoc.html")

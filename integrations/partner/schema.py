@@ -5,7 +5,7 @@ from __future__ import annotations
 from drf_spectacular.utils import extend_schema
 
 from farmlokal.http.problems import InvalidParameter, Problem
-from farmlokal.openapi.parameters import HEADERS, JSON, RATE_LIMITS, cache_control, parameter, response, whole
+from farmlokal.openapi.parameters import JSON, cache_control, parameter, response, whole
 from farmlokal.openapi.problems import ANYWHERE, RATE_LIMITED, problem_responses
 from integrations.partner.client import REJECTED, TOO_SLOW, UNAVAILABLE
 from integrations.partner.serializers import PINCODE, DeliveryQuoteSerializer
@@ -39,8 +39,6 @@ delivery_quote = extend_schema(
             "560001",
             required=True,
         ),
-        *HEADERS,
-        *RATE_LIMITS,
         cache_control(CACHE_CONTROL, 200),
     ],
     responses={

@@ -10,15 +10,7 @@ from rest_framework.exceptions import UnsupportedMediaType
 
 from farmlokal.http.input_serializers import ObjectField, StringField, WholeNumberField
 from farmlokal.http.problems import InvalidBody, Problem, body_too_large
-from farmlokal.openapi.parameters import (
-    HEADERS,
-    JSON,
-    cache_control,
-    constant_header,
-    parameter,
-    response,
-    whole,
-)
+from farmlokal.openapi.parameters import JSON, cache_control, constant_header, parameter, response, whole
 from farmlokal.openapi.problems import ANYWHERE, problem_responses
 from integrations.models import WebhookEvent
 from integrations.webhooks.events import TYPE, Envelope
@@ -88,7 +80,6 @@ receive_webhook = extend_schema(
             "[!-~]+( [!-~]+)*",
             "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=",
         ),
-        *HEADERS,
         cache_control(CACHE_CONTROL, 200),
         constant_header("WWW-Authenticate", "The authentication scheme.", SCHEME, 401),
     ],
