@@ -1,14 +1,18 @@
-"""Staff users who may write to the catalogue, and what they send."""
+"""Staff users who may write to the catalogue, and their requests."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.test import Client
 
 from dev.testing.offers import make_farm
+
+if TYPE_CHECKING:
+    from products.models import Product
 
 CSRF_TOKEN = "c" * 32
 
@@ -32,3 +36,14 @@ def product_body(**members: Any) -> dict[str, Any]:
     """A valid body for POST /products."""
     farm = members["farm"] if "farm" in members else make_farm().pk
     return {"name": "Mango", "commodity": "mango", "grade": "A", "price": "120.50"} | members | {"farm": farm}
+
+
+def post_product(client: Client, body: Any, **headers: str) -> Any:
+    """body: text, bytes, or a value to be sent as JSON."""
+    text = body if isinstance(body, str | bytes) else json.dumps(body)
+    # client.post() would send no Content-Type with an empty body.
+    return client.generic("POST", "/products", text, headers=headers, CONTENT_TYPE="application/json")
+
+
+def patch_product(client: Client, product: Product, body: Any, **headers: str) -> Any:
+    return client.patch(f"/products/{product.pk}", body, "application/json", headers=headers)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
+from dev.testing.staff import make_staff
 from products.listing import statistics
+
+if TYPE_CHECKING:
+    from django.test import Client
 
 
 @pytest.fixture(autouse=True)
 def _reset_statistics() -> None:
     """An earlier test's sample describes other products."""
     statistics.reset()
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    """A client whose user may write products."""
+    client.force_login(make_staff())
+    return client

@@ -1,4 +1,4 @@
-"""The catalogue in the admin: what staff can do, and the statements that it takes."""
+"""The catalogue in the admin: what staff can do there, and which statements that takes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db
 
-LIST = "/admin/products/product/"
+LIST_URL = "/admin/products/product/"
 
 
-def statements(client: Client, url: str) -> list[str]:
+def product_statements(client: Client, url: str) -> list[str]:
     with CaptureQueriesContext(connection) as queries:
         response = client.get(url)
     assert response.status_code == 200
@@ -36,9 +36,9 @@ def statements(client: Client, url: str) -> list[str]:
 )
 def test_product_list_neither_counts_nor_joins_products(admin_client: Client, query: str) -> None:
     make_offers({"name": f"Mango {n}"} for n in range(120))
-    on_products = statements(admin_client, LIST + query)
-    assert on_products
-    for sql in on_products:
+    statements = product_statements(admin_client, LIST_URL + query)
+    assert statements
+    for sql in statements:
         assert "COUNT(" not in sql
         assert "JOIN" not in sql
 
@@ -46,21 +46,21 @@ def test_product_list_neither_counts_nor_joins_products(admin_client: Client, qu
 def test_search_matches_an_id_or_a_name_prefix(admin_client: Client) -> None:
     onion, mango = make_offers([{"name": "Red Onion"}, {"name": "Mango"}])
 
-    def found(term: str) -> list[int]:
-        return [p.pk for p in admin_client.get(LIST, {"q": term}).context["cl"].result_list]
+    def search(term: str) -> list[int]:
+        return [p.pk for p in admin_client.get(LIST_URL, {"q": term}).context["cl"].result_list]
 
-    assert found("red") == [onion.pk]
-    assert found("onion") == []
-    assert found(str(mango.pk)) == [mango.pk]
-    assert found("9" * 40) == []
-    assert found("%") == found("'; DROP") == []
-    assert set(found("  ")) == {onion.pk, mango.pk}
+    assert search("red") == [onion.pk]
+    assert search("onion") == []
+    assert search(str(mango.pk)) == [mango.pk]
+    assert search("9" * 40) == []
+    assert search("%") == search("'; DROP") == []
+    assert set(search("  ")) == {onion.pk, mango.pk}
 
 
 def test_added_product_gets_its_derived_fields(admin_client: Client) -> None:
     farm, turmeric = make_farm(district="erode"), Commodity.objects.get(slug="turmeric")
     form = {"name": "Erode Turmeric", "commodity": turmeric.pk, "farm": farm.pk, "grade": "A", "price": "210.50"}
-    response = admin_client.post(f"{LIST}add/", {**form, "unit": "kg", "stock": 5, "is_active": "on"})
+    response = admin_client.post(f"{LIST_URL}add/", {**form, "unit": "kg", "stock": 5, "is_active": "on"})
     assert response.status_code == 302, response.context["adminform"].form.errors
     product = Product.objects.get()
     assert (product.category.slug, product.district.slug, product.state.slug) == ("spices", "erode", "tamil-nadu")
@@ -71,7 +71,7 @@ def test_change_increments_version_and_updates_derived_fields(admin_client: Clie
     product = make_offer()
     onion = Commodity.objects.get(slug="onion")
     form = {"name": "Onion", "commodity": onion.pk, "farm": product.farm_id, "grade": "B", "price": "9", "unit": "kg"}
-    response = admin_client.post(f"{LIST}{product.pk}/change/", {**form, "stock": 0, "is_active": "on"})
+    response = admin_client.post(f"{LIST_URL}{product.pk}/change/", {**form, "stock": 0, "is_active": "on"})
     assert response.status_code == 302
     changed = Product.objects.get()
     assert (changed.category.slug, changed.slug, changed.version) == ("vegetables", "onion", 2)
@@ -81,29 +81,29 @@ def test_change_increments_version_and_updates_derived_fields(admin_client: Clie
 
 def test_form_opened_before_another_change_is_refused(admin_client: Client) -> None:
     product = make_offer()
-    page = admin_client.get(f"{LIST}{product.pk}/change/").content.decode()
-    (shown,) = re.findall(r'name="shown_version" value="(\d+)"', page)
+    page = admin_client.get(f"{LIST_URL}{product.pk}/change/").content.decode()
+    (shown_version,) = re.findall(r'name="shown_version" value="(\d+)"', page)
     services.change(product.pk, price=Decimal("47.50"))
     form = {"name": "Onion", "commodity": product.commodity_id, "farm": product.farm_id, "grade": "B", "price": "9"}
     form |= {"unit": "kg", "stock": 0, "is_active": "on"}
-    refused = admin_client.post(f"{LIST}{product.pk}/change/", form | {"shown_version": shown})
+    refused = admin_client.post(f"{LIST_URL}{product.pk}/change/", form | {"shown_version": shown_version})
     assert "has been changed since this page was opened" in refused.content.decode()
     assert Product.objects.get().price == Decimal("47.50")
-    assert admin_client.post(f"{LIST}{product.pk}/change/", form | {"shown_version": 2}).status_code == 302
+    assert admin_client.post(f"{LIST_URL}{product.pk}/change/", form | {"shown_version": 2}).status_code == 302
     assert Product.objects.get().price == 9
 
 
 def test_view_permission_shows_a_read_only_product(client: Client) -> None:
     product = make_offer(name="Mango of Ratnagiri")
     client.force_login(make_staff("view_product"))
-    page = client.get(f"{LIST}{product.pk}/change/").content.decode()
+    page = client.get(f"{LIST_URL}{product.pk}/change/").content.decode()
     assert "Mango of Ratnagiri" in page
     assert "shown" not in page.lower()
 
 
 @pytest.mark.parametrize("pk", ["abc", "0", "9" * 30])
 def test_unknown_product_redirects_to_the_admin_index(admin_client: Client, pk: str) -> None:
-    for response in (admin_client.get(f"{LIST}{pk}/change/"), admin_client.post(f"{LIST}{pk}/change/")):
+    for response in (admin_client.get(f"{LIST_URL}{pk}/change/"), admin_client.post(f"{LIST_URL}{pk}/change/")):
         assert response.status_code == 302
         assert response["Location"] == "/admin/"
 
@@ -112,25 +112,25 @@ def test_unknown_product_redirects_to_the_admin_index(admin_client: Client, pk: 
 def test_invalid_price_is_refused(admin_client: Client, price: str) -> None:
     product = make_offer()
     form = {"name": "Mango", "commodity": product.commodity_id, "farm": product.farm_id, "grade": "A", "unit": "kg"}
-    response = admin_client.post(f"{LIST}{product.pk}/change/", {**form, "stock": 1, "price": price})
+    response = admin_client.post(f"{LIST_URL}{product.pk}/change/", {**form, "stock": 1, "price": price})
     assert list(response.context["adminform"].form.errors) == ["price"]
     assert Product.objects.get().version == 1
 
 
 def test_products_are_withdrawn_instead_of_deleted(admin_client: Client) -> None:
-    kept, gone = make_offers([{"name": "kept"}, {"name": "gone"}])
-    assert "delete_selected" not in admin_client.get(LIST).content.decode()
-    assert admin_client.post(f"{LIST}{gone.pk}/delete/", {"post": "yes"}).status_code == 403
-    answer = admin_client.post(LIST, {"action": "withdraw", "_selected_action": [gone.pk]}, follow=True)
+    listed, withdrawn = make_offers([{"name": "listed"}, {"name": "withdrawn"}])
+    assert "delete_selected" not in admin_client.get(LIST_URL).content.decode()
+    assert admin_client.post(f"{LIST_URL}{withdrawn.pk}/delete/", {"post": "yes"}).status_code == 403
+    answer = admin_client.post(LIST_URL, {"action": "withdraw", "_selected_action": [withdrawn.pk]}, follow=True)
     assert "1 product was withdrawn." in answer.content.decode()
-    assert list(Product.objects.listed()) == [kept]
-    assert Product.objects.get(pk=gone.pk).version == 2
+    assert list(Product.objects.listed()) == [listed]
+    assert Product.objects.get(pk=withdrawn.pk).version == 2
 
 
 def test_withdraw_action_refuses_to_span_pages(admin_client: Client) -> None:
     first, *_ = make_offers({"name": f"{n}"} for n in range(120))
-    everything = {"action": "withdraw", "_selected_action": [first.pk], "select_across": "1"}
-    answer = admin_client.post(LIST, everything, follow=True)
+    all_pages = {"action": "withdraw", "_selected_action": [first.pk], "select_across": "1"}
+    answer = admin_client.post(LIST_URL, all_pages, follow=True)
     assert "one page at a time" in answer.content.decode()
     assert Product.objects.listed().count() == 120
 
@@ -158,27 +158,24 @@ def test_list_search_and_add_pages_open(admin_client: Client, model: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("field", "term", "found"), [("commodity", "turm", "Turmeric"), ("farm", "pat", "Patil Farm, Ratnagiri")]
+    ("field", "term", "name"), [("commodity", "turm", "Turmeric"), ("farm", "pat", "Patil Farm, Ratnagiri")]
 )
-def test_autocomplete_finds_names_by_prefix(admin_client: Client, field: str, term: str, found: str) -> None:
+def test_autocomplete_finds_names_by_prefix(admin_client: Client, field: str, term: str, name: str) -> None:
     make_farm()
     query = {"app_label": "products", "model_name": "product", "field_name": field, "term": term}
     results = admin_client.get("/admin/autocomplete/", query).json()["results"]
-    assert found in [result["text"] for result in results]
+    assert name in [result["text"] for result in results]
 
 
 def test_anonymous_user_is_sent_to_the_login_page(client: Client) -> None:
-    response = client.get(LIST)
+    response = client.get(LIST_URL)
     assert response.status_code == 302
     assert response["Location"].startswith("/admin/login/")
 
 
-@pytest.mark.parametrize(("slug", "field", "is_told"), [("mango", "name", True), ("mango", "none", False)])
-def test_rename_mentions_that_search_needs_a_reindex(
-    admin_client: Client, slug: str, field: str, is_told: bool
-) -> None:
-    mango = Commodity.objects.get(slug=slug)
+@pytest.mark.parametrize(("name", "is_rename"), [("Aam", True), ("Mango", False)])
+def test_rename_mentions_that_search_needs_a_reindex(admin_client: Client, name: str, is_rename: bool) -> None:
+    mango = Commodity.objects.get(slug="mango")
     url = reverse("admin:products_commodity_change", args=[mango.pk])
-    name = "Aam" if field == "name" else mango.name
     answer = admin_client.post(url, {"name": name}, follow=True)
-    assert ("reindex_search" in answer.content.decode()) is is_told
+    assert ("reindex_search" in answer.content.decode()) is is_rename

@@ -1,3 +1,5 @@
+"""Cursors are sealed: they cannot be forged, changed, or used with another query."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -35,11 +37,11 @@ def test_sealed_cursor_opens_unchanged_and_is_deterministic(backward: bool, valu
 
 
 def test_any_changed_character_is_refused() -> None:
-    """All 63 other characters at every position: each flipped bit, and each other spelling of the same bytes."""
+    """All 63 other characters at every position. That includes other base64 spellings of the same bytes."""
     text = seal(CURSOR, BOUND_TO)
     forged = [text[:i] + c + text[i + 1 :] for i in range(len(text)) for c in ALPHABET if c != text[i]]
     assert len(forged) == 63 * len(text)
-    assert all(is_refused(f) for f in forged)
+    assert all(is_refused(text) for text in forged)
 
 
 def test_any_truncation_or_extension_is_refused() -> None:
@@ -81,27 +83,27 @@ def test_cursor_of_a_fallback_key_is_accepted(settings: Settings) -> None:
 def test_listing_answers_400_to_an_invalid_cursor(client: Client, settings: Settings) -> None:
     make_offers({"name": f"{n}"} for n in range(3))
 
-    def cursor_of(query: str) -> Any:
+    def next_cursor(query: str) -> Any:
         return parse_qs(urlsplit(client.get(f"/products?limit=1{query}").json()["next"]).query)["cursor"][0]
 
-    good = cursor_of("")
-    assert client.get("/products", {"cursor": good}).status_code == 200
-    bad = {
-        "foreign sort": cursor_of("&sort=name"),
-        "opposite sort": cursor_of("&sort=created_at"),
+    valid = next_cursor("")
+    assert client.get("/products", {"cursor": valid}).status_code == 200
+    invalid = {
+        "another sort": next_cursor("&sort=name"),
+        "opposite sort": next_cursor("&sort=created_at"),
         "empty": "",
         "10 kB": "a" * 10_240,
-        "truncated": good[:-1],
-        "padded": good + "=",
-        "two in one": good + good,
+        "truncated": valid[:-1],
+        "padded": valid + "=",
+        "two cursors": valid + valid,
         "not ASCII": "é" * 40,
-        "NUL": good + "\0",
+        "NUL": valid + "\0",
         "a number": "25",
         "SQL": "' OR 1=1 --",
     }
     settings.SECRET_KEY = "another"
-    bad["other key"] = good
-    for name, text in bad.items():
+    invalid["another key"] = valid
+    for name, text in invalid.items():
         response = client.get("/products", {"cursor": text})
         assert response.status_code == 400, name
         assert response.json()["code"] == "cursor-invalid", name

@@ -1,4 +1,4 @@
-"""Whatever a query string holds, the answer is right or a 400 that names what is wrong: no 500, no traceback."""
+"""Any query string is answered with results or with a 400 that names the error: no 500, no traceback."""
 
 from __future__ import annotations
 
@@ -40,24 +40,22 @@ RAW = ["%ff%fe", "%c0%80", "%ed%a0%80", "%", "%zz", "%u0041", "mango%", "&&&", "
 
 def queries() -> list[str]:
     rng = random.Random(3)
-    found = [f"{name}={quote(value)}" for name, value in itertools.product(PARAMETERS, VALUES)]
-    found += [f"{name}={raw}" for name, raw in itertools.product(PARAMETERS, RAW)]
-    found += [
+    result = [f"{name}={quote(value)}" for name, value in itertools.product(PARAMETERS, VALUES)]
+    result += [f"{name}={raw}" for name, raw in itertools.product(PARAMETERS, RAW)]
+    result += [
         f"{name}={quote(v)}&{name}={quote(w)}"
         for name in PARAMETERS
         for v, w in zip(VALUES[::9], VALUES[4::9], strict=False)
     ]
-    found += [f"{name}[]=1&{name}[$ne]=1&{name}__gt=1" for name in PARAMETERS]
-    found += [quote(value) + "=1" for value in VALUES]
-    found += ["&".join(f"{n}={quote(rng.choice(VALUES))}" for n in rng.sample(PARAMETERS, 3)) for _ in range(200)]
-    return found
+    result += [f"{name}[]=1&{name}[$ne]=1&{name}__gt=1" for name in PARAMETERS]
+    result += [quote(value) + "=1" for value in VALUES]
+    result += ["&".join(f"{n}={quote(rng.choice(VALUES))}" for n in rng.sample(PARAMETERS, 3)) for _ in range(200)]
+    return result
 
 
 def test_hostile_query_is_answered_with_200_or_400(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     make_offers({"name": name} for name in ("Mango", "Onion 12", "Tomato"))
-    tried = queries()
-    assert len(tried) > 300
-    for query in tried:
+    for query in queries():
         response = client.get(f"/products?{query}")
         assert response.status_code in (200, 400), query
         document = json.loads(response.content)
@@ -88,5 +86,5 @@ BOTH, ONE = ["mango, onion", "mango"], ["mango, onion"]
 )
 def test_search_text_has_no_operators(client: Client, text: str, expected: list[str]) -> None:
     make_offers([{"name": "mango"}, {"name": "mango, onion"}])
-    found = [product["name"] for product in client.get("/products", {"q": text}).json()["results"]]
-    assert found == expected
+    results = client.get("/products", {"q": text}).json()["results"]
+    assert [product["name"] for product in results] == expected

@@ -1,4 +1,4 @@
-"""POST with an Idempotency-Key: once, however often it is sent."""
+"""A POST with an Idempotency-Key creates one product, however often it is sent."""
 
 from __future__ import annotations
 
@@ -21,17 +21,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def staff(client: Client) -> Client:
-    client.force_login(make_staff())
-    return client
-
-
 def post(client: Client, body: dict[str, Any], key: str) -> Any:
     return client.post("/products", body, "application/json", headers={"Idempotency-Key": key})
 
 
-def age(key: str, **span: int) -> None:
+def make_older(key: str, **span: int) -> None:
     IdempotencyKey.objects.filter(key=key).update(created_at=timezone.now() - dt.timedelta(**span))
 
 
@@ -52,16 +46,16 @@ def test_first_answer_is_replayed_byte_for_byte(staff: Client) -> None:
 def test_equal_body_with_other_spelling_is_replayed(staff: Client) -> None:
     body = product_body(stock=1)
     post(staff, body, "k1")
-    spelled = json.dumps(dict(reversed(body.items())), indent=2)
-    again = staff.post("/products", spelled, "application/json", headers={"Idempotency-Key": "k1"})
+    respelled = json.dumps(dict(reversed(body.items())), indent=2)
+    again = staff.post("/products", respelled, "application/json", headers={"Idempotency-Key": "k1"})
     assert again["Idempotent-Replayed"] == "true"
 
 
 def test_same_key_with_another_body_is_422(staff: Client) -> None:
     body = product_body()
     post(staff, body, "k1")
-    for other in (body | {"price": "1"}, body | {"stock": 0}):
-        response = post(staff, other, "k1")
+    for other_body in (body | {"price": "1"}, body | {"stock": 0}):
+        response = post(staff, other_body, "k1")
         assert (response.status_code, response.json()["code"]) == (422, "idempotency-mismatch")
         assert response.json()["errors"][0]["header"] == "Idempotency-Key"
     assert Product.objects.count() == 1
@@ -94,9 +88,9 @@ def test_refused_request_does_not_use_up_its_key(staff: Client) -> None:
 def test_key_expires_after_24_hours(staff: Client) -> None:
     body = product_body()
     post(staff, body, "k1")
-    age("k1", hours=23, minutes=59)
+    make_older("k1", hours=23, minutes=59)
     assert post(staff, body, "k1")["Idempotent-Replayed"] == "true"
-    age("k1", hours=24, seconds=1)
+    make_older("k1", hours=24, seconds=1)
     second = post(staff, body | {"price": "1"}, "k1")
     assert (second.status_code, "Idempotent-Replayed" in second) == (201, False)
     assert IdempotencyKey.objects.count() == 1
@@ -113,11 +107,11 @@ def test_expired_keys_are_purged_a_few_per_request(
     )
     with django_capture_on_commit_callbacks(execute=True):
         post(staff, product_body(), "k1")
-    left = IdempotencyKey.objects.filter(caller="user:1").order_by("created_at")
-    assert [row.key for row in left] == [f"{n}" for n in range(PURGED_AT_ONCE, 25)]
+    remaining = IdempotencyKey.objects.filter(caller="user:1").order_by("created_at")
+    assert [row.key for row in remaining] == [f"{n}" for n in range(PURGED_AT_ONCE, 25)]
     with django_capture_on_commit_callbacks(execute=True):
-        post(staff, product_body(), "k1")  # a replay or a mismatch stores nothing, and clears nothing up
-    assert left.all().count() == 25 - PURGED_AT_ONCE
+        post(staff, product_body(), "k1")  # a replay or a mismatch stores nothing, so it purges nothing
+    assert remaining.all().count() == 25 - PURGED_AT_ONCE
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+"""GET /products: the fields of a product, sorting, page sizes, links and errors."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -71,9 +73,9 @@ def test_product_has_the_fields_of_the_contract(client: Client) -> None:
 def test_page_is_one_statement(client: Client, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     for _ in range(3):
         make_offer(farm=make_farm())
-    client.get("/products")  # the names of categories, commodities and places come with the first page
+    client.get("/products")  # loads the vocabulary
 
-    with django_assert_num_queries(1):  # the page, its farms' names and the vocabulary's version
+    with django_assert_num_queries(1):
         page = client.get("/products?limit=2").json()
     with django_assert_num_queries(1):
         client.get(page["next"])
@@ -107,8 +109,8 @@ def test_every_sort_breaks_ties_by_id_in_its_direction(client: Client, sort: str
 
 
 def test_withdrawn_products_are_not_listed(client: Client) -> None:
-    make_offers([{"name": "kept"}, {"name": "withdrawn", "is_active": False}])
-    assert names(client, "") == ["kept"]
+    make_offers([{"name": "listed"}, {"name": "withdrawn", "is_active": False}])
+    assert names(client, "") == ["listed"]
 
 
 def test_limit_defaults_to_25(client: Client) -> None:
@@ -149,7 +151,7 @@ def test_equal_positions_have_equal_cursors_with_any_limit(client: Client) -> No
 def test_page_whose_products_were_all_withdrawn_has_links(client: Client) -> None:
     products = make_offers({"name": f"{n}"} for n in range(6))
     second = client.get("/products?sort=name&limit=3").json()["next"]
-    back = client.get(second).json()["previous"]
+    first = client.get(second).json()["previous"]
     Product.objects.filter(pk__in=[p.pk for p in products[3:]]).update(is_active=False)
 
     empty = client.get(second).json()
@@ -159,47 +161,10 @@ def test_page_whose_products_were_all_withdrawn_has_links(client: Client) -> Non
 
     Product.objects.update(is_active=True)
     Product.objects.filter(pk__in=[p.pk for p in products[:3]]).update(is_active=False)
-    empty = client.get(back).json()
+    empty = client.get(first).json()
     assert empty["results"] == []
     assert empty["previous"] is None
     assert [p["name"] for p in client.get(empty["next"]).json()["results"]] == ["3", "4", "5"]
-
-
-BAD_QUERIES = {
-    "limit=0": "limit",
-    "limit=101": "limit",
-    "limit=": "limit",
-    "limit=-1": "limit",
-    "limit=%2B5": "limit",
-    "limit=1.0": "limit",
-    "limit=5%20": "limit",
-    "limit=%EF%BC%95": "limit",
-    "limit=" + "9" * 4000: "limit",
-    "limit=5&limit=5": "limit",
-    "sort=": "sort",
-    "sort=id": "sort",
-    "sort=--name": "sort",
-    "sort=name,price": "sort",
-    "sort=name&sort=name": "sort",
-    "sort=name%00": "sort",
-    "cursor=a&cursor=a": "cursor",
-    "page=2": "page",
-    "Limit=5": "Limit",
-    "%00=1": "\0",
-    "format=json": "format",
-}
-
-
-@pytest.mark.parametrize("query", BAD_QUERIES)
-def test_invalid_parameter_is_400_and_named(client: Client, query: str) -> None:
-    response = client.get(f"/products?{query}")
-    problem: dict[str, Any] = response.json()
-
-    assert response.status_code == 400
-    assert response["Content-Type"] == "application/problem+json"
-    assert problem["code"] == "invalid-parameter"
-    assert problem["errors"][0]["parameter"] == BAD_QUERIES[query]
-    assert problem["instance"] == "/products"
 
 
 def test_error_lists_the_allowed_values(client: Client) -> None:
@@ -213,12 +178,9 @@ def test_accept_is_ignored_and_a_trailing_slash_is_404(client: Client) -> None:
     assert client.get("/products/").status_code == 404
 
 
-def test_head_and_options_are_answered(client: Client) -> None:
+def test_head_has_the_length_of_get(client: Client) -> None:
     make_offer()
     full, head = client.get("/products"), client.head("/products")
     assert head.status_code == 200
     assert head.content == b""
     assert head["Content-Length"] == full["Content-Length"]
-    options = client.options("/products")
-    assert options.status_code == 200
-    assert options["Allow"] == "GET, POST, HEAD, OPTIONS"

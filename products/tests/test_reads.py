@@ -1,4 +1,4 @@
-"""A page costs the same number of rows read at every depth: counted by the server, without noise."""
+"""A page reads the same number of rows at any depth, by the database server's own count."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ def catalogue(live_database: None) -> None:
 
 
 def forget_pages() -> None:
-    """What is measured here is making them."""
+    """So that the next page is rendered, not served from Redis."""
     run(FORGET, [catalogue_cache.generation_key], insists=True)
 
 
 def reads_of(client: Client, url: str) -> int:
-    """For the page's own statement."""
+    """Rows that the page's only statement reads."""
     forget_pages()
 
-    def ask() -> None:
+    def read_page() -> None:
         with CaptureQueriesContext(connection) as queries:
             get_page(client, url)
         assert len(queries) == 1
 
-    return rows_read(ask)
+    return rows_read(read_page)
 
 
 def pages_of(client: Client, sort: str) -> dict[str, str]:
-    """URLs of pages at the start, in the middle and at the end, and of their neighbours on the way back."""
+    """URLs by name: pages at the start, in the middle and at the end, and the pages before those."""
     first = f"/products?sort={sort}"
     opposite = sort.removeprefix("-") if sort.startswith("-") else f"-{sort}"
     # The last page forward begins where the second page of the opposite order ends.
@@ -59,13 +59,13 @@ def pages_of(client: Client, sort: str) -> dict[str, str]:
     last_row = Product.objects.order_by(opposite, opposite.replace(field, "pk"))[LIMIT]
     urls = {"first": first}
     for name, row in {"middle": middle_row, "last": last_row}.items():
-        urls[name] = url_behind(sort, row)
+        urls[name] = url_after(sort, row)
         urls[f"before {name}"] = get_page(client, urls[name])["previous"]
     assert get_page(client, urls["last"])["next"] is None
     return urls
 
 
-def url_behind(sort: str, row: Product) -> str:
+def url_after(sort: str, row: Product) -> str:
     value = str(getattr(row, sort.removeprefix("-")))
     return f"/products?sort={sort}&cursor=" + seal(
         Cursor(backward=False, value=value, pk=row.pk), ["products.product", sort, ""]
@@ -89,7 +89,7 @@ def test_page_among_equal_values_reads_no_more_rows(client: Client) -> None:
         assert count > 500
         row = block.order_by("pk")[count // 2]
         for sort in (field, f"-{field}"):
-            url = url_behind(sort, row)
+            url = url_after(sort, row)
             assert reads_of(client, url) <= 3 * LIMIT
             assert reads_of(client, get_page(client, url)["previous"]) <= 3 * LIMIT
 
@@ -102,15 +102,14 @@ SINGLE = [
 
 @pytest.mark.parametrize("sort", SORTS)
 def test_page_of_one_filter_or_word_reads_few_rows(client: Client, sort: str) -> None:
-    """Whatever the sort, and a hundred pages on. In the order of an index: the entry, the product, its farm. Where
-    several lists are merged, or most products pass a check, some more."""
+    """Five rows per product if one index gives the order; more if several lists are merged, or products checked."""
     reads = {}
     for query in SINGLE:
         url = f"/products?sort={sort}&{query}"
         get_page(client, url)
         reads[query] = reads_of(client, url)
         deep = get_page(client, f"{url}&limit=100")["next"]
-        reads[f"{query}, on"] = reads_of(client, deep.replace("&limit=100", "")) if deep else 0
+        reads[f"{query}, page 2"] = reads_of(client, deep.replace("&limit=100", "")) if deep else 0
     is_merged = ("q=man", "category=fruits&", "organic")
     indexed = {query: count for query, count in reads.items() if not query.startswith(is_merged)}
     assert max(indexed.values()) <= 5 * LIMIT, indexed
@@ -118,7 +117,7 @@ def test_page_of_one_filter_or_word_reads_few_rows(client: Client, sort: str) ->
 
 
 def test_rare_combination_reads_a_bounded_number_of_rows(client: Client) -> None:
-    """Common words that are never together, and large lists with an empty filter: a short page that leads on."""
+    """Frequent words that never occur together, and large lists with an empty filter."""
     for query in (
         "q=nadu%20assam",
         "q=nadu%20sikkim%20grade",
@@ -130,8 +129,6 @@ def test_rare_combination_reads_a_bounded_number_of_rows(client: Client) -> None
 
 
 def test_page_is_one_statement_on_the_expected_index(client: Client) -> None:
-    """SELECT … FROM products_product FORCE INDEX … (a filter or none), … FROM products_posting … (a word), or
-    … FROM (lists) d LEFT JOIN products_product … (a combination)."""
     statements = {
         "": "FROM `products_product` p FORCE INDEX (`product_created_at`) STRAIGHT_JOIN `products_farm`",
         "state=goa&sort=price": "FROM `products_product` p FORCE INDEX (`product_state_price`) STRAIGHT_JOIN",

@@ -1,4 +1,4 @@
-"""The write calls that other code uses: what they write and what they refuse."""
+"""The functions that create, change and withdraw products: what they write and refuse."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.django_db
 
 def fields(**others: Any) -> Any:
     mango = Commodity.objects.get(slug="mango")
-    given = {"name": "Mango", "commodity": mango, "grade": "A", "farm": make_farm(), "price": Decimal("9.50")}
-    return given | others
+    defaults = {"name": "Mango", "commodity": mango, "grade": "A", "farm": make_farm(), "price": Decimal("9.50")}
+    return defaults | others
 
 
 def terms(product: Product) -> set[str]:
@@ -71,7 +71,7 @@ def test_change_of_an_unknown_product_is_refused(pk: int) -> None:
         services.change(pk, stock=1)
 
 
-BAD: list[dict[str, Any]] = [
+INVALID_FIELDS: list[dict[str, Any]] = [
     {"name": ""},
     {"name": "x" * 201},
     {"variety": "x" * 101},
@@ -89,14 +89,14 @@ BAD: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("bad", BAD, ids=str)
-def test_invalid_values_are_refused(bad: dict[str, Any]) -> None:
+@pytest.mark.parametrize("invalid", INVALID_FIELDS, ids=str)
+def test_invalid_values_are_refused(invalid: dict[str, Any]) -> None:
     with pytest.raises(ValidationError) as refused:
-        services.create(**fields(**bad))
-    assert refused.value.message_dict.keys() == bad.keys()
+        services.create(**fields(**invalid))
+    assert refused.value.message_dict.keys() == invalid.keys()
     product = make_offer()
     with pytest.raises(ValidationError):
-        services.change(product.pk, **bad)
+        services.change(product.pk, **invalid)
     assert Product.objects.get().version == 1
 
 

@@ -1,4 +1,4 @@
-"""The admin and the API have the same rules for texts."""
+"""The admin and the API accept the same texts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ pytestmark = pytest.mark.django_db
 
 CONTROLS = ["\0", "\x1b[31m", "\x7f", "\x85", "\x9b31m", "\u202a", "\u202e", "\u2066", "\u2069"]
 LINE_BREAKS = ["\n", "\r", "\r\n", "\v", "\f", "\t", "\u2028", "\u2029"]
-NAMES_WITHOUT_A_WORD = ["!!!", "__", "🥭", "- -", "\u037a"]  # the last one is a letter, but leaves no slug
+NAMES_WITHOUT_A_WORD = ["!!!", "__", "🥭", "- -", "\u037a"]  # the last is a letter, but its slug is empty
 JOINED_EMOJI = "👩\u200d🌾"
-HINDI = "क\u094d\u200dष"  # with a joiner that is part of the spelling
-ARABIC = "تمر \u200f(A)"  # with a mark of direction
+HINDI = "क\u094d\u200dष"  # the joiner is part of the spelling
+ARABIC = "تمر \u200f(A)"  # with a direction mark
 
 REFUSED = [
     *[("name", f"Man{text}go") for text in [*CONTROLS, *LINE_BREAKS]],
@@ -40,11 +40,11 @@ ACCEPTED = [
 ]
 
 
-def through_api(client: Client, **fields: Any) -> Any:
+def post_to_api(client: Client, **fields: Any) -> Any:
     return client.post("/products", json.dumps(product_body(**fields)), content_type="application/json")
 
 
-def through_admin(client: Client, **fields: Any) -> Any:
+def post_to_admin(client: Client, **fields: Any) -> Any:
     mango = Commodity.objects.get(slug="mango").pk
     form = {"name": "Mango", "commodity": mango, "grade": "A", "price": "120.50", "unit": "kg", "stock": 1}
     return client.post("/admin/products/product/add/", form | {"farm": make_farm().pk} | fields)
@@ -52,27 +52,27 @@ def through_admin(client: Client, **fields: Any) -> Any:
 
 @pytest.mark.parametrize(("field", "text"), REFUSED)
 def test_invalid_text_is_refused_by_api_and_admin(admin_client: Client, field: str, text: str) -> None:
-    refused = through_api(admin_client, **{field: text})
+    refused = post_to_api(admin_client, **{field: text})
     assert refused.status_code == 400
     assert [error["pointer"] for error in refused.json()["errors"]] == [f"/{field}"]
-    page = through_admin(admin_client, **{field: text})
+    page = post_to_admin(admin_client, **{field: text})
     assert list(page.context["adminform"].form.errors) == [field]
     assert not Product.objects.exists()
 
 
 @pytest.mark.parametrize(("field", "text"), ACCEPTED)
 def test_valid_text_is_accepted_by_api_and_admin(admin_client: Client, field: str, text: str) -> None:
-    answer = through_api(admin_client, **{field: text})
+    answer = post_to_api(admin_client, **{field: text})
     assert answer.status_code == 201, answer.content
-    page = through_admin(admin_client, **{field: text})
+    page = post_to_admin(admin_client, **{field: text})
     assert page.status_code == 302, page.context["adminform"].form.errors
     assert Product.objects.count() == 2
 
 
 @pytest.mark.parametrize("text", ["\n", "Mango\n", "\x1cMango"])
 def test_api_refuses_control_characters_at_the_ends_of_a_line(admin_client: Client, text: str) -> None:
-    assert through_api(admin_client, name=text).status_code == 400
-    assert through_api(admin_client, variety=text).status_code == 400
+    assert post_to_api(admin_client, name=text).status_code == 400
+    assert post_to_api(admin_client, variety=text).status_code == 400
 
 
 @pytest.mark.parametrize("text", [*CONTROLS, "\n"])

@@ -1,3 +1,5 @@
+"""The names of categories, commodities, states and districts, and how pages learn of changes."""
+
 from __future__ import annotations
 
 import subprocess

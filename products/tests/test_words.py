@@ -1,3 +1,5 @@
+"""How names and queries are split into words that match each other."""
+
 from __future__ import annotations
 
 import sys
