@@ -13,6 +13,7 @@ from dev.testing.databases import rows_read
 from dev.testing.walks import SORTS, get_page
 from farmlokal.redis.client import run
 from farmlokal.redis.scripts import FORGET
+from products.listing import statistics
 from products.listing.cursors import Cursor, seal
 from products.models import Product
 from products.page_cache import catalogue_cache
@@ -40,6 +41,7 @@ def forget_pages() -> None:
 def reads_of(client: Client, url: str) -> int:
     """Rows that the page's only statement reads."""
     forget_pages()
+    statistics.current()  # takes a sample, unless there is one
 
     def read_page() -> None:
         with CaptureQueriesContext(connection) as queries:
