@@ -1,4 +1,4 @@
-"""Makes this process forget the partner, or do without Redis."""
+"""Reset what this process remembers, and do without Redis."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def forgetful() -> None:
-    """Make this process like a new one."""
+def reset_process() -> None:
+    """Make this process as forgetful as a new one."""
     memory.forgetful()
     quotes.reset()
     for breaker in BREAKERS:
         breaker.forget()
 
 
-def clean_slate() -> None:
-    """Empty Redis too."""
+def reset_all() -> None:
+    """Empty Redis, too."""
     memory.clean_slate()
-    forgetful()
+    reset_process()
 
 
 @contextlib.contextmanager
-def redis_let_be() -> Iterator[None]:
-    """Do without Redis, as after a failure."""
+def without_redis() -> Iterator[None]:
+    """As after a failed command."""
     Outages.is_away = True
     try:
         yield

@@ -18,7 +18,7 @@ from farmlokal.redis.scripts import key
 from integrations.breaker.breaker import Breaker, Status
 from integrations.breaker.local import MAX_FAILURES, OPEN_SECONDS
 from integrations.exceptions import BreakerOpenError, CallError, FailedError, NoRetryError, RejectedError
-from integrations.tests.memory import clean_slate, redis_let_be
+from integrations.tests.memory import reset_all, without_redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,14 +35,14 @@ def new_process() -> Breaker:
 
 @pytest.fixture
 def breaker() -> Breaker:
-    clean_slate()
+    reset_all()
     return new_process()
 
 
 @pytest.fixture
 def alone() -> Iterator[Breaker]:
-    clean_slate()
-    with redis_let_be():
+    reset_all()
+    with without_redis():
         yield new_process()
 
 
@@ -316,19 +316,19 @@ def test_alone_there_are_no_retries(alone: Breaker) -> None:
 
 def test_breaker_stays_open_when_redis_goes_away(breaker: Breaker) -> None:
     open_up(breaker)
-    with redis_let_be():
+    with without_redis():
         assert 0 < wait_of(breaker) <= OPEN_SECONDS
     assert 0 < wait_of(breaker) <= 5
 
 
 def test_held_breaker_stays_open_when_redis_goes_away(breaker: Breaker) -> None:
     breaker.hold_open()
-    with redis_let_be(), time_machine.travel("2040-01-01", tick=False):
+    with without_redis(), time_machine.travel("2040-01-01", tick=False):
         assert wait_of(breaker) == 60
 
 
 def test_shared_state_rules_again_when_redis_returns(breaker: Breaker) -> None:
-    with redis_let_be():
+    with without_redis():
         call(breaker, fail, times=MAX_FAILURES)
         assert breaker.state == pybreaker.STATE_OPEN
     assert call(breaker, succeed) == ["good"]
@@ -347,7 +347,7 @@ def test_unusable_record_counts_as_redis_away(breaker: Breaker, in_redis: redis.
 def test_command_changes_the_breaker_for_all(capsys: pytest.CaptureFixture[str], in_redis: redis.Redis) -> None:
     from integrations.partner.client import client  # noqa: PLC0415
 
-    clean_slate()
+    reset_all()
     breaker = client.breaker
 
     def run(option: str) -> str:

@@ -24,7 +24,7 @@ from integrations.partner import quotes
 from integrations.partner.client import client as partner_client
 from integrations.partner.client import read_quote
 from integrations.sandbox.faults import Faults
-from integrations.tests.memory import clean_slate, forgetful, redis_let_be
+from integrations.tests.memory import reset_all, reset_process, without_redis
 from products.models import Product
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ SHORT_DEADLINE = 1.0
 
 @pytest.fixture
 def sandbox(settings: Settings) -> Iterator[Sandbox]:
-    clean_slate()
+    reset_all()
     settings.PARTNER_DEADLINE_SECONDS = DEADLINE
     with partner() as found:
         for name, value in settings_for(found).items():
@@ -130,7 +130,7 @@ def test_without_a_configured_partner_it_is_503(client: Client, product: Product
 def test_processes_share_a_fresh_quote(client: Client, product: Product, sandbox: Sandbox) -> None:
     first, second = ask(client, product), ask(client, product)
     assert first == second
-    forgetful()
+    reset_process()
     assert ask(client, product) == first  # another process
     assert sandbox.calls["quotes"] == 1
     assert ask(client, product, "560002") != first
@@ -160,10 +160,10 @@ def test_last_good_quote_stands_in(
     sandbox.faults = Faults(**FAILING[how])
     settings.PARTNER_DEADLINE_SECONDS = SHORT_DEADLINE
     if redis_is == "there":
-        forgetful()
+        reset_process()
         assert ask(client, product) == good | {"stale": True}
     else:
-        with redis_let_be():
+        with without_redis():
             assert ask(client, product) == good | {"stale": True}
 
 
@@ -203,7 +203,7 @@ def test_threads_share_one_call(sandbox: Sandbox, redis_is: str) -> None:
 
     with ThreadPoolExecutor(50) as pool:
         if redis_is == "away":
-            with redis_let_be():
+            with without_redis():
                 found = list(pool.map(go, range(50)))
         else:
             found = list(pool.map(go, range(50)))
@@ -263,14 +263,14 @@ def test_process_remembers_that_the_breaker_was_open(
 ) -> None:
     for _ in range(FAILURES_TO_OPEN):
         partner_client.breaker.admit()("bad")
-    forgetful()  # another process
+    reset_process()  # another process
     assert refused(ask(client, product)) == (503, "partner-unavailable")
     if then == "emptied":
         with redis.Redis.from_url(os.environ["REDIS_URL"]) as emptied:
             emptied.flushdb()
         assert refused(ask(client, product)) == (503, "partner-unavailable")
     else:
-        with redis_let_be():
+        with without_redis():
             assert refused(ask(client, product)) == (503, "partner-unavailable")
     assert sandbox.calls["quotes"] == 0
 

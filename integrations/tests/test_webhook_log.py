@@ -1,4 +1,4 @@
-"""The log of webhooks: what staff see of it and do with it in the admin, and what operators do by manage.py."""
+"""The log of webhooks in the admin, and the commands that replay and prune it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dev.testing.staff import make_staff
 from integrations.admin import MAX_PRETTY_LENGTH, WebhookEventAdmin, pretty
 from integrations.models import KEPT_DAYS, AppliedVersion, WebhookEvent, WebhookReplay
 from integrations.sandbox.sender import PRICE, WITHDRAWN
-from integrations.tests.memory import clean_slate
+from integrations.tests.memory import reset_all
 from integrations.webhooks import inbox
 from products import services
 from products.models import Product
@@ -37,7 +37,7 @@ LOG = "/admin/integrations/webhookevent/"
 
 @pytest.fixture(autouse=True)
 def _clean(settings: Settings) -> None:
-    clean_slate()
+    reset_all()
     settings.PARTNER_WEBHOOK_SECRETS = [SECRET]
 
 
@@ -71,7 +71,7 @@ def replay(client: Client, *events: WebhookEvent) -> Any:
 # The list
 
 
-def test_it_is_filtered_by_status_and_day(client: Client, admin_client: Client, product: Product) -> None:
+def test_list_is_filtered_by_status_and_day(client: Client, admin_client: Client, product: Product) -> None:
     processed, ignored = delivered(client, product.pk), delivered(client, product.pk + 1)
     assert listed(admin_client) == [ignored, processed]
     assert listed(admin_client, "?status__exact=ignored") == [ignored]
@@ -84,41 +84,37 @@ def test_it_is_filtered_by_status_and_day(client: Client, admin_client: Client, 
 
 
 @pytest.mark.parametrize("query", ["status__regex=.", "payload__contains=x", "replays__by=x", "nothing=1"])
-def test_a_lookup_that_is_not_offered_is_refused(admin_client: Client, query: str) -> None:
+def test_other_lookups_are_refused(admin_client: Client, query: str) -> None:
     assert admin_client.get(f"{LOG}?{query}").status_code == 400
 
 
 @pytest.mark.parametrize("query", ["status__exact=odd", "p=x"])
-def test_a_query_that_means_nothing_shows_the_list(admin_client: Client, query: str) -> None:
+def test_meaningless_query_shows_the_list(admin_client: Client, query: str) -> None:
     assert admin_client.get(f"{LOG}?{query}", follow=True).status_code == 200
 
 
 @pytest.mark.parametrize("across", ["1", "2", "on", "true"])
-def test_nobody_replays_all_of_them_at_once(
-    client: Client, admin_client: Client, product: Product, across: str
-) -> None:
+def test_replay_across_pages_is_refused(client: Client, admin_client: Client, product: Product, across: str) -> None:
     shown = delivered(client, product.pk)
     form = {"action": "replay", "_selected_action": [shown.pk], "select_across": across}
     assert "one page at a time" in admin_client.post(LOG, form, follow=True).content.decode()
     assert not WebhookReplay.objects.exists()
 
 
-def test_one_that_cannot_be_read_does_not_keep_others_from_their_replay(
-    client: Client, admin_client: Client, product: Product
-) -> None:
-    broken, whole = delivered(client, product.pk + 1), delivered(client, product.pk + 1)
-    WebhookEvent.objects.filter(pk=broken.pk).update(payload=b"[" * 100_000)
-    page = replay(admin_client, broken, whole).content.decode()
+def test_unreadable_event_does_not_stop_other_replays(client: Client, admin_client: Client, product: Product) -> None:
+    unreadable, readable = delivered(client, product.pk + 1), delivered(client, product.pk + 1)
+    WebhookEvent.objects.filter(pk=unreadable.pk).update(payload=b"[" * 100_000)
+    page = replay(admin_client, unreadable, readable).content.decode()
     assert "nested too deeply" in page
     assert "1 ignored" in page
 
 
 @pytest.mark.parametrize("day", ["today", "2026-02-30", "0001-01-01", "9999-12-31", "%00"])
-def test_a_day_that_there_is_not(admin_client: Client, day: str) -> None:
+def test_invalid_day_shows_the_list(admin_client: Client, day: str) -> None:
     assert admin_client.get(f"{LOG}?day={day}", follow=True).status_code == 200
 
 
-def test_it_is_searched_by_its_id_and_by_the_products(client: Client, admin_client: Client, product: Product) -> None:
+def test_search_by_webhook_id_and_product_id(client: Client, admin_client: Client, product: Product) -> None:
     first, second = delivered(client, product.pk, "msg_1"), delivered(client, product.pk, "123", version=2)
     assert listed(admin_client, "?q=msg_1") == [first]
     assert listed(admin_client, "?q= msg_1 ") == [first]
@@ -129,16 +125,16 @@ def test_it_is_searched_by_its_id_and_by_the_products(client: Client, admin_clie
 
 
 @pytest.mark.parametrize("term", ["msg_7", "7"])
-def test_a_search_reads_what_it_finds(rf: RequestFactory, term: str) -> None:
+def test_search_reads_only_its_matches(rf: RequestFactory, term: str) -> None:
     rows = [WebhookEvent(webhook_id=f"msg_{n}", type=PRICE, product_id=n, payload=b"{}") for n in range(500)]
     WebhookEvent.objects.bulk_create(rows)
     log = WebhookEventAdmin(WebhookEvent, admin.site)
-    found, _ = log.get_search_results(rf.get("/"), WebhookEvent.objects.all(), term)
-    assert rows_read(lambda: list(found)) <= 3
-    assert len(found) == 1
+    matches, _ = log.get_search_results(rf.get("/"), WebhookEvent.objects.all(), term)
+    assert rows_read(lambda: list(matches)) <= 3
+    assert len(matches) == 1
 
 
-def test_the_list_neither_counts_nor_reads_payloads(client: Client, admin_client: Client, product: Product) -> None:
+def test_list_neither_counts_nor_reads_payloads(client: Client, admin_client: Client, product: Product) -> None:
     for _ in range(3):
         delivered(client, product.pk)
     with CaptureQueriesContext(connection) as queries:
@@ -148,10 +144,10 @@ def test_the_list_neither_counts_nor_reads_payloads(client: Client, admin_client
     assert not [sql for sql in statements if "COUNT(" in sql or "payload" in sql]
 
 
-# One of them
+# One event
 
 
-def test_a_webhook_is_shown_whole_and_cannot_be_changed(client: Client, admin_client: Client, product: Product) -> None:
+def test_event_page_is_read_only_and_escaped(client: Client, admin_client: Client, product: Product) -> None:
     shown = delivered(client, product.pk, note="<script>आम</script> \ud800")
     response = admin_client.get(f"{LOG}{shown.pk}/change/")
     page = response.content.decode()
@@ -165,7 +161,7 @@ def test_a_webhook_is_shown_whole_and_cannot_be_changed(client: Client, admin_cl
     assert admin_client.get(f"{LOG}add/").status_code == 403
 
 
-def test_nothing_secret_is_kept_or_shown(client: Client, admin_client: Client, product: Product) -> None:
+def test_secrets_are_neither_stored_nor_shown(client: Client, admin_client: Client, product: Product) -> None:
     delivery = Delivery(event(product.pk))
     headers = delivery.headers | {"Authorization": "Bearer hush", "Cookie": "hush", "X-Api-Key": "hush"}
     client.post("/webhooks/partner", delivery.body, "application/json", headers=headers)
@@ -202,7 +198,7 @@ def test_payload_that_is_not_utf8_is_shown_escaped() -> None:
 # Replay
 
 
-def test_a_failed_one_is_replayed_by_staff_and_that_is_kept(
+def test_replay_of_a_failed_event_is_logged(
     client: Client, admin_client: Client, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_prices(monkeypatch, 1)
@@ -220,7 +216,7 @@ def test_a_failed_one_is_replayed_by_staff_and_that_is_kept(
     assert delivery.send(client) == (200, "duplicate")
 
 
-def test_one_that_has_had_its_effect_has_it_once(client: Client, admin_client: Client, product: Product) -> None:
+def test_replay_of_processed_event_has_no_effect(client: Client, admin_client: Client, product: Product) -> None:
     processed, superseded = delivered(client, product.pk, version=2), delivered(client, product.pk, version=1)
     assert "1 duplicate, 1 superseded" in replay(admin_client, processed, superseded).content.decode()
     assert Product.objects.get().version == 2
@@ -228,13 +224,13 @@ def test_one_that_has_had_its_effect_has_it_once(client: Client, admin_client: C
     assert WebhookReplay.objects.count() == 2
 
 
-def test_an_ignored_one_counts_once_its_product_is_there(client: Client, product: Product) -> None:
+def test_ignored_event_is_replayed_once_product_exists(client: Client, product: Product) -> None:
     ignored = delivered(client, product.pk + 1)
     Product.objects.filter(pk=product.pk).update(id=product.pk + 1)
     assert inbox.replay(ignored.pk, "asha") == "processed"
 
 
-def test_one_of_a_type_that_is_known_by_now_is_its_products(client: Client, product: Product) -> None:
+def test_replayed_event_gets_its_product(client: Client, product: Product) -> None:
     known = delivered(client, product.pk)
     WebhookEvent.objects.filter(pk=known.pk).update(status="ignored", product_id=None)
     AppliedVersion.objects.all().delete()
@@ -242,7 +238,7 @@ def test_one_of_a_type_that_is_known_by_now_is_its_products(client: Client, prod
     assert WebhookEvent.objects.get().product_id == product.pk
 
 
-def test_an_ignored_one_whose_replay_fails_is_tried_again_by_its_sender(
+def test_sender_can_retry_after_failed_replay(
     client: Client, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delivery = Delivery(event(product.pk + 1))
@@ -253,7 +249,7 @@ def test_an_ignored_one_whose_replay_fails_is_tried_again_by_its_sender(
     assert delivery.send(client) == (200, "processed")
 
 
-def test_what_came_for_a_withdrawn_product_counts_once_it_is_listed_again(client: Client, product: Product) -> None:
+def test_superseded_event_is_replayed_once_product_is_relisted(client: Client, product: Product) -> None:
     services.withdraw(product.pk)
     newer = delivered(client, product.pk, version=5, price="5.00")
     assert newer.status == "superseded"
@@ -264,7 +260,7 @@ def test_what_came_for_a_withdrawn_product_counts_once_it_is_listed_again(client
     assert Product.objects.get().price == Decimal("5.00")
 
 
-def test_attempts_before_an_event_was_ignored_do_not_make_it_dead(
+def test_attempts_of_an_ignored_event_do_not_count(
     client: Client, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ignored = delivered(client, product.pk + 1)
@@ -275,7 +271,7 @@ def test_attempts_before_an_event_was_ignored_do_not_make_it_dead(
     assert outcomes == ["failed"] * (inbox.MAX_ATTEMPTS - 1) + ["dead"] * 2
 
 
-def test_one_that_fails_again_stays_and_says_why(
+def test_replay_that_fails_shows_the_error(
     client: Client, admin_client: Client, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_prices(monkeypatch, 2)
@@ -286,7 +282,7 @@ def test_one_that_fails_again_stays_and_says_why(
     assert WebhookReplay.objects.get().error.startswith("RuntimeError")
 
 
-def test_who_may_read_may_not_replay(client: Client, product: Product) -> None:
+def test_view_permission_does_not_allow_replay(client: Client, product: Product) -> None:
     shown = delivered(client, product.pk)
     reader = staff(client, "view_webhookevent")
     assert listed(reader) == [shown]
@@ -295,17 +291,17 @@ def test_who_may_read_may_not_replay(client: Client, product: Product) -> None:
     assert not WebhookReplay.objects.exists()
 
 
-def test_who_may_replay_does(client: Client, product: Product) -> None:
+def test_replay_permission_allows_replay(client: Client, product: Product) -> None:
     shown = delivered(client, product.pk)
     assert "1 duplicate" in replay(staff(client, "view_webhookevent", "replay_webhookevent"), shown).content.decode()
     assert WebhookReplay.objects.get().by == "asha"
 
 
-def test_others_see_nothing(client: Client) -> None:
+def test_other_staff_cannot_see_the_log(client: Client) -> None:
     assert staff(client, "view_product").get(LOG).status_code == 403
 
 
-def test_an_operator_replays(
+def test_command_replays_by_id_or_number(
     client: Client, product: Product, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     break_prices(monkeypatch, 2)
@@ -323,14 +319,14 @@ def test_an_operator_replays(
             call_command("replay_webhook", unknown)
 
 
-def test_whoever_replays_has_a_name_that_can_be_kept(client: Client, product: Product) -> None:
+def test_command_stores_undecodable_names(client: Client, product: Product) -> None:
     shown = delivered(client, product.pk)
     call_command("replay_webhook", shown.webhook_id, by="\udcff")
     assert WebhookReplay.objects.get().by == "?"
 
 
-def test_what_nobody_can_read_yet_is_said(client: Client, product: Product) -> None:
-    """A type that had no handler when it came, and other data than the handler wants."""
+def test_command_names_invalid_data(client: Client, product: Product) -> None:
+    """The type had no handler when the event arrived, so its data was not checked."""
     ignored = delivered(client, product.pk, event_type="product.painted")
     WebhookEvent.objects.filter(pk=ignored.pk).update(payload=json.dumps(event(event_type=PRICE, price=5)).encode())
     with pytest.raises(CommandError, match="/data/price: must be a string"):
@@ -340,7 +336,7 @@ def test_what_nobody_can_read_yet_is_said(client: Client, product: Product) -> N
 # Pruning
 
 
-def test_what_is_old_goes(client: Client, product: Product, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prune_deletes_old_events(client: Client, product: Product, capsys: pytest.CaptureFixture[str]) -> None:
     old, young = (delivered(client, product.pk, event_type=WITHDRAWN) for _ in range(2))
     inbox.replay(old.pk, "asha")
     now = timezone.now()
@@ -355,6 +351,6 @@ def test_what_is_old_goes(client: Client, product: Product, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize("days", ["6", "0", "-1", "999999999"])
-def test_no_fewer_days_than_a_sender_tries(days: str) -> None:
+def test_prune_keeps_events_while_senders_retry(days: str) -> None:
     with pytest.raises(CommandError, match="--days must be from 7"):
         call_command("prune_webhooks", "--days", days)

@@ -1,4 +1,4 @@
-"""What events do, and that each does it once."""
+"""The effects of events, and that each event has its effect once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from farmlokal.observability import request_costs
 from farmlokal.observability.metrics import exposition
 from integrations.models import AppliedVersion, WebhookEvent
 from integrations.sandbox.sender import PAUSES_SECONDS, PRICE, STOCK, WITHDRAWN
-from integrations.tests.memory import clean_slate, redis_let_be
+from integrations.tests.memory import reset_all, without_redis
 from integrations.webhooks import claims, handlers, inbox
 from integrations.webhooks.claims import DONE_SECONDS
 from products.models import Product
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _clean(settings: Settings) -> None:
-    clean_slate()
+    reset_all()
     settings.PARTNER_WEBHOOK_SECRETS = [SECRET]
 
 
@@ -48,20 +48,20 @@ def send(client: Client, product_id: int, event_type: str = PRICE, **data: Any) 
 # Effects
 
 
-def test_a_new_price_is_in_the_very_next_listing(client: Client, product: Product) -> None:
+def test_new_price_is_in_the_next_listing(client: Client, product: Product) -> None:
     assert client.get("/products").json()["results"][0]["price"] == "120.00"
     assert send(client, product.pk, price="47.50") == (200, "processed")
     assert client.get("/products").json()["results"][0]["price"] == "47.50"
     assert client.get("/products?sort=price&q=mango").json()["results"][0]["price"] == "47.50"
 
 
-def test_a_new_stock_and_nothing_else(client: Client, product: Product) -> None:
+def test_new_stock_changes_nothing_else(client: Client, product: Product) -> None:
     assert send(client, product.pk, STOCK, stock=0) == (200, "processed")
     after = client.get(f"/products/{product.pk}").json()
     assert (after["stock"], after["in_stock"], after["price"]) == (0, False, "120.00")
 
 
-def test_a_withdrawn_product_is_not_listed(client: Client, product: Product) -> None:
+def test_withdrawn_product_is_not_listed(client: Client, product: Product) -> None:
     assert send(client, product.pk, WITHDRAWN) == (200, "processed")
     assert client.get("/products").json()["results"] == []
     assert client.get(f"/products/{product.pk}").status_code == 404
@@ -69,7 +69,7 @@ def test_a_withdrawn_product_is_not_listed(client: Client, product: Product) -> 
     assert send(client, product.pk, WITHDRAWN, version=3) == (200, "superseded")
 
 
-def test_what_is_not_known_is_kept_and_ignored(client: Client, product: Product) -> None:
+def test_unknown_type_or_product_is_logged_and_ignored(client: Client, product: Product) -> None:
     assert send(client, product.pk + 1) == (200, "ignored")
     assert send(client, product.pk, "product.painted", colour="green") == (200, "ignored")
     unknown_type, unknown_product = WebhookEvent.objects.all()
@@ -82,7 +82,7 @@ def test_what_is_not_known_is_kept_and_ignored(client: Client, product: Product)
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations([1, 2, 3])))
-def test_in_any_order_the_highest_version_is_left(client: Client, product: Product, order: tuple[int, ...]) -> None:
+def test_highest_version_wins_in_any_order(client: Client, product: Product, order: tuple[int, ...]) -> None:
     highest = 0
     for version in order:
         expected = "processed" if version > highest else "superseded"
@@ -91,16 +91,16 @@ def test_in_any_order_the_highest_version_is_left(client: Client, product: Produ
     assert Product.objects.get().price == 3
 
 
-def test_an_equal_version_changes_nothing(client: Client, product: Product) -> None:
+def test_equal_version_changes_nothing(client: Client, product: Product) -> None:
     assert send(client, product.pk, version=5, price="5.00") == (200, "processed")
     assert send(client, product.pk, version=5, price="6.00") == (200, "superseded")
     assert Product.objects.get().price == 5
 
 
-def test_versions_are_those_of_a_product_and_a_type(client: Client, product: Product) -> None:
+def test_versions_count_by_product_and_type(client: Client, product: Product) -> None:
     other = make_offer()
     assert send(client, product.pk, STOCK, version=9, stock=1) == (200, "processed")
-    assert send(client, product.pk, PRICE, version=8, price="8.00") == (200, "processed")  # late, but it still counts
+    assert send(client, product.pk, PRICE, version=8, price="8.00") == (200, "processed")  # of another type
     assert send(client, other.pk, STOCK, version=1, stock=2) == (200, "processed")
     assert send(client, product.pk, STOCK, version=8, stock=3) == (200, "superseded")
     after = Product.objects.get(pk=product.pk)
@@ -108,10 +108,10 @@ def test_versions_are_those_of_a_product_and_a_type(client: Client, product: Pro
     assert send(client, product.pk, version=2**63 - 1) == (200, "processed")
 
 
-# Once
+# Copies
 
 
-def test_a_copy_is_a_duplicate_for_one_redis_command(client: Client, product: Product) -> None:
+def test_copy_is_a_duplicate_for_one_redis_command(client: Client, product: Product) -> None:
     delivery = Delivery(event(product.pk))
     assert delivery.send(client) == (200, "processed")
     with CaptureQueriesContext(connection) as queries:
@@ -121,7 +121,7 @@ def test_a_copy_is_a_duplicate_for_one_redis_command(client: Client, product: Pr
     assert Product.objects.get().version == 2
 
 
-def test_while_it_is_claimed_a_copy_costs_no_sql(client: Client, product: Product) -> None:
+def test_copy_of_claimed_event_costs_no_sql(client: Client, product: Product) -> None:
     delivery = Delivery(event(product.pk))
     claims.claim(delivery.webhook_id, "another")
     assert delivery.send(client) == (409, "webhook-in-progress")
@@ -129,37 +129,37 @@ def test_while_it_is_claimed_a_copy_costs_no_sql(client: Client, product: Produc
 
 
 @pytest.mark.parametrize("event_type", [PRICE, "product.painted"])
-def test_where_redis_has_lost_it_mysql_knows(client: Client, product: Product, event_type: str) -> None:
+def test_mysql_knows_duplicates_that_redis_lost(client: Client, product: Product, event_type: str) -> None:
     delivery = Delivery(event(product.pk, event_type))
     delivery.send(client)
-    clean_slate()
+    reset_all()
     assert delivery.send(client) == (200, "duplicate")
     assert request_costs.current.statements > 0
     assert delivery.send(client) == (200, "duplicate")
     assert request_costs.current.statements == 0  # Redis knows again
-    with redis_let_be():
+    with without_redis():
         assert delivery.send(client) == (200, "duplicate")
     assert Product.objects.get().version == 2 - (event_type != PRICE)
 
 
-def test_without_redis_each_counts_once_too(client: Client, product: Product) -> None:
-    with redis_let_be():
+def test_event_has_one_effect_without_redis(client: Client, product: Product) -> None:
+    with without_redis():
         delivery = Delivery(event(product.pk))
         assert [delivery.send(client)[1] for _ in range(3)] == ["processed", "duplicate", "duplicate"]
     assert WebhookEvent.objects.get().attempts == 1
 
 
-def test_ids_are_compared_byte_for_byte(client: Client, product: Product) -> None:
+def test_ids_are_compared_byte_by_byte(client: Client, product: Product) -> None:
     for version, webhook_id in enumerate(["msg_a", "MSG_A", "msg_A", "msg_ab"], start=1):
         assert Delivery(event(product.pk, version=version), webhook_id).send(client) == (200, "processed")
 
 
-def test_the_same_event_under_another_id_is_superseded(client: Client, product: Product) -> None:
+def test_same_event_under_another_id_is_superseded(client: Client, product: Product) -> None:
     assert send(client, product.pk) == (200, "processed")
     assert send(client, product.pk) == (200, "superseded")
 
 
-def test_redis_remembers_longer_than_a_sender_tries() -> None:
+def test_redis_remembers_longer_than_senders_retry() -> None:
     assert sum(PAUSES_SECONDS) < DONE_SECONDS < 7 * 24 * 3600
 
 
@@ -172,7 +172,7 @@ class UnprintableError(Exception):
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "kept"),
+    ("error", "code", "statuses"),
     [
         (UnprintableError(), "internal-error", ["failed"]),
         (OperationalError(1054, "Unknown column"), "internal-error", ["failed"]),
@@ -180,8 +180,8 @@ class UnprintableError(Exception):
         (OperationalError(1213, "Deadlock"), "webhook-in-progress", []),
     ],
 )
-def test_what_is_not_the_handlers_fault_is_not_held_against_the_event(
-    client: Client, product: Product, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str, kept: list[str]
+def test_only_handler_errors_are_logged_as_failures(
+    client: Client, product: Product, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str, statuses: list[str]
 ) -> None:
     def fail(_: dict[str, Any]) -> None:
         raise error
@@ -189,10 +189,10 @@ def test_what_is_not_the_handlers_fault_is_not_held_against_the_event(
     monkeypatch.setitem(handlers.HANDLERS, PRICE, handlers.HANDLERS[PRICE]._replace(apply=fail))
     client.raise_request_exception = False
     assert Delivery(event(product.pk)).send(client)[1] == code
-    assert [row.status for row in WebhookEvent.objects.all()] == kept
+    assert [row.status for row in WebhookEvent.objects.all()] == statuses
 
 
-def test_a_failure_leaves_its_event_and_no_effect_and_the_retry_counts(
+def test_failed_event_has_no_effect_until_a_retry_succeeds(
     client: Client, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_prices(monkeypatch, 1)
@@ -213,9 +213,7 @@ def test_a_failure_leaves_its_event_and_no_effect_and_the_retry_counts(
     assert Product.objects.get().price == Decimal("47.50")
 
 
-def test_a_failure_tells_nothing_of_the_inside(
-    client: Client, product: Product, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failure_reveals_nothing_internal(client: Client, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     break_prices(monkeypatch, 1)
     delivery = Delivery(event(product.pk))
     answer = client.post("/webhooks/partner", delivery.body, "application/json", headers=delivery.headers)
@@ -223,21 +221,21 @@ def test_a_failure_tells_nothing_of_the_inside(
     assert b"broken" not in answer.content
 
 
-def test_after_ten_attempts_it_is_dead(client: Client, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_event_is_dead_after_ten_attempts(client: Client, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     break_prices(monkeypatch, inbox.MAX_ATTEMPTS)
     delivery = Delivery(event(product.pk))
     for _ in range(inbox.MAX_ATTEMPTS):
         assert delivery.send(client) == (500, "internal-error")
     row = WebhookEvent.objects.get()
     assert (row.status, row.attempts) == ("dead", 10)
-    assert delivery.send(client) == (500, "internal-error")  # nobody tried: it would have counted
+    assert delivery.send(client) == (500, "internal-error")  # no attempt: it would have succeeded
     row.refresh_from_db()
     assert (row.status, row.attempts) == ("dead", 10)
     assert inbox.replay(row.pk, "asha") == "processed"
     assert delivery.send(client) == (200, "duplicate")
 
 
-def test_a_retry_with_another_body_is_what_the_log_has(
+def test_log_has_the_body_of_the_retry_that_succeeded(
     client: Client, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_prices(monkeypatch, 1)
@@ -251,7 +249,7 @@ def test_a_retry_with_another_body_is_what_the_log_has(
     assert (after.price, after.stock) == (Decimal(120), 3)
 
 
-def test_a_failed_event_does_not_hold_up_others(
+def test_failed_event_does_not_block_newer_ones(
     client: Client, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_prices(monkeypatch, 1)
@@ -262,10 +260,10 @@ def test_a_failed_event_does_not_hold_up_others(
     assert Product.objects.get().price == 2
 
 
-# The log and the figures
+# Log and metrics
 
 
-def test_the_log_has_the_body_as_it_came(client: Client, product: Product) -> None:
+def test_log_has_the_body_unchanged(client: Client, product: Product) -> None:
     body = json.dumps(event(product.pk, note="आम"), ensure_ascii=False, indent=3).encode()
     delivery = Delivery(body)
     delivery.send(client)
@@ -278,8 +276,8 @@ def test_the_log_has_the_body_as_it_came(client: Client, product: Product) -> No
 
 def count_of(event_type: str, status: str) -> float:
     line = rf'^farmlokal_webhooks_total\{{status="{status}",type="{event_type}"\}} (\S+)$'
-    found = re.search(line, exposition({}, {}).decode(), re.MULTILINE)
-    return float(found[1]) if found else 0
+    match = re.search(line, exposition({}, {}).decode(), re.MULTILINE)
+    return float(match[1]) if match else 0
 
 
 def test_each_outcome_is_counted(client: Client, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
