@@ -72,13 +72,13 @@ def readyz(request: Request) -> Response:
 def metrics(request: Request) -> HttpResponse:
     """Prometheus text, for whoever has METRICS_TOKEN; where none is set, for this machine."""
     if not settings.METRICS:
-        raise Problem("not-found", "Metrics are off.")
+        raise Problem("not-found", service.METRICS_ARE_OFF)
     if settings.METRICS_TOKEN:
         given = request.headers.get("Authorization", "")
         if not constant_time_compare(given, f"Bearer {settings.METRICS_TOKEN}"):
-            raise Problem("not-authenticated", "Metrics need their token.", headers={"WWW-Authenticate": "Bearer"})
+            raise Problem("not-authenticated", service.METRICS_NEED_TOKEN, headers={"WWW-Authenticate": "Bearer"})
     elif not _is_from_this_machine(request):
-        raise Problem("permission-denied", "Without METRICS_TOKEN, metrics are for this machine alone.")
+        raise Problem("permission-denied", service.METRICS_ARE_LOCAL)
     return HttpResponse(
         exposition(_checks(), _breakers()), content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"}
     )

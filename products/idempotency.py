@@ -69,7 +69,7 @@ def answer_once(caller: str, key: str, body: Any, make: Callable[[], HttpRespons
     try:
         row = IdempotencyKey.objects.create(caller=caller, key=key, fingerprint=fingerprint)
     except IntegrityError as error:  # another was faster by less than one statement
-        raise _conflict() from error
+        raise conflict() from error
     answer = make()
     row.status, row.body = answer.status_code, answer.content
     row.location, row.etag = answer["Location"], answer["ETag"]
@@ -89,18 +89,21 @@ def _lock(keys: QuerySet[IdempotencyKey]) -> IdempotencyKey | None:
         return keys.select_for_update(nowait=True).first()
     except OperationalError as error:
         if error.args[0] in ROW_IS_LOCKED:
-            raise _conflict() from error
+            raise conflict() from error
         raise
 
 
-def _conflict() -> Problem:
+def conflict() -> Problem:
     text = f"{HEADER}: the first request with this key is still running."
     return Problem("idempotency-conflict", text, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
+def mismatch() -> Problem:
+    return InvalidHeader(HEADER, "was used with another body; a new request needs a new key.", "idempotency-mismatch")
+
+
 def _again(row: IdempotencyKey, fingerprint: str) -> HttpResponse:
     if row.fingerprint != fingerprint:
-        detail = "was used with another body; a new request needs a new key."
-        raise Problem("idempotency-mismatch", f"{HEADER}: {detail}", [{"header": HEADER, "detail": detail}])
+        raise mismatch()
     headers = {"Location": row.location, "ETag": row.etag, "Idempotent-Replayed": "true", "Cache-Control": "no-store"}
     return HttpResponse(row.body, status=row.status, headers=headers, content_type="application/json")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.http import QueryDict
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework.exceptions import NotAuthenticated, PermissionDenied, UnsupportedMediaType
 
-from farmlokal.http.json_bodies import not_json
-from farmlokal.http.problems import InvalidBody, InvalidHeader, InvalidParameter, Problem
-from farmlokal.http.query_parameters import unknown_parameter
+from farmlokal.http.exception_handlers import nothing_at
+from farmlokal.http.json_bodies import JSONObject, parse_json
+from farmlokal.http.problems import Problem
+from farmlokal.http.query_parameters import check_parameters
 from farmlokal.openapi.parameters import (
     CONDITIONAL_READ,
     CONDITIONAL_WRITE,
@@ -27,15 +29,14 @@ from farmlokal.openapi.parameters import (
     vary,
     whole,
 )
-from farmlokal.openapi.problems import ANYWHERE, NOT_MATCHED, RATE_LIMITED, problem_responses
+from farmlokal.openapi.problems import ANYWHERE, NOT_MATCHED, RATE_LIMITED, problem_responses, raised_by
 from products.idempotency import HEADER as IDEMPOTENCY_KEY
-from products.idempotency import KEY, QUOTED
-from products.listing.parameters import ID, SORTS
-from products.listing.serializers import ListingParameters
+from products.idempotency import KEY, QUOTED, conflict, mismatch
+from products.listing.parameters import ID
+from products.listing.serializers import PARAMETERS, ListingParameters
 from products.serializers import (
     CategoryListSerializer,
     NewProductSerializer,
-    PriceField,
     ProductChangeSerializer,
     ProductPageSerializer,
     ProductSerializer,
@@ -127,29 +128,22 @@ WRITE_PARAMETERS = (CHALLENGE, etag(200, 201), cache_control(WRITTEN_CACHE_CONTR
 # Errors
 
 ONE = "/products/48213"
-UNKNOWN = unknown_parameter("page", ())
-BAD_CURSOR = InvalidParameter(
-    "cursor",
-    "is not a cursor of this listing, or belongs to another sort or filter; start without one.",
-    code="cursor-invalid",
-)
-BAD_SORT = InvalidParameter("sort", f"must be one of {', '.join(SORTS)}.", SORTS)
-BAD_PRICE = InvalidBody([{"pointer": "/price", "detail": PriceField.default_error_messages["invalid"]}])
-NOT_THERE = Problem("not-found", f"There is nothing at {ONE}.")
+UNKNOWN = raised_by(lambda: check_parameters(QueryDict("page=2"), ()))
+BAD_CURSOR = raised_by(lambda: PARAMETERS.read(QueryDict("cursor=x")))
+BAD_SORT = raised_by(lambda: PARAMETERS.read(QueryDict("sort=stock")))
+BAD_PRICE = raised_by(ProductChangeSerializer(data=JSONObject([("price", 120.5)])).checked)
+NOT_JSON = raised_by(lambda: parse_json(""))
+NOT_THERE = Problem("not-found", nothing_at(ONE))
 KEYS_AWAY = Problem("auth-unavailable", "Cannot fetch the token provider's keys.")
 # Reads are open, but an invalid token is an error.
 BEARER = (
     Problem("not-authenticated", "The bearer token is not accepted. It has expired."),
-    Problem("permission-denied", "This client is switched off."),
+    Problem("permission-denied", "This client is deactivated."),
     KEYS_AWAY,
-)
-RUNNING = Problem("idempotency-conflict", "Idempotency-Key: the first request with this key is still running.")
-OTHER_BODY = InvalidHeader(
-    IDEMPOTENCY_KEY, "was used with another body; a new request needs a new key.", "idempotency-mismatch"
 )
 OF_READS = (NOT_MATCHED, *BEARER, *ANYWHERE, RATE_LIMITED)
 OF_WRITES = (NotAuthenticated(), PermissionDenied(), KEYS_AWAY, *ANYWHERE, RATE_LIMITED)
-OF_BODIES = (BAD_PRICE, not_json("Expecting value, line 1, column 1."), UnsupportedMediaType("text/plain"))
+OF_BODIES = (BAD_PRICE, NOT_JSON, UnsupportedMediaType("text/plain"))
 
 
 # Operations
@@ -193,7 +187,7 @@ create = extend_schema(
     examples=[OpenApiExample("offer", value=OFFER, request_only=True)],
     responses={
         201: response(ProductSerializer, "The new product.", mango=MANGO),
-        **problem_responses("/products", *OF_BODIES, RUNNING, OTHER_BODY, *OF_WRITES),
+        **problem_responses("/products", *OF_BODIES, conflict(), mismatch(), *OF_WRITES),
     },
 )
 partial_update = extend_schema(

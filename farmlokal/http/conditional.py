@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 TAGS = re.compile(rf"[ \t,]*{TAG}(?:[ \t]*,[ \t,]*{TAG})*[ \t,]*")
 ANY = "*"
-IF_MATCH_FAILED = "If-Match: the resource has none of these entity tags."
 
 
 def etag_of(body: bytes) -> str:
@@ -66,7 +65,7 @@ def condition_in(headers: Mapping[str, str], name: str) -> list[str] | None:
 def check_if_match(tags: list[str] | None, etag: str) -> None:
     """Raises precondition-failed unless the resource has one of the tags."""
     if tags and not is_strong_match(tags, etag):
-        raise Problem("precondition-failed", IF_MATCH_FAILED)
+        raise Problem("precondition-failed", "If-Match: the resource has none of these entity tags.")
 
 
 def check_if_none_match(tags: list[str] | None, etag: str) -> None:

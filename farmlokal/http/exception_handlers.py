@@ -92,7 +92,11 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return problem_response(request, "not-found", f"There is nothing at {request.path[:200]}.")
+    return problem_response(request, "not-found", nothing_at(request.path[:200]))
+
+
+def nothing_at(path: str) -> str:
+    return f"There is nothing at {path}."
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -62,14 +62,11 @@ def parse_json(body: str) -> Any:
     try:
         return json.loads(body, object_pairs_hook=JSONObject, parse_constant=_reject_constant)
     except json.JSONDecodeError as error:
-        raise not_json(f"{error.msg}, line {error.lineno}, column {error.colno}.") from error
+        place = f"line {error.lineno}, column {error.colno}"
+        raise Problem("bad-request", f"The body is not JSON: {error.msg}, {place}.") from error
     except (ValueError, RecursionError) as error:
         raise Problem("bad-request", TOO_COMPLEX) from error
 
 
-def not_json(reason: str) -> Problem:
-    return Problem("bad-request", f"The body is not JSON: {reason}")
-
-
 def _reject_constant(constant: str) -> NoReturn:
-    raise not_json(f"it has no {constant}.")
+    raise Problem("bad-request", f"The body is not JSON: it has no {constant}.")

@@ -16,11 +16,7 @@ def check_parameters(query: QueryDict, known: Sequence[str], repeatable: Sequenc
     """Raises InvalidParameter for an unknown parameter, or for one that is wrongly repeated."""
     for name, values in query.lists():
         if name not in known:
-            raise unknown_parameter(name, known)
+            others = f"; known: {', '.join(known)}" if known else ""
+            raise InvalidParameter(name, f"is not a parameter here{others}.", known)
         if len(values) > 1 and name not in repeatable:
             raise InvalidParameter(name, "may be given only once.")
-
-
-def unknown_parameter(name: str, known: Sequence[str]) -> InvalidParameter:
-    others = f"; known: {', '.join(known)}" if known else ""
-    return InvalidParameter(name, f"is not a parameter here{others}.", known)

@@ -9,7 +9,7 @@ from django.conf import settings
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema_serializer
 from rest_framework import serializers
 
-from farmlokal.http.conditional import IF_MATCH_FAILED
+from farmlokal.http.conditional import check_if_match
 from farmlokal.http.exception_handlers import INVALID_HOST, problem_of
 from farmlokal.http.problem_types import PROBLEM_TYPES
 from farmlokal.http.problems import (
@@ -22,10 +22,11 @@ from farmlokal.http.problems import (
     problem_document,
 )
 from farmlokal.observability.logs import REQUEST_ID
-from farmlokal.openapi.parameters import REQUEST_ID_EXAMPLE, whole
+from farmlokal.openapi.parameters import ETAG_EXAMPLE, REQUEST_ID_EXAMPLE, whole
+from farmlokal.ratelimit.limiter import Decision, Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from rest_framework.exceptions import APIException
 
@@ -100,10 +101,19 @@ def _example(problem: Problem, instance: str) -> OpenApiExample:
     return OpenApiExample(problem.code, summary=detail, value=document)
 
 
+def raised_by(work: Callable[[], object]) -> Problem:
+    """The problem that the code itself raises, as an example."""
+    try:
+        work()
+    except Problem as problem:
+        return problem
+    raise AssertionError("raises no problem")
+
+
 BAD_HOST = Problem("bad-request", INVALID_HOST)
 BROKEN = Problem("internal-error", INTERNAL_ERROR)
-NOT_MATCHED = Problem("precondition-failed", IF_MATCH_FAILED)
-RATE_LIMITED = Problem("rate-limited", "At most 120 calls in 60 s; try again in 1 s.")
+NOT_MATCHED = raised_by(lambda: check_if_match(['"another"'], ETAG_EXAMPLE))
+RATE_LIMITED = Problem("rate-limited", Decision(Policy("anonymous", 120, 60), -1, 1_000_000).detail)
 # Of every operation that needs the database.
 ANYWHERE = (
     BAD_HOST,

@@ -14,6 +14,9 @@ from farmlokal.openapi.problems import ANYWHERE, BAD_HOST, BROKEN, NOT_MATCHED, 
 
 DOCUMENT_CACHE_CONTROL = "public, max-age=60"
 UP_OR_DOWN = ("up", "down")
+METRICS_ARE_OFF = "Metrics are off."
+METRICS_NEED_TOKEN = "Metrics need their token."  # noqa: S105  # not a token
+METRICS_ARE_LOCAL = "Without METRICS_TOKEN, only this machine may read metrics."
 
 Serializer: TypeAlias = serializers.Serializer[Any]
 
@@ -96,9 +99,9 @@ metrics = extend_schema(
             "/metrics",
             BAD_HOST,
             BROKEN,
-            Problem("not-authenticated", "Metrics need their token."),
-            Problem("not-found", "Metrics are off."),
-            Problem("permission-denied", "Without METRICS_TOKEN, metrics are for this machine alone."),
+            Problem("not-authenticated", METRICS_NEED_TOKEN),
+            Problem("not-found", METRICS_ARE_OFF),
+            Problem("permission-denied", METRICS_ARE_LOCAL),
         ),
     },
 )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar
 
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, PolymorphicProxySerializer, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import UnsupportedMediaType
 
-from farmlokal.http.input_serializers import ObjectField, StringField, WholeNumberField
-from farmlokal.http.problems import InvalidBody, Problem, body_too_large
+from farmlokal.http.input_serializers import ObjectField, StringField
+from farmlokal.http.problems import Problem, body_too_large
 from farmlokal.openapi.parameters import JSON, cache_control, constant_header, parameter, response, whole
-from farmlokal.openapi.problems import ANYWHERE, problem_responses
+from farmlokal.openapi.problems import ANYWHERE, problem_responses, raised_by
 from integrations.models import WebhookEvent
-from integrations.webhooks.events import TYPE, Envelope
+from integrations.webhooks.events import TYPE, Envelope, read_event
 from integrations.webhooks.handlers import HANDLERS
 from integrations.webhooks.inbox import DUPLICATE, HAS_FAILED, IS_TAKEN
 from integrations.webhooks.signatures import (
@@ -54,7 +55,7 @@ EXAMPLE: JSON = {
     "timestamp": "2026-11-23T06:30:00Z",
     "data": {"product_id": 48213, "price": "47.50", "version": 12},
 }
-BAD_VERSION = WholeNumberField.default_error_messages["min_value"].format(min_value=1)
+BAD_VERSION = raised_by(lambda: read_event(json.dumps({**EXAMPLE, "data": {**EXAMPLE["data"], "version": 0}})))
 
 
 def signed(name: str, description: str, pattern: str, example: str) -> OpenApiParameter:
@@ -94,7 +95,7 @@ receive_webhook = extend_schema(
         **problem_responses(
             "/webhooks/partner",
             refused("No matching signature found."),
-            InvalidBody([{"pointer": "/data/version", "detail": BAD_VERSION}]),
+            BAD_VERSION,
             UnsupportedMediaType("text/plain"),
             Problem("webhook-in-progress", IS_TAKEN),
             Problem("payload-too-large", body_too_large(MAX_BODY_BYTES)),
