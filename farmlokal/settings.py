@@ -314,13 +314,16 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "0.1.0",
     "SERVERS": [{"url": "/"}],
     "TAGS": [
-        {"name": "catalogue", "description": "Offers of farms: found by everybody, written by API clients and staff."},
-        {"name": "vocabulary", "description": "The slugs that filters take."},
-        {"name": "partner", "description": "What the partner sends."},
-        {"name": "service", "description": "About the service itself."},
+        {
+            "name": "catalogue",
+            "description": "Offers of farms. Anyone may read them; API clients and staff may write them.",
+        },
+        {"name": "vocabulary", "description": "The slugs for filters."},
+        {"name": "partner", "description": "Events from the partner."},
+        {"name": "service", "description": "Health, metrics and this document."},
     ],
-    "SORT_OPERATION_PARAMETERS": False,  # theirs is the order of the descriptions
-    "DISABLE_DOCSTRING_DESCRIPTIONS": True,  # they are for those who read the code
+    "SORT_OPERATION_PARAMETERS": False,  # keep the order in which the code lists them
+    "DISABLE_DOCSTRING_DESCRIPTIONS": True,  # docstrings are for developers
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "COMPONENT_SPLIT_PATCH": False,  # PATCH has a serializer of its own
     "GET_MOCK_REQUEST": "farmlokal.openapi.auto_schema.mock_request",

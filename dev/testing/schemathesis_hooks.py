@@ -1,7 +1,6 @@
-"""What schemathesis is told besides the document: it makes sense of requests that are right parameter by parameter.
+"""Makes schemathesis's valid requests valid as a whole, beyond what a schema can say.
 
-How parameters go together, which names there are and how a number is written is more than a schema can say.
-Requests that are meant to be wrong are sent as they are.
+Some parameters exclude each other, slugs and ids must exist, and 1.0 is not an integer. Invalid requests are unchanged.
 """
 
 from __future__ import annotations
@@ -17,12 +16,9 @@ import schemathesis
 from hypothesis import strategies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     Query = dict[str, Any]
-    Ask = Callable[[str], Any]
 
-# Left alone, it puts no quotes into headers.
+# By default it generates headers without quotes.
 schemathesis.openapi.format("entity-tags", strategies.sampled_from(["*", '"one"', 'W/"one", "two"', '""']))
 
 
@@ -32,12 +28,12 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
         return
     base = (case.operation.base_url or "").rstrip("/")
     if case.path == "/products" and case.query:
-        case.query = sensible_query(case.query, base)
+        case.query = valid_query(case.query, base)
     if isinstance(case.body, dict):
-        case.body = sensible_body(case.body, base)
+        case.body = valid_body(case.body, base)
 
 
-def sensible_query(query: Query, base: str) -> Query:
+def valid_query(query: Query, base: str) -> Query:
     if "ids" in query:
         return {name: query[name] for name in ("ids", "fields") if name in query}
     if "cursor" in query:
@@ -49,31 +45,31 @@ def sensible_query(query: Query, base: str) -> Query:
     return query | {name: as_many(query[name], known[name]) for name in known if name in query}
 
 
-def sensible_body(body: dict[str, Any], base: str) -> dict[str, Any]:
-    """1.0 is an integer to JSON Schema, not to this service."""
+def valid_body(body: dict[str, Any], base: str) -> dict[str, Any]:
+    """To JSON Schema, 1.0 is an integer."""
     known = {name: value for name, value in known_references(base).items() if name in body}
     return {name: int(value) if isinstance(value, float) else value for name, value in body.items()} | known
 
 
-def as_many(given: Any, known: list[str]) -> Any:
-    return [slug for _, slug in zip(given, cycle(known), strict=False)] if isinstance(given, list) else known[0]
+def as_many(value: Any, known: list[str]) -> Any:
+    return [slug for _, slug in zip(value, cycle(known), strict=False)] if isinstance(value, list) else known[0]
 
 
 @cache
-def ask(url: str) -> Any:
-    with urlopen(url, timeout=10) as answer:  # noqa: S310  # our own server
-        return json.load(answer)
+def get_json(url: str) -> Any:
+    with urlopen(url, timeout=10) as response:  # noqa: S310  # our own server
+        return json.load(response)
 
 
 def slugs(base: str, name: str) -> list[str]:
-    return [entry["slug"] for entry in ask(f"{base}/{name}")["results"]]
+    return [entry["slug"] for entry in get_json(f"{base}/{name}")["results"]]
 
 
 def known_cursor(base: str) -> str:
-    following: str = ask(f"{base}/products")["next"]
-    return parse_qs(urlsplit(following).query)["cursor"][0]
+    url: str = get_json(f"{base}/products")["next"]
+    return parse_qs(urlsplit(url).query)["cursor"][0]
 
 
 def known_references(base: str) -> dict[str, Any]:
-    product = ask(f"{base}/products?limit=1")["results"][0]
+    product = get_json(f"{base}/products?limit=1")["results"][0]
     return {"commodity": product["commodity"]["slug"], "farm": product["farm"]["id"]}

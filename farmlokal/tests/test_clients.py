@@ -1,4 +1,4 @@
-"""Clients that are generated from the document call the service and get typed answers, also for problems."""
+"""Generated clients call the service and get typed responses, also for problems."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Service(NamedTuple):
     url: str
     document: bytes
     products: list[Product]  # the first two by name
-    headers: dict[str, str]  # of a member of staff
+    headers: dict[str, str]  # of a staff session
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def run(*command: str, folder: Path | None = None) -> str:
 
 @pytest.fixture(scope="module")
 def python_client(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The name of the package that openapi-python-client generates."""
+    """The name of the generated package."""
     folder = tmp_path_factory.mktemp("clients")
     (folder / "openapi.json").write_bytes(service.document)
     (folder / "config.yaml").write_text("post_hooks: []")  # by default it formats the package with ruff
@@ -130,19 +130,19 @@ def test_python_client_writes(service: Service, python_client: str) -> None:
     assert [error.to_dict() for error in problem.errors] == [NAME_ERROR]
 
 
-def test_typescript_client_compiles_and_gets_typed_answers(service: Service) -> None:
+def test_typescript_client_compiles_and_reads_typed_responses(service: Service) -> None:
     first, second, _ = service.products
     folder = Path(install_script("farmlokal/tests/clients", "call.ts")).parent
     (folder / "openapi.json").write_bytes(service.document)
     run("node", "node_modules/openapi-typescript/bin/cli.js", "openapi.json", "-o", "schema.ts", folder=folder)
     run("node", "node_modules/typescript/bin/tsc", *TSC, "call.ts", folder=folder)
-    said = run("node", "call.js", service.url, str(first.farm_id), json.dumps(service.headers), folder=folder)
-    assert json.loads(said) == {
+    output = run("node", "call.js", service.url, str(first.farm_id), json.dumps(service.headers), folder=folder)
+    assert json.loads(output) == {
         "listed": [first.name, second.name],
         "selected": [{"id": each.pk, "name": each.name, "price": "50.00"} for each in (second, first)],
         "missing": [UNKNOWN_ID],
         "product": "mango",
         "created": "Zill Mango",
-        "refusedRead": {"status": 400, "code": "invalid-parameter", "errors": [LIMIT_ERROR]},
-        "refusedWrite": {"status": 400, "code": "invalid-parameter", "errors": [NAME_ERROR]},
+        "readProblem": {"status": 400, "code": "invalid-parameter", "errors": [LIMIT_ERROR]},
+        "writeProblem": {"status": 400, "code": "invalid-parameter", "errors": [NAME_ERROR]},
     }

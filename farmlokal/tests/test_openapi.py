@@ -1,4 +1,4 @@
-"""The document describes the service that runs: schemathesis asks it everything the document allows, and forbids."""
+"""The OpenAPI document agrees with the running service: schemathesis sends valid and invalid requests."""
 
 from __future__ import annotations
 
@@ -34,10 +34,9 @@ pytestmark = pytest.mark.usefixtures("live_database")
 
 PROJECT = Path(__file__).parents[2]
 SCHEMATHESIS = str(Path(sys.executable).with_name("schemathesis"))
-NOT_IN_THE_DOCUMENT = {"/docs", "/redoc"}  # for people; as are /admin/ and /static/
 PAGES = ["/docs", "/redoc"]
 
-# A fixed seed: what fails, fails again. A 412 and a 422 tell of the resource and of the key, not of the request's form.
+# The seed is fixed, so failures repeat. 412 and 422 depend on the resource and the key, not on the request's form.
 CONFIGURATION = """
 hooks = "dev.testing.schemathesis_hooks"
 seed = 20261123
@@ -103,30 +102,30 @@ def schemathesis(server: Server, folder: Path, configuration: str, *options: str
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
-    answers = server.log_lines("request")
+    responses = server.log_lines("request")
     assert "13 selected / 13 total" in run.stdout
-    assert not [answer for answer in answers if answer["status"] >= 500]
-    assert {200, 400, 401, 404, 405} <= {answer["status"] for answer in answers}
+    assert not [response for response in responses if response["status"] >= 500]
+    assert {200, 400, 401, 404, 405} <= {response["status"] for response in responses}
 
 
-def test_schemathesis_finds_nothing_with_a_session(server: Server, tmp_path: Path, staff_session: str) -> None:
+def test_service_conforms_to_document_with_a_session(server: Server, tmp_path: Path, staff_session: str) -> None:
     schemathesis(server, tmp_path, CONFIGURATION + staff_session, "--max-examples", "50")
-    assert {201, 204, 412, 415, 422} <= {answer["status"] for answer in server.log_lines("request")}
+    assert {201, 204, 412, 415, 422} <= {response["status"] for response in server.log_lines("request")}
 
 
-def test_schemathesis_finds_nothing_without_a_session(server: Server, tmp_path: Path) -> None:
-    # Without its phase "stateful", which goes on with what it has made: nothing, this time.
+def test_service_conforms_to_document_without_a_session(server: Server, tmp_path: Path) -> None:
+    # Without the phase "stateful", which uses resources that earlier requests created: here there are none.
     schemathesis(server, tmp_path, CONFIGURATION, "--phases", "examples,coverage,fuzzing", "--max-examples", "10")
 
 
-def test_the_document_is_openapi_3_1(openapi: Any) -> None:
+def test_document_is_valid_openapi_3_1(openapi: Any) -> None:
     validate_schema(openapi)  # type: ignore[no-untyped-call]
     assert openapi["openapi"] == "3.1.0"
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     assert openapi["info"]["version"] == project["version"]
 
 
-def test_the_document_is_kept_like_any_read(server: Server) -> None:
+def test_document_supports_etags_and_compression(server: Server) -> None:
     first = server.request("/openapi.json")
     assert first.headers["content-type"] == "application/json"
     assert first.body == document().identity
@@ -143,8 +142,8 @@ def routes(patterns: list[URLPattern | URLResolver], prefix: str = "/") -> Itera
             yield from routes(pattern.url_patterns, path)
 
 
-def test_every_route_is_in_the_document(openapi: Any) -> None:
-    assert set(routes(get_resolver().url_patterns)) - NOT_IN_THE_DOCUMENT == openapi["paths"].keys()
+def test_document_has_every_route(openapi: Any) -> None:
+    assert set(routes(get_resolver().url_patterns)) - {*PAGES} == openapi["paths"].keys()
 
 
 def operations(openapi: Any) -> Iterator[tuple[str, Any]]:
@@ -154,7 +153,7 @@ def operations(openapi: Any) -> Iterator[tuple[str, Any]]:
 
 
 def examples(openapi: Any) -> Iterator[tuple[str, Any, list[Any]]]:
-    """(where, schema, values) of everything in the document that has a schema."""
+    """(place, schema, examples) of each parameter, header and body in the document."""
     for name, operation in operations(openapi):
         parameters = [(parameter["name"], parameter) for parameter in operation.get("parameters", [])]
         body = operation.get("requestBody", {}).get("content", {})
@@ -168,7 +167,7 @@ def examples(openapi: Any) -> Iterator[tuple[str, Any, list[Any]]]:
             yield f"{name} {where}", place["schema"], values
 
 
-def test_everything_has_examples_and_they_are_as_described(openapi: Any) -> None:
+def test_every_schema_has_valid_examples(openapi: Any) -> None:
     for where, schema, values in examples(openapi):
         described = {**schema, "components": openapi["components"]}
         validator = jsonschema_rs.Draft202012Validator(described, validate_formats=True)
@@ -184,9 +183,9 @@ def problems(openapi: Any) -> Iterator[tuple[int, Any]]:
                 yield int(status), example["value"]
 
 
-def test_problems_are_those_of_the_service(openapi: Any) -> None:
-    found = list(problems(openapi))
-    for status, problem in found:
+def test_problem_examples_cover_every_code(openapi: Any) -> None:
+    documented = list(problems(openapi))
+    for status, problem in documented:
         problem_type = PROBLEM_TYPES[problem["code"]]
         assert (
             (problem["status"], problem["title"])
@@ -196,8 +195,8 @@ def test_problems_are_those_of_the_service(openapi: Any) -> None:
                 problem_type.title,
             )
         )
-    # No call that is in the document answers 405.
-    assert {problem["code"] for _, problem in found} == PROBLEM_TYPES.keys() - {"method-not-allowed"}
+    # No documented operation responds with a 405.
+    assert {problem["code"] for _, problem in documented} == PROBLEM_TYPES.keys() - {"method-not-allowed"}
 
 
 def is_valid(openapi: Any, schema: Any, value: Any) -> bool:
@@ -205,7 +204,7 @@ def is_valid(openapi: Any, schema: Any, value: Any) -> bool:
     return bool(jsonschema_rs.Draft202012Validator(described).is_valid(value))
 
 
-def test_each_problem_schema_takes_its_own_status_title_and_code_only(openapi: Any) -> None:
+def test_problem_schema_allows_only_its_own_status_title_and_code(openapi: Any) -> None:
     for name, operation in operations(openapi):
         for response in operation["responses"].values():
             described = response.get("content", {}).get("application/problem+json", {"schema": {}, "examples": {}})
@@ -221,20 +220,21 @@ def test_each_problem_schema_takes_its_own_status_title_and_code_only(openapi: A
                     assert not is_valid(openapi, described["schema"], problem | other), name
 
 
-def test_an_error_names_exactly_one_place(openapi: Any) -> None:
+def test_problem_error_names_exactly_one_place(openapi: Any) -> None:
     schema = {"$ref": "#/components/schemas/ProblemError"}
     assert is_valid(openapi, schema, {"detail": "x", "header": "y"})
     assert not is_valid(openapi, schema, {"detail": "x"})
     assert not is_valid(openapi, schema, {"detail": "x", "header": "y", "pointer": "z"})
 
 
-def test_a_name_needs_a_letter_or_a_digit_of_any_script(openapi: Any) -> None:
+def test_name_needs_a_letter_or_a_digit_of_any_script(openapi: Any) -> None:
     schema = openapi["components"]["schemas"]["NewProduct"]["properties"]["name"]
     assert all(is_valid(openapi, schema, name) for name in ("a", "!1", "आम"))
     assert not any(is_valid(openapi, schema, name) for name in ("", "!!!", "🥭", "a\0"))
 
 
-def test_no_parameter_has_a_default_that_clients_would_send(openapi: Any) -> None:
+def test_parameters_have_no_default(openapi: Any) -> None:
+    """Generated clients would send it."""
     described = [parameter for _, operation in operations(openapi) for parameter in operation.get("parameters", [])]
     assert not [parameter["name"] for parameter in described if "default" in parameter["schema"]]
 
@@ -250,7 +250,7 @@ class Links(HTMLParser):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_loads_from_this_host_alone(server: Server, path: str) -> None:
+def test_viewer_loads_only_from_this_host(server: Server, path: str) -> None:
     page = server.request(path)
     assert page.status == 200
     assert page.headers["x-frame-options"] == "DENY"
@@ -260,7 +260,7 @@ def test_a_page_loads_from_this_host_alone(server: Server, path: str) -> None:
         assert re.match("/[^/]", url), url
         assert server.request(url).status == 200, url
     assert b"://" not in page.body
-    # The viewers know other hosts; the browser is told to ask none of them.
+    # The viewers know other hosts; the policy blocks requests to them.
     policy = dict(rule.split(" ", 1) for rule in page.headers["content-security-policy"].split("; "))
     assert policy["default-src"] == "'none'"
     assert {source for sources in policy.values() for source in sources.split()} <= {
@@ -269,9 +269,9 @@ def test_a_page_loads_from_this_host_alone(server: Server, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/openapi.json"])
-def test_pages_are_for_reading(server: Server, path: str) -> None:
+def test_viewers_and_document_allow_only_get_and_head(server: Server, path: str) -> None:
     assert server.request(path, "HEAD").status == 200
-    refused = server.request(path, "POST")
-    assert refused.status == 405
-    assert "GET" in refused.headers["allow"]
+    post = server.request(path, "POST")
+    assert post.status == 405
+    assert "GET" in post.headers["allow"]
     assert server.request(f"{path}/").status == 404

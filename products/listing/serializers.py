@@ -37,16 +37,16 @@ class ListingParameters(Serializer[Any]):
 
     limit = LimitParameter(help_text=f"Products a page; {PAGE_SIZE} by default.", example=50)
     cursor = CursorParameter(
-        help_text="Where the page begins: from `next` or `previous`, with the same sort and filters. Opaque.",
+        help_text="Where the page starts. Opaque: taken from `next` or `previous`, with the same sort and filters.",
         example="q2mI5hJ0o3mYb2c8Jv0Zk1x7a9Q",
     )
     sort = SortParameter(
-        help_text=f"The order, by default `{DEFAULT_SORT}`. Products that are equal in it are ordered by id.",
+        help_text=f"The order; `{DEFAULT_SORT}` by default. The id breaks ties.",
         example="price",
     )
     q = WordsFilter(
-        help_text=f"1 to {MAX_Q_LENGTH} characters besides the blanks around them. Every word must be in name, "
-        "commodity, variety, farm, district or state; the last one may be the beginning of one, from three letters on.",
+        help_text=f"1 to {MAX_Q_LENGTH} characters, not counting blanks at the ends. Every word must match name, "
+        "commodity, variety, farm, district or state. The last word may be a prefix of three letters or more.",
         example="alphonso man",
     )
     category = CategoryFilter(
@@ -61,11 +61,11 @@ class ListingParameters(Serializer[Any]):
     organic = FlagFilter(help_text="Only organic products, or only the others.", example=True)
     in_stock = FlagFilter(help_text="Only products in stock, or only the others.", example=True)
     fields: Any = FieldsParameter(  # the metaclass takes it away: self.fields are all fields, as in any serializer
-        help_text="Members of each product in the answer; `id` is always there. `fields=name,price` is accepted, too.",
+        help_text="The members of each product. `id` is always included. `fields=name,price` also works.",
         example=["name", "price"],
     )
     ids = IdsParameter(
-        help_text="Products by id, in this order. Only `fields` may be given with it. `ids=1,2` is accepted, too.",
+        help_text="Products by id, in this order. Of the other parameters, only `fields` is allowed. `ids=1,2` also works.",
         example=[48213, 7],
     )
 

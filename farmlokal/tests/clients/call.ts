@@ -1,4 +1,4 @@
-// node call.js URL FARM HEADERS: makes the calls of test_clients.py and prints the answers as JSON.
+// node call.js URL FARM HEADERS: calls the service and prints the responses as JSON, for test_clients.py.
 // tsc checks it against schema.ts, which openapi-typescript generates.
 import createClient from "openapi-fetch";
 import type { components, paths } from "./schema.js";
@@ -6,15 +6,15 @@ import type { components, paths } from "./schema.js";
 declare const process: { argv: string[] };
 
 type Problem = components["schemas"]["Problem"];
-type Answer<Data> = { data?: Data; error?: Problem };
+type Result<Data> = { data?: Data; error?: Problem };
 
-function found<Data>({ data, error }: Answer<Data>): Data {
+function dataOf<Data>({ data, error }: Result<Data>): Data {
   if (data === undefined) throw new Error(error?.detail);
   return data;
 }
 
-function refused({ error }: Answer<unknown>): Pick<Problem, "status" | "code" | "errors"> {
-  if (error === undefined) throw new Error("not refused");
+function problemOf({ error }: Result<unknown>): Pick<Problem, "status" | "code" | "errors"> {
+  if (error === undefined) throw new Error("no problem");
   return { status: error.status, code: error.code, errors: error.errors };
 }
 
@@ -22,12 +22,12 @@ const [baseUrl, farm, headers] = process.argv.slice(2);
 const client = createClient<paths>({ baseUrl, headers: JSON.parse(headers) });
 const offer = { commodity: "mango", grade: "A", farm: Number(farm), price: "12.50" } as const;
 
-const listed = found(await client.GET("/products", { params: { query: { sort: "name", limit: 2 } } }));
+const listed = dataOf(await client.GET("/products", { params: { query: { sort: "name", limit: 2 } } }));
 const [first, second] = listed.results.map((product) => product.id);
 const ids = [second, first, 999999999999];
-const selected = found(await client.GET("/products", { params: { query: { ids, fields: ["name", "price"] } } }));
-const product = found(await client.GET("/products/{id}", { params: { path: { id: first } } }));
-const created = found(await client.POST("/products", { body: { ...offer, name: "Zill Mango" } }));
+const selected = dataOf(await client.GET("/products", { params: { query: { ids, fields: ["name", "price"] } } }));
+const product = dataOf(await client.GET("/products/{id}", { params: { path: { id: first } } }));
+const created = dataOf(await client.POST("/products", { body: { ...offer, name: "Zill Mango" } }));
 
 console.log(
   JSON.stringify({
@@ -36,7 +36,7 @@ console.log(
     missing: selected.missing,
     product: product.commodity.slug,
     created: created.name,
-    refusedRead: refused(await client.GET("/products", { params: { query: { limit: 101 } } })),
-    refusedWrite: refused(await client.POST("/products", { body: { ...offer, name: "!!!" } })),
+    readProblem: problemOf(await client.GET("/products", { params: { query: { limit: 101 } } })),
+    writeProblem: problemOf(await client.POST("/products", { body: { ...offer, name: "!!!" } })),
   }),
 );
