@@ -316,7 +316,7 @@ SPECTACULAR_SETTINGS = {
     "TAGS": [
         {
             "name": "catalogue",
-            "description": "Offers of farms. Anyone may read them; API clients and staff may write them.",
+            "description": "Offers of farms. Reading is open; API clients and staff may write.",
         },
         {"name": "vocabulary", "description": "The slugs for filters."},
         {"name": "partner", "description": "Events from the partner."},

@@ -65,7 +65,7 @@ class ListingParameters(Serializer[Any]):
         example=["name", "price"],
     )
     ids = IdsParameter(
-        help_text="Products by id, in this order. Of the other parameters, only `fields` is allowed. `ids=1,2` also works.",
+        help_text="Products by id, in this order. Only `fields` may accompany it. `ids=1,2` also works.",
         example=[48213, 7],
     )
 
