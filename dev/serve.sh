@@ -70,8 +70,8 @@ Ctrl-C stops the service and its servers.
 TEXT
 }
 
-step migrate "$PYTHON" manage.py migrate --noinput
 port_is_free || fail "port $PORT is taken; try PORT=8001 make run"
+step migrate "$PYTHON" manage.py migrate --noinput
 # First with the progress bar on the terminal; if that fails, again with the output in a log.
 seed=("$PYTHON" manage.py seed_products "$FIRST_PRODUCTS" --if-empty)
 "${seed[@]}" || step seed "${seed[@]}"

@@ -84,21 +84,19 @@ def test_set_url_replaces_a_private_server(tmp_path: Path, environment: dict[str
     assert not (tmp_path / "redis.log").exists()
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_signal_ends_script_and_servers(
-    tmp_path: Path, environment: dict[str, str], signal_number: signal.Signals
-) -> None:
-    folder = tmp_path / "services"
-    marker = tmp_path / "up"
+def test_signal_ends_script_and_servers(tmp_path: Path, environment: dict[str, str]) -> None:
+    folder, marker = tmp_path / "services", tmp_path / "up"
     command = [SERVICES, str(folder), "sh", "-c", f"touch {marker}; sleep 300"]
-    with started(command, environment, tmp_path / "log") as process:
-        wait_until(marker.exists)
-        assert len(processes(folder)) >= 3  # MariaDB, Redis and the script
-        process.send_signal(signal_number)
-        process.wait(timeout=60)
-        wait_until(lambda: processes(folder) == [])
-    again = subprocess.run([SERVICES, str(folder), "true"], env=environment, check=False, capture_output=True)
-    assert again.returncode == 0, again.stderr
+    for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+        with started(command, environment, tmp_path / "log") as process:
+            wait_until(marker.exists)
+            assert len(processes(folder)) >= 3  # MariaDB, Redis and the script
+            process.send_signal(signal_number)
+            process.wait(timeout=60)
+            wait_until(lambda: processes(folder) == [])
+        marker.unlink()
+    after_kill = subprocess.run([SERVICES, str(folder), "true"], env=environment, check=False, capture_output=True)
+    assert after_kill.returncode == 0, after_kill.stderr
 
 
 def test_one_run_per_folder_but_several_side_by_side(tmp_path: Path, environment: dict[str, str]) -> None:
@@ -156,88 +154,92 @@ def checkout(tmp_path: Path) -> Path:
     return copy
 
 
+def shell(command: str, environment: dict[str, str], cwd: Path) -> str:
+    done = subprocess.run(
+        ["bash", "-xc", command], cwd=cwd, env=environment, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def check_printed_commands(text: str, checkout: Path, environment: dict[str, str]) -> None:
+    """Run the commands that make run suggests; environment is that of another terminal."""
+    (url,) = re.findall(r"curl -s '(\S+sort=price&limit=2)'", text)
+    with urllib.request.urlopen(url, timeout=60) as response:  # noqa: S310  # our own URL
+        assert response.status == 200
+    token_commands = "\n".join(line for line in text.splitlines() if "TOKEN" in line)
+    assert '"stock":7,' in shell(token_commands, environment, checkout)
+    (send,) = re.findall(r"make -s manage ARGS='partner_sandbox send.*", text)
+    assert "3 x 200 duplicate" in shell(send, environment, checkout)
+
+
+def end_by_ctrl_c(process: subprocess.Popen[bytes], _: Path) -> None:
+    os.killpg(process.pid, signal.SIGINT)
+
+
+def end_by_killing_the_supervisor(_: subprocess.Popen[bytes], checkout: Path) -> None:
+    os.kill(supervisor(checkout), signal.SIGKILL)
+
+
+def end_by_killing_make(process: subprocess.Popen[bytes], _: Path) -> None:
+    process.kill()
+
+
 def test_make_run_serves_sample_catalogue_and_ends_cleanly(
     checkout: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    port, log, webhook_secrets = free_port(), tmp_path / "log", set()
-    environment["PORT"] = str(port)
-    for attempt in ("first", "second"):
-        with started(["make", "run"], environment, log, checkout) as process:
+    log, webhook_secrets = tmp_path / "log", set()
+    users_key = {"SECRET_KEY": "a secret of the user that is long enough to be accepted"}
+    for end, variables in ((end_by_ctrl_c, {}), (end_by_killing_the_supervisor, users_key), (end_by_killing_make, {})):
+        running = environment | variables | {"PORT": str(free_port())}
+        with started(["make", "run"], running, log, checkout) as process:
             wait_until(lambda: IS_UP in log.read_text() or process.poll() is not None, START_SECONDS)
             text = log.read_text()
             assert process.poll() is None, text
-            assert ("20,000 products in" in text) == (attempt == "first")
-            (url,) = re.findall(r"curl -s '(\S+sort=price&limit=2)'", text)
-            with urllib.request.urlopen(url, timeout=60) as response:  # noqa: S310  # our own URL
-                assert response.status == 200
-            # The commands of an API client, as printed.
-            commands = "\n".join(line for line in text.splitlines() if "TOKEN" in line)
-            written = subprocess.run(["bash", "-xc", commands], capture_output=True, text=True, check=True)
-            assert '"stock":7,' in written.stdout, written
-            (webhooks,) = re.findall(r"make -s manage ARGS='partner_sandbox send.*", text)
-            sent = subprocess.run(["bash", "-c", webhooks], cwd=checkout, capture_output=True, text=True, check=True)
-            assert "3 x 200 duplicate" in sent.stdout, sent
+            assert ("20,000 products in" in text) == (end == end_by_ctrl_c)  # only the first run finds no products
+            if end != end_by_killing_make:
+                check_printed_commands(text, checkout, environment)
             webhook_secrets.add((checkout / ".local/run/webhook_secret").read_text())
-            if attempt == "first":
-                os.killpg(process.pid, signal.SIGINT)  # as a terminal's Ctrl-C does
-            else:
-                os.kill(supervisor(checkout), signal.SIGKILL)
+            end(process, checkout)
             process.wait(timeout=60)
             wait_until(lambda: processes(checkout) == [])
     assert len(webhook_secrets) == 1
 
 
-def test_make_run_ends_with_make(checkout: Path, tmp_path: Path, environment: dict[str, str]) -> None:
-    environment["PORT"] = str(free_port())
-    with started(["make", "run"], environment, tmp_path / "log", checkout) as process:
-        wait_until(lambda: IS_UP in (tmp_path / "log").read_text(), START_SECONDS)
-        process.kill()
-        wait_until(lambda: processes(checkout) == [])
+UNREACHABLE = {"DATABASE_URL": "mysql://u:p@127.0.0.1:1/x", "REDIS_URL": "redis://127.0.0.1:1/0"}
 
 
-def test_make_run_reports_a_taken_port(checkout: Path, environment: dict[str, str], tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        environment["PORT"] = str(listener.getsockname()[1])
-        done = subprocess.run(
-            ["make", "run"], cwd=checkout, env=environment, check=False, capture_output=True, text=True
-        )
+def failed_make_run(checkout: Path, environment: dict[str, str]) -> list[str]:
+    """The messages of a make run that fails before it needs a server."""
+    variables = UNREACHABLE | {"PORT": str(free_port())} | environment
+    done = subprocess.run(["make", "run"], cwd=checkout, env=variables, check=False, capture_output=True, text=True)
     assert done.returncode != 0
-    assert f"make run: port {environment['PORT']} is taken" in done.stderr
     assert processes(checkout) == []
+    return [line for line in done.stderr.splitlines() if line.startswith("make run:")]
+
+
+def test_make_run_reports_a_taken_port(checkout: Path, environment: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        messages = failed_make_run(checkout, environment | {"PORT": port})
+    assert messages == [f"make run: port {port} is taken; try PORT=8001 make run"]
 
 
 def test_make_run_reports_a_bad_setting(checkout: Path, environment: dict[str, str]) -> None:
-    bad = {"PORT": str(free_port()), "LOG_LEVEL": "LOUD"}
-    done = subprocess.run(
-        ["make", "run"], cwd=checkout, env=environment | bad, check=False, capture_output=True, text=True
-    )
-    assert done.returncode != 0
-    assert 'make run: step "migrate" failed, see .local/log/run-migrate.log' in done.stderr.splitlines()
+    messages = failed_make_run(checkout, environment | {"LOG_LEVEL": "LOUD"})
+    assert messages == ['make run: step "migrate" failed, see .local/log/run-migrate.log']
     assert '"LOG_LEVEL" invalid' in (checkout / ".local/log/run-migrate.log").read_text()
-    assert processes(checkout) == []
-
-
-def test_make_manage_needs_a_make_run(checkout: Path, environment: dict[str, str], tmp_path: Path) -> None:
-    command = ["make", "manage", "ARGS=migrate --check"]
-    alone = subprocess.run(command, cwd=checkout, env=environment, check=False, capture_output=True, text=True)
-    assert alone.returncode != 0
-    assert "make manage: needs a make run in another terminal" in alone.stderr
-    environment |= {"PORT": str(free_port()), "SECRET_KEY": "a secret of the user that is long enough to be accepted"}
-    with started(["make", "run"], environment, tmp_path / "log", checkout):
-        wait_until(lambda: IS_UP in (tmp_path / "log").read_text(), START_SECONDS)
-        del environment["SECRET_KEY"]
-        subprocess.run(command, cwd=checkout, env=environment, check=True)
 
 
 def test_make_run_reports_the_failed_step(checkout: Path, environment: dict[str, str]) -> None:
-    unreachable = {
-        "DATABASE_URL": "mysql://u:p@127.0.0.1:1/x",
-        "REDIS_URL": "redis://127.0.0.1:1/0",
-        "PORT": str(free_port()),
-    }
+    messages = failed_make_run(checkout, environment)
+    assert messages == ['make run: step "migrate" failed, see .local/log/run-migrate.log']
+    assert "127.0.0.1" in (checkout / ".local/log/run-migrate.log").read_text()
+
+
+def test_make_manage_needs_a_make_run(checkout: Path, environment: dict[str, str]) -> None:
     done = subprocess.run(
-        ["make", "run"], cwd=checkout, env=environment | unreachable, check=False, capture_output=True, text=True
+        ["make", "manage", "ARGS=check"], cwd=checkout, env=environment, check=False, capture_output=True, text=True
     )
-    lines = [line for line in done.stderr.splitlines() if line.startswith("make run:")]
-    assert lines == ['make run: step "migrate" failed, see .local/log/run-migrate.log']
-    assert (checkout / ".local/log/run-migrate.log").is_file()
+    assert done.returncode != 0
+    assert "make manage: needs a make run in another terminal" in done.stderr
