@@ -45,7 +45,7 @@ def main(user_pk: int, farm_pk: int) -> None:
             sys.exit()
         exit_code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if exit_code == 0:
-            print(number)  # noqa: T201
+            print(number)
             return
         assert exit_code == -signal.SIGKILL, exit_code
 

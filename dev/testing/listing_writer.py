@@ -102,7 +102,7 @@ def main(seed: int) -> None:
 
     rng = random.Random(seed)
     template = Product.objects.filter(farm=Farm.objects.latest("pk")).earliest("pk")
-    print("ready", flush=True)  # noqa: T201
+    print("ready", flush=True)
     for _ in sys.stdin:
         for _ in range(CHANGES_PER_BURST):
             try:
@@ -110,7 +110,7 @@ def main(seed: int) -> None:
             except OperationalError as error:
                 if error.args[0] not in {DEADLOCK, *ROW_IS_LOCKED}:
                     raise
-        print("ready", flush=True)  # noqa: T201
+        print("ready", flush=True)
 
 
 if __name__ == "__main__":
