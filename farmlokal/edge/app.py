@@ -108,7 +108,7 @@ class Edge:
             return
         if address and admission.page:
             page = self._pages.put(address.page_key, admission.page)
-        if address and page and page.generation == admission.generation != "":
+        if address and page and self._is_current(page, request):
             is_fresh = page.is_fresh
             if is_fresh or request.address in self._flights:
                 await request.serve(address, page, "hit" if is_fresh else "stale")

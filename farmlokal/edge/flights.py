@@ -31,7 +31,7 @@ class Flights:
         return self._flights.get(address)
 
     def begin(self, address: Address) -> Flight:
-        """If another request has begun one meanwhile, nobody waits for this one."""
+        """If another flight has begun meanwhile, requests wait for that one."""
         flight = Flight()
         self._flights.setdefault(address, flight)
         return flight

@@ -104,7 +104,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 class ProblemMiddleware:
-    """Adds the problem document where Django has none: for requests that asgi.py rejected (see
+    """Adds the problem document where Django has none: for requests that the edge refused (see
     RequestState.refusal), and for the 405s of Django and WhiteNoise."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

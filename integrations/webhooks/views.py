@@ -21,7 +21,7 @@ class PartnerWebhookView(APIView):
 
     @schema.receive_webhook
     def post(self, request: Request) -> Response:
-        # farmlokal.asgi has refused larger bodies already. This is for plain WSGI, before it reads the body.
+        # farmlokal.edge has refused larger bodies already. This is for plain WSGI, before it reads the body.
         if int(request.META.get("CONTENT_LENGTH") or 0) > signatures.MAX_BODY_BYTES:
             raise Problem("payload-too-large", body_too_large(signatures.MAX_BODY_BYTES))
         delivery = signatures.verified(request.headers, read_text(request))
