@@ -28,14 +28,14 @@ CHANGES_PER_BURST = 3
 
 
 class Writers:
-    """They insert products, and change, withdraw and relist those of the newest farm."""
+    """Processes that insert products, and change, withdraw and relist those of the newest farm."""
 
     def __init__(self, processes: list[subprocess.Popen[str]]) -> None:
         self._processes = processes
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """A burst of changes that runs beside the block, and is over when the block ends."""
+        """Make a few changes while the block runs. They have ended when the block ends."""
         for process in self._processes:
             assert process.stdin
             process.stdin.write("\n")

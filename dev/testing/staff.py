@@ -18,7 +18,7 @@ CSRF_TOKEN = "c" * 32
 
 
 def make_staff(*permissions: str, name: str = "asha") -> Any:
-    """A staff user with these permissions; by default with all that writing products takes."""
+    """A staff user with these permissions; by default with those that writing products needs."""
     user = get_user_model().objects.create(username=name, is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions or ["add_product", "change_product"]))
     return user

@@ -1,4 +1,4 @@
-"""The catalogue in the admin: what staff can do there, and which statements that takes."""
+"""The catalogue in the admin: permissions, forms, actions, and statements that stay cheap in a large catalogue."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ VARIETIES = ["", "Alphonso", "Organic", "Manga 2"]
 
 @pytest.fixture(scope="module")
 def rows(live_database: None) -> list[dict[str, Any]]:
-    """What the oracle knows of each listed product."""
+    """Each listed product, as plain values for the oracle."""
     rng = random.Random(7)
     farms = {
         name: Farm.objects.create(pk=pk, name=name, district=District.objects.get(slug=district))

@@ -217,7 +217,7 @@ def test_post_killed_before_any_statement_can_be_retried(user: Any, database_env
     deaths = int(subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout)
     answers = [retry_until_created(user, farm, f"Killed {number}") for number in range(deaths + 1)]
     is_replayed = ["Idempotent-Replayed" in answer for answer in answers]
-    assert is_replayed == sorted(is_replayed), "a product is there from one statement on: the commit"
+    assert is_replayed == sorted(is_replayed), "only a post killed after its commit is replayed"
     assert is_replayed[0] is False
     assert is_replayed[-2:] == [True, True]  # killed after the commit, and not killed
     names = Product.objects.filter(farm=farm).values_list("name", flat=True)

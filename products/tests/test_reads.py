@@ -104,7 +104,7 @@ SINGLE = [
 
 @pytest.mark.parametrize("sort", SORTS)
 def test_page_of_one_filter_or_word_reads_few_rows(client: Client, sort: str) -> None:
-    """Five rows per product if one index gives the order; more if several lists are merged, or products checked."""
+    """Five rows per product if one index gives the order; more if lists are merged or products are checked."""
     reads = {}
     for query in SINGLE:
         url = f"/products?sort={sort}&{query}"

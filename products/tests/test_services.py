@@ -1,4 +1,4 @@
-"""The functions that create, change and withdraw products: what they write and refuse."""
+"""Functions that create, change and withdraw products, and the values that they refuse."""
 
 from __future__ import annotations
 

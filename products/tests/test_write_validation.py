@@ -1,4 +1,4 @@
-"""Bodies, members, media types and parameters that POST and PATCH refuse, and how they say so."""
+"""POST and PATCH refuse invalid members, bodies, media types and parameters, and name the error."""
 
 from __future__ import annotations
 
