@@ -20,6 +20,7 @@ from rest_framework.response import Response
 
 from farmlokal.http.problems import RETRY_AFTER_SECONDS, Problem
 from farmlokal.mysql.driver import connect
+from farmlokal.mysql.errors import TOO_MANY_CONNECTIONS
 from farmlokal.observability.metrics import exposition
 from farmlokal.openapi import service
 from farmlokal.ratelimit.client_identity import client_of_request
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 CHECK_TIMEOUT_SECONDS = 1
 KEPT_SECONDS = 1
 FORWARDING_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
-TOO_MANY_CONNECTIONS = {1040, 1203}
-
 
 logger = structlog.get_logger(__name__)
 

@@ -1,142 +1,38 @@
 """Django settings, read once from the environment; .env.example lists the variables.
 
-A missing or bad variable stops the start with one line that names it. Nothing else in the
-project reads the environment: it goes through django.conf.settings.
+A missing or bad variable stops the start with one line that names it. All other code reads django.conf.settings.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from environs import Env, EnvError, ValidationError, validate
+from environs import EnvError, validate
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from farmlokal.mysql import url as mysql_url
-from farmlokal.observability.logs import LOG_LEVELS, logging_config
-from farmlokal.ratelimit import rate_format
-from farmlokal.redis import url as redis_url
-from integrations.webhooks import signing_secrets
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from farmlokal.environment import check_needed, check_together, env
+from farmlokal.observability.logs import logging_config
 
 HOST = r"\*|\.?[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]"  # a name, .example.com for all below it, an address, or *
-ORIGIN = r"https?://[a-z0-9.-]+(:[0-9]{1,5})?"  # as browsers send it: lower case, without a path
-LEAST_KEY_CHARACTERS = 50  # as Django itself advises
-SWITCH = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
-
-
-class TidyEnv(Env):
-    """Dashboards leave variables empty, and copied values bring a space or a newline with them."""
-
-    def _get_value(self, env_key: str, default: Any) -> Any:
-        value = super()._get_value(env_key, default)
-        return (value.strip() or default) if isinstance(value, str) else value
-
-
-env = TidyEnv()
-
-
-def parser(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """For environs, a function that raises ValueError."""
-
-    def parse_variable(value: str) -> Any:
-        try:
-            return parse(value)
-        except ValueError as error:
-            raise ValidationError(str(error)) from error
-
-    return parse_variable
-
-
-env.add_parser("mysql_url", parser(mysql_url.parse))
-env.add_parser("redis_url", parser(redis_url.parse))
-env.add_parser("rate", parser(rate_format.parse))
-
-
-@env.parser_for("names")
-def parse_names(value: str, pattern: str = ".+", form: str = "names", at_least: int = 0) -> list[str]:
-    """Comma-separated, none of them empty. form: what they are, for the error."""
-    names = [name.strip() for name in value.split(",")] if value else []
-    if len(names) < at_least or not all(re.fullmatch(pattern, name) for name in names):
-        raise ValidationError(f"must be {form}, with commas between several")
-    return names
-
-
-@env.parser_for("http_url")
-def parse_http_url(value: str) -> str:
-    """https://host/path, or nothing."""
-    try:
-        is_valid = re.fullmatch(r"https?://[^\s/?#@]+(/[^\s#]*)?", value) and urlsplit(value).port != 0
-    except ValueError:  # the port is no number, or too large
-        is_valid = False
-    if value and not is_valid:
-        raise ValidationError("must look like https://host/path")
-    return value
-
-
-def check_together(**values: str) -> None:
-    """All of them are there, or none."""
-    missing = [name for name, value in values.items() if not value]
-    if 0 < len(missing) < len(values):
-        raise EnvError(f'Environment variable "{missing[0]}" not set: {", ".join(values)} only make sense together')
-
-
-def check_needed(needed: str, name: str, **values: str) -> None:
-    """The variable called name is there if one of values is."""
-    if not needed and any(values.values()):
-        raise EnvError(f'Environment variable "{name}" not set: {", ".join(values)} only make sense with it')
-
-
-@env.parser_for("webhook_secrets")
-def parse_webhook_secrets(value: str) -> list[str]:
-    """whsec_ and base64, as Standard Webhooks writes them; several while one takes the other's place."""
-    secrets: list[str] = parse_names(value)
-    if "v1" in secrets:
-        raise ValidationError("must be whsec_ and base64, without the v1, in front of it")
-    for secret in secrets:
-        try:
-            signing_secrets.decode(secret)
-        except ValueError as error:
-            least = signing_secrets.MIN_KEY_BYTES
-            raise ValidationError(
-                f"must be whsec_ and base64 of {least} bytes or more, with commas between several"
-            ) from error
-    return secrets
-
-
-@env.parser_for("switch")
-def parse_switch(value: str) -> bool:
-    try:
-        return SWITCH[value.lower()]
-    except KeyError:
-        raise ValidationError("must be on or off; true and false, 1 and 0 are understood, too") from None
-
-
-@env.parser_for("level")
-def parse_log_level(value: str) -> str:
-    if value.upper() not in LOG_LEVELS:
-        raise ValidationError(f"must be one of {', '.join(LOG_LEVELS)}")
-    return value.upper()
+ORIGIN = r"https?://[a-z0-9.-]+(:[0-9]{1,5})?"  # browsers send lower case and no path
+MIN_KEY_CHARACTERS = 50  # Django's own advice
 
 
 try:
     DEBUG = env.switch("DEBUG", "off")
     SECRET_KEY = env.str(
         "SECRET_KEY",
-        validate=validate.Length(LEAST_KEY_CHARACTERS, error="must be random, with at least {min} characters"),
+        validate=validate.Length(MIN_KEY_CHARACTERS, error="must be random, with at least {min} characters"),
     )
     SECRET_KEY_FALLBACKS = env.names(
         "SECRET_KEY_FALLBACKS",
         "",
-        pattern=f".{{{LEAST_KEY_CHARACTERS},}}",
-        form=f"keys of at least {LEAST_KEY_CHARACTERS} characters",
+        pattern=f".{{{MIN_KEY_CHARACTERS},}}",
+        form=f"keys of at least {MIN_KEY_CHARACTERS} characters",
     )
-    # Render sets RENDER_EXTERNAL_HOSTNAME; ALLOWED_HOSTS replaces it for a domain of one's own.
+    # Render sets RENDER_EXTERNAL_HOSTNAME; ALLOWED_HOSTS replaces it for a custom domain.
     default_host = filter(None, [env.str("RENDER_EXTERNAL_HOSTNAME", "")])
     ALLOWED_HOSTS = env.names(
         "ALLOWED_HOSTS", *default_host, pattern=HOST, form="host names such as api.example.in", at_least=1
@@ -188,7 +84,7 @@ try:
     )
     PORT = env.int("PORT", 8000, validate=validate.Range(min=1, max=65535, error="must be a port, 1 to 65535"))
 except EnvError as error:
-    sys.exit(re.sub(r"\['(.*)'\]$", r"\1", f"farmlokal: {error}"))  # the validators' messages come as a list
+    sys.exit(re.sub(r"\['(.*)'\]$", r"\1", f"farmlokal: {error}"))  # validators return a list
 
 ROOT_URLCONF = "farmlokal.urls"
 WSGI_APPLICATION = "farmlokal.wsgi.application"
@@ -238,8 +134,8 @@ TEMPLATES = [
     }
 ]
 
-# Connections live as long as their thread; a dead one is found before use and replaced.
-# The SQL mode is the same strict one on every server, whatever its own default.
+# Connections live as long as their thread; a health check replaces a dead one before use.
+# The SQL mode is strict on every server, whatever its default.
 DATABASES = {
     "default": database
     | {
@@ -252,7 +148,7 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# redis-py retries 10 times by itself: a request would wait seconds for a Redis that is away.
+# Without this Retry, redis-py tries 10 times: a request would wait seconds for a Redis that is away.
 CACHES = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",
@@ -263,7 +159,7 @@ CACHES = {
             "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},
             "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
         },
-        "KEY_PREFIX": "{farmlokal}",  # a hash tag: on a cluster all our keys live on one node
+        "KEY_PREFIX": "{farmlokal}",  # a hash tag keeps all our keys on one node of a cluster
     }
 }
 
@@ -278,24 +174,23 @@ AUTH_PASSWORD_VALIDATORS = [
     ]
 ]
 
-TIME_ZONE = "Asia/Kolkata"  # what staff see; the API speaks UTC
+TIME_ZONE = "Asia/Kolkata"  # for staff; the API speaks UTC
 
-# Served from the packages that bring them: no build step that a deployment could forget.
+# Served from the installed packages, so a deployment cannot forget a build step.
 STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
 
-# A trusted proxy means TLS ends there. Without one the service speaks plain HTTP, over which a
-# browser would never send a Secure cookie back; `check --deploy` then asks for the proxy.
-# farmlokal.edge.forwarded tells Django the scheme and the host.
+# A trusted proxy terminates TLS. Without one the service speaks plain HTTP, over which browsers never return
+# a Secure cookie; `check --deploy` then asks for the proxy. farmlokal.edge.forwarded sets the scheme and the host.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TRUSTED_PROXY_HOPS > 0
 SECURE_HSTS_SECONDS = 365 * 24 * 3600
 CSRF_FAILURE_VIEW = "farmlokal.http.exception_handlers.csrf_failure"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "farmlokal.observability.debug_page.SecretFilter"
 SILENCED_SYSTEM_CHECKS = [
     "security.W003",  # farmlokal.http.middleware.CsrfViewMiddleware is Django's own, for the admin and for writes
-    "security.W005",  # HSTS for subdomains and
-    "security.W021",  # its preload list are the domain owner's decision
-    "security.W008",  # the proxy that ends TLS redirects plain HTTP, as Render's does
+    "security.W005",  # the owner of the domain decides about HSTS for subdomains
+    "security.W021",  # and about the preload list
+    "security.W008",  # the proxy redirects plain HTTP, as Render's does
 ]
 
 REST_FRAMEWORK = {

@@ -18,7 +18,8 @@ from django.http import HttpResponse
 from django.utils import timezone
 
 from farmlokal.http.problems import InvalidHeader, Problem
-from farmlokal.mysql.transactions import ROW_IS_LOCKED, atomic_with_retry
+from farmlokal.mysql.errors import ROW_IS_LOCKED
+from farmlokal.mysql.transactions import atomic_with_retry
 from products.models import IdempotencyKey
 from products.page_cache import announce_write
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import django
 from django.db import OperationalError
 
-from farmlokal.mysql.transactions import DEADLOCK, ROW_IS_LOCKED
+from farmlokal.mysql.errors import DEADLOCK, ROW_IS_LOCKED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,1 +1,1 @@
-"""Django's MySQL backend, and what this service asks of it besides."""
+"""Django's MySQL backend with this service's additions."""

@@ -1,4 +1,4 @@
-"""`manage.py dbshell`, which runs the mysql or mariadb program and not our driver."""
+"""`manage.py dbshell`, which runs the mysql or mariadb program instead of our driver."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 class DatabaseClient(client.DatabaseClient):
     @classmethod
     def settings_to_cmd_args_env(cls, settings_dict: dict[str, Any], parameters: Iterable[str]) -> Any:
-        """Refuses where DATABASE_URL asks for TLS: the two programs name its options differently, and without them
-        they settle for plain text."""
+        """Refuse if DATABASE_URL demands TLS: the programs differ in its options, and fall back to plain text."""
         if settings_dict["OPTIONS"]["ssl_mode"] != "DISABLED":
             raise CommandError(
                 "dbshell cannot promise the TLS that DATABASE_URL asks for; run mysql --ssl-mode=VERIFY_IDENTITY "

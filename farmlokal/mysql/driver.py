@@ -1,4 +1,4 @@
-"""Opens connections to MySQL for requests, commands, probes and bulk loads alike."""
+"""Opens all connections to MySQL: of requests, commands, probes and bulk loads."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ NOT_ENCRYPTED = "the server offers no TLS, and the URL asks for it"
 
 
 class ConnectError(MySQLdb.OperationalError):  # type: ignore[misc]  # MySQLdb is not annotated
-    """The connection failed. args: the error's number, and one line that names DATABASE_URL."""
+    """The connection failed. args: the error number, and one line that names DATABASE_URL."""
 
 
 def connect(parameters: Mapping[str, Any]) -> Connection:
-    """A connection that is encrypted unless ssl_mode is DISABLED; raises ConnectError."""
+    """Open a connection, encrypted unless ssl_mode is DISABLED. Raise ConnectError."""
     try:
         connection = MySQLdb.connect(**parameters)
     except MySQLdb.OperationalError as error:
-        raise _named(error.args[0], error.args[-1]) from error
-    # MariaDB's client library ignores REQUIRED where the server offers no TLS.
+        raise _connect_error(error.args[0], error.args[-1]) from error
+    # MariaDB's client library ignores REQUIRED if the server offers no TLS.
     if parameters["ssl_mode"] != "DISABLED" and not connection.client_flag & CLIENT.SSL:
         connection.close()
-        raise _named(TLS_ERROR, NOT_ENCRYPTED)
+        raise _connect_error(TLS_ERROR, NOT_ENCRYPTED)
     return connection
 
 
-def _named(number: int, reason: str) -> ConnectError:
+def _connect_error(number: int, reason: str) -> ConnectError:
     return ConnectError(number, f"cannot connect to DATABASE_URL: {reason}")

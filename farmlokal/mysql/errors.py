@@ -1,4 +1,4 @@
-"""Which database errors are temporary: the server is unavailable, or it aborted the statement."""
+"""Error numbers of MySQL and MariaDB, and which errors are temporary."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from django.db import InterfaceError, OperationalError
 
 from farmlokal.mysql.driver import ConnectError
 
-# Error numbers of MySQL and MariaDB: no connection (broken, refused or too many), shutting down, starting, disk full,
-# interrupted. Other operational errors, such as a missing column, are bugs of ours.
+DEADLOCK = 1213  # on Galera also: another node has changed the same row
+ROW_IS_LOCKED = {1205, 3572}  # by NOWAIT; 1205 is MariaDB's, and also a lock wait that timed out
+TOO_MANY_CONNECTIONS = {1040, 1203}
+# No connection (broken, refused or too many), shutting down, starting, disk full, interrupted. Other operational
+# errors, such as a missing column, are bugs of ours.
 UNAVAILABLE = {0, 1021, 1030, 1040, 1042, 1044, 1045, 1047, 1053, 1114, 1129, 1130, 1203, 1206, 1226, 1290, 1317}
 UNAVAILABLE |= {1836, 1927, 2002, 2003, 2005, 2006, 2012, 2013, 2026, 2055, 3032, 4031}
-ABORTED = {1205, 1213, 1969, 3024}  # lock wait timeout, deadlock, statement time limit
+ABORTED = {DEADLOCK, 1205, 1969, 3024}  # also: lock wait timeout, statement time limit
 
 
 def is_unavailable(error: BaseException | None) -> bool:

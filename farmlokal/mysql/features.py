@@ -1,4 +1,4 @@
-"""What the server offers, as far as an operator has to say so."""
+"""Features of the server that the operator sets."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from django.utils.functional import cached_property
 
 class DatabaseFeatures(features.DatabaseFeatures):
     @cached_property
-    def supports_foreign_keys(self) -> bool:  # type: ignore[override]  # Django has a constant
+    def supports_foreign_keys(self) -> bool:  # type: ignore[override]  # a constant in Django
         return bool(settings.DATABASE_FOREIGN_KEYS)

@@ -1,4 +1,4 @@
-"""A transaction that is started anew where it lost a deadlock; and rows that somebody else has locked."""
+"""A transaction that runs again after a deadlock."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from django.db import OperationalError, connection, transaction
 
+from farmlokal.mysql.errors import DEADLOCK
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-DEADLOCK = 1213  # on Galera also: another node has changed the same row
 DEADLOCK_RETRIES = 2
-ROW_IS_LOCKED = {1205, 3572}  # after a wait or with NOWAIT on MariaDB, with NOWAIT on MySQL
 
 
 def atomic_with_retry(work: Callable[P, T]) -> Callable[P, T]:
-    """A decorator: one transaction, started anew where it lost a deadlock. Inside another it is a savepoint,
-    and the outermost is the one to start anew: the server has rolled back all of it."""
+    """Decorate a function to run in one transaction, and to run again after a deadlock.
+
+    Inside another transaction it is a savepoint and does not run again: the server has rolled back everything.
+    """
     attempt = transaction.atomic(work)
 
     @functools.wraps(work)

@@ -1,6 +1,6 @@
 """Reads DATABASE_URL: mysql://user:password@host:3306/name?ssl_ca=/path/to/ca.pem
 
-Other clients' names for the same options are accepted, so that the URLs of hosting providers work as copied.
+It accepts other clients' names for the same options, so URLs copied from hosting providers work.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ FORM = (
 SSL_MODES = ["DISABLED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"]  # weakest first; PREFERRED may be plain text
 SSL_FILES = ["ssl_ca", "ssl_cert", "ssl_key"]
 INSTEAD = (
-    "write ssl_mode=VERIFY_IDENTITY for TLS (ssl_ca=/path/to/ca.pem for a CA of your own),"
-    " or ssl_mode=REQUIRED not to verify the server"
+    "write ssl_mode=VERIFY_IDENTITY for TLS (ssl_ca=/path/to/ca.pem for a private CA),"
+    " or ssl_mode=REQUIRED to skip verification of the server"
 )
-# Name and value, without spaces and in lower case, and the ssl_mode that they mean. None: we do so anyway.
+# (option, value without spaces in lower case) -> ssl_mode. None: we always do that.
 ALIASES: dict[tuple[str, str], str | None] = {
     ("sslaccept", "strict"): "VERIFY_IDENTITY",  # Prisma
     ("sslaccept", "accept_invalid_certs"): "REQUIRED",
@@ -40,38 +40,39 @@ ALIASES: dict[tuple[str, str], str | None] = {
 
 
 def parse(url: str) -> dict[str, Any]:
-    """Django's database settings; raises ValueError."""
-    found = re.fullmatch(r"(?:mysql|mysql2|mariadb)://([^/?#\s]+/[^/?#\s]+)(?:\?([^#]*))?", url)
-    if not found:
+    """Return Django's database settings. Raise ValueError."""
+    match = re.fullmatch(r"(?:mysql|mysql2|mariadb)://([^/?#\s]+/[^/?#\s]+)(?:\?([^#]*))?", url)
+    if not match:
         raise ValueError(FORM)
     try:
-        parsed: dict[str, Any] = dict(dj_database_url.parse(f"mysql://{found[1]}"))
+        parsed: dict[str, Any] = dict(dj_database_url.parse(f"mysql://{match[1]}"))
     except ValueError as error:
         raise ValueError(FORM) from error
     if not (parsed["USER"] and parsed["HOST"]):
         raise ValueError(FORM)
-    return parsed | {"OPTIONS": _tls(_options(found[2] or ""))}
+    return parsed | {"OPTIONS": _tls(_options(match[2] or ""))}
 
 
 def _options(query: str) -> dict[str, str]:
     options = [(name.replace("-", "_"), value) for name, value in parse_qsl(query, keep_blank_values=True)]
-    given = dict(options)
-    if len(given) < len(options) or not all(given.values()):
+    by_name = dict(options)
+    if len(by_name) < len(options) or not all(by_name.values()):
         raise ValueError("has an option that is empty or given twice")
-    return given
+    return by_name
 
 
-def _tls(given: Mapping[str, str]) -> dict[str, Any]:
-    """The driver's options. Files without a mode mean VERIFY_IDENTITY: the driver alone would not check the name."""
-    files = {name.removeprefix("ssl_"): given[name] for name in SSL_FILES if name in given}
-    modes = [_mode(name, value) for name, value in given.items() if name not in SSL_FILES]
+def _tls(options: Mapping[str, str]) -> dict[str, Any]:
+    """Return the driver's options. Files without a mode mean VERIFY_IDENTITY, since the driver's default skips the
+    host name."""
+    files = {name.removeprefix("ssl_"): options[name] for name in SSL_FILES if name in options}
+    modes = [_mode(name, value) for name, value in options.items() if name not in SSL_FILES]
     default = "VERIFY_IDENTITY" if files else "DISABLED"
     mode = max((mode for mode in modes if mode), key=SSL_MODES.index, default=default)
     if files and mode == "DISABLED":
-        raise ValueError("has ssl_mode=DISABLED beside the files of TLS")
+        raise ValueError("has ssl_mode=DISABLED beside TLS files")
     for path in files.values():
         if not os.access(path, os.R_OK):
-            raise ValueError(f"names the file {path}, which cannot be read; without ssl_ca the system's CAs count")
+            raise ValueError(f"names the file {path}, which cannot be read; without ssl_ca the system's CAs apply")
     if mode.startswith("VERIFY") and "ca" not in files:
         files |= _system_ca()
     return {"ssl_mode": mode} | ({"ssl": files} if files else {})
@@ -83,15 +84,15 @@ def _mode(name: str, value: str) -> str | None:
             raise ValueError(f"has the unknown ssl_mode {value}; known: {', '.join(SSL_MODES)}")
         return value.upper()
     if name == "ssl" and value.startswith("{"):
-        return _mode_of_node(value)
+        return _node_mode(value)
     try:
         return ALIASES[name, re.sub(r"\s", "", value).lower()]
     except KeyError:
         raise ValueError(f"has an unknown {name} option; {INSTEAD}") from None
 
 
-def _mode_of_node(value: str) -> str:
-    """ssl={"rejectUnauthorized":true}, as mysql2 of Node takes it."""
+def _node_mode(value: str) -> str:
+    """Read ssl={"rejectUnauthorized":true}, the form of Node's mysql2."""
     try:
         options = json.loads(value)
     except ValueError:

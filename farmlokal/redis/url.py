@@ -24,7 +24,7 @@ VALUES = {"protocol": ["2", "3"], "ssl_cert_reqs": ["none", "required"], "ssl_ch
 
 
 def parse(url: str) -> str:
-    """The URL as redis-py writes it; raises ValueError."""
+    """Return the URL in redis-py's form. Raise ValueError."""
     if not re.fullmatch(r"(\w+://[^\s/?#]+(/\d{0,4})?|unix://[^\s/?#]*/[^\s?#]+)(\?[^\s#]*)?", url):
         raise ValueError(FORM)
     parts = urlsplit(url)
@@ -42,14 +42,14 @@ def parse(url: str) -> str:
 def _has_host(parts: SplitResult) -> bool:
     try:
         return bool(parts.hostname) and parts.port != 0
-    except ValueError:  # the port is no number
+    except ValueError:  # the port is not a number
         return False
 
 
 def _options(query: str) -> Mapping[str, str]:
-    given = parse_qsl(query, keep_blank_values=True)
-    options = {name: _value(name, value) for name, value in given}
-    if len(options) < len(given):
+    pairs = parse_qsl(query, keep_blank_values=True)
+    options = {name: _value(name, value) for name, value in pairs}
+    if len(options) < len(pairs):
         raise ValueError("has an option twice")
     return options
 

@@ -21,8 +21,8 @@ from django.db import IntegrityError, OperationalError, transaction
 from django.utils import timezone
 
 from farmlokal.http.problems import Problem
-from farmlokal.mysql.errors import is_aborted, is_transient
-from farmlokal.mysql.transactions import ROW_IS_LOCKED, atomic_with_retry
+from farmlokal.mysql.errors import ROW_IS_LOCKED, is_aborted, is_transient
+from farmlokal.mysql.transactions import atomic_with_retry
 from farmlokal.observability.metrics import count_webhook
 from integrations.models import MAX_ERROR_LENGTH, MAX_NAME_LENGTH, PARTNER, WebhookEvent
 from integrations.webhooks import claims, handlers
