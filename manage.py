@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command-line door for operators."""
+"""Django's command line for operators."""
 
 from __future__ import annotations
 

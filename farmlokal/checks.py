@@ -1,4 +1,4 @@
-"""What `manage.py check --deploy` warns of, beside Django's own."""
+"""Warnings of `manage.py check --deploy` beside Django's own."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ OUTSIDE = ("PARTNER_API_URL", "OAUTH_TOKEN_URL", "OAUTH_JWKS_URL")
 
 @register(Tags.security, deploy=True)
 def plain_http(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
-    """Whoever is on the way to them reads and writes along."""
+    """Warn about outgoing calls without TLS."""
     return [
-        Warning(f"{name} is plain http: what goes there can be read and changed on the way.", id="farmlokal.W001")
+        Warning(f"{name} is plain http: others on the network can read and change these calls.", id="farmlokal.W001")
         for name in OUTSIDE
         if getattr(settings, name).startswith("http://")
     ]
@@ -29,7 +29,7 @@ def plain_http(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
 
 @register(Tags.security, deploy=True)
 def plain_text(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
-    """MySQL or Redis across a public network without TLS."""
+    """Warn about MySQL or Redis on a public network without TLS."""
     database, redis = settings.DATABASES["default"], urlsplit(settings.REDIS_URL)
     hosts = {
         "DATABASE_URL": database["HOST"] if database["OPTIONS"]["ssl_mode"] == "DISABLED" else "",
@@ -43,7 +43,7 @@ def plain_text(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
 
 
 def _is_private(host: str) -> bool:
-    """By its form alone: an address of a private range, a socket's path, or a name that the public DNS lacks."""
+    """Judge by form: an address of a private range, the path of a socket, or a name unknown to the public DNS."""
     try:
         return not ipaddress.ip_address(host).is_global
     except ValueError:

@@ -1,4 +1,4 @@
-"""Liveness, readiness and metrics, for the platform that runs the service."""
+"""The views of liveness, readiness and metrics, for the platform that runs the service."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
 
 CHECK_TIMEOUT_SECONDS = 1
-KEPT_SECONDS = 1
+CHECK_LIFETIME_SECONDS = 1
 FORWARDING_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 
 logger = structlog.get_logger(__name__)
@@ -45,7 +45,7 @@ logger = structlog.get_logger(__name__)
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 def livez(request: Request) -> Response:
-    """200 as long as the process answers: no I/O."""
+    """Always 200, without I/O."""
     return Response({"status": "ok"})
 
 
@@ -53,28 +53,28 @@ def livez(request: Request) -> Response:
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 def readyz(request: Request) -> Response:
-    """200 while the listing can be served, which takes MySQL but neither Redis nor a partner; else 503."""
+    """200 while the service can list products, for which it needs MySQL but neither Redis nor the partner; else 503."""
     checks, breakers = _checks(), _breakers()
-    is_whole = all(checks.values()) and "open" not in breakers.values()
-    status = "unavailable" if not checks["mysql"] else "ok" if is_whole else "degraded"
-    up_or_down = {name: "up" if up else "down" for name, up in checks.items()}
-    answer = {"status": status, "checks": up_or_down, "breakers": breakers}
+    is_complete = all(checks.values()) and "open" not in breakers.values()
+    status = "unavailable" if not checks["mysql"] else "ok" if is_complete else "degraded"
+    states = {name: "up" if is_up else "down" for name, is_up in checks.items()}
+    document = {"status": status, "checks": states, "breakers": breakers}
     headers = {"Cache-Control": "no-store"}
     if status != "unavailable":
-        return Response(answer, headers=headers)
-    return Response(answer, status=503, headers=headers | {"Retry-After": str(RETRY_AFTER_SECONDS)})
+        return Response(document, headers=headers)
+    return Response(document, status=503, headers=headers | {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 @service.metrics
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 def metrics(request: Request) -> HttpResponse:
-    """Prometheus text, for whoever has METRICS_TOKEN; where none is set, for this machine."""
+    """Prometheus text for clients with METRICS_TOKEN or, if that is not set, for this machine."""
     if not settings.METRICS:
         raise Problem("not-found", service.METRICS_ARE_OFF)
     if settings.METRICS_TOKEN:
-        given = request.headers.get("Authorization", "")
-        if not constant_time_compare(given, f"Bearer {settings.METRICS_TOKEN}"):
+        authorization = request.headers.get("Authorization", "")
+        if not constant_time_compare(authorization, f"Bearer {settings.METRICS_TOKEN}"):
             raise Problem("not-authenticated", service.METRICS_NEED_TOKEN, headers={"WWW-Authenticate": "Bearer"})
     elif not _is_from_this_machine(request):
         raise Problem("permission-denied", service.METRICS_ARE_LOCAL)
@@ -84,26 +84,26 @@ def metrics(request: Request) -> HttpResponse:
 
 
 def _is_from_this_machine(request: Request) -> bool:
-    """Directly: a proxy on the same machine passes on what others ask."""
+    """Whether it came without a proxy: one on the same machine forwards requests of others."""
     client = client_of_request(request._request)
     is_loopback = client == "::/64" or client.startswith("127.")
     return is_loopback and not any(header in request.headers for header in FORWARDING_HEADERS)
 
 
 class Checks:
-    """Whether MySQL and Redis are up. One thread at a time asks them; the answer serves all for a second."""
+    """Whether MySQL and Redis are up. One thread at a time asks them; all threads share the result for a second."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._found: dict[str, bool] = {}
+        self._results: dict[str, bool] = {}
         self._ends = 0.0
 
     def get(self) -> dict[str, bool]:
         with self._lock:
             if time.monotonic() >= self._ends:
-                self._found = {"mysql": _is_up("mysql", _ask_mysql), "redis": _is_up("redis", _ask_redis)}
-                self._ends = time.monotonic() + KEPT_SECONDS
-            return self._found
+                self._results = {"mysql": _is_up("mysql", _ask_mysql), "redis": _is_up("redis", _ask_redis)}
+                self._ends = time.monotonic() + CHECK_LIFETIME_SECONDS
+            return self._results
 
 
 _checks = Checks().get
@@ -123,8 +123,7 @@ def _is_up(name: str, ask: Callable[[], Any]) -> bool:
 
 
 def _ask_mysql() -> None:
-    """Over a connection of its own, with time limits of its own. A server that is full is up: the requests'
-    connections are there already."""
+    """Query over a new connection with short time limits. Too many connections counts as up: requests have theirs."""
     limits = dict.fromkeys(["connect_timeout", "read_timeout", "write_timeout"], CHECK_TIMEOUT_SECONDS)
     try:
         probe = connect(connection.get_connection_params() | limits)
@@ -133,10 +132,10 @@ def _ask_mysql() -> None:
             return
         raise
     with contextlib.closing(probe):
-        probe.query(f"SELECT 1 FROM {Product._meta.db_table} LIMIT 1")  # noqa: S608  # our own name
+        probe.query(f"SELECT 1 FROM {Product._meta.db_table} LIMIT 1")  # noqa: S608  # a constant
         probe.store_result()
 
 
 def _ask_redis() -> None:
-    """By a script that writes: a Redis that answers a PING may still refuse scripts, be read-only or be full."""
+    """Run a script that writes: a Redis that answers a PING may refuse scripts, be read-only or be full."""
     ask(WRITE_AND_DELETE, [PROBE_KEY])

@@ -1,11 +1,11 @@
 """HTTP calls that end at their deadline, whatever the other side does.
 
-A timeout of requests bounds one wait of many: a body that drips, a header that drips, a name that nobody resolves, each
-makes a call of "0.5 s" last as long as it likes. So the sockets here ask, before each wait, how much is left until the
-deadline of the call that their thread is making.
+A timeout of requests bounds each single wait. A server that sends its headers or its body byte by byte, or a name
+that does not resolve, makes a call with timeout=0.5 last as long as it likes. So before each wait, the sockets here
+compute the time left until the deadline of their thread's call.
 
-One call, no retries, no redirects, no cookies, nothing from the environment's proxies or ~/.netrc, connections kept for
-the next one. TLS is verified against the system's authorities (SSL_CERT_FILE names others).
+A call makes no retries, follows no redirects, and ignores cookies, proxies of the environment and ~/.netrc.
+Connections stay open for later calls. TLS is verified by the system's CAs (SSL_CERT_FILE names others).
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 1024 * 1024
 CHUNK_BYTES = 64 * 1024
-MAX_CONNECTIONS = 64  # kept to one host
-MAX_LOOKUPS = 8  # of names, at once: the system's resolver cannot be interrupted
+MAX_CONNECTIONS = 64  # open to one host
+MAX_LOOKUPS = 8  # of names at once, in threads, since the system's resolver cannot be interrupted
 
-_call = threading.local()  # .ends: the deadline (time.monotonic) of the call that this thread is making
+_call = threading.local()  # .ends: the deadline (time.monotonic) of this thread's call
 
 
 class OutboundError(Exception):
-    """No answer that could be used; the text has no secret, and is for logs."""
+    """The call brought no usable answer. The text is for logs and has no secrets."""
 
 
 class DeadlineExceededError(OutboundError):
@@ -49,14 +49,14 @@ class DeadlineExceededError(OutboundError):
 
 
 class BadAnswerError(OutboundError):
-    """Too large, or encoded in a way that was not asked for."""
+    """The answer is too large, or has an encoding that the call did not accept."""
 
 
 @dataclass(frozen=True)
 class Answer:
     status: int
     headers: Mapping[str, str] = field(repr=False)  # names in any case
-    body: bytes = field(repr=False)  # which may hold a secret
+    body: bytes = field(repr=False)  # may contain a secret
 
 
 def call(
@@ -68,7 +68,7 @@ def call(
     body: bytes | None = None,
     max_bytes: int = MAX_BODY_BYTES,
 ) -> Answer:
-    """ends: the deadline by time.monotonic. Raises an OutboundError at most a moment after it."""
+    """Return the answer, or raise an OutboundError. ends: the deadline, a time of time.monotonic."""
     headers = {"Accept-Encoding": "identity", "User-Agent": "farmlokal", **(headers or {})}
     try:
         with (
@@ -80,7 +80,7 @@ def call(
             ) as response,
         ):
             return Answer(response.status_code, CaseInsensitiveDict(response.headers), _body(response, max_bytes))
-    except (requests.RequestException, HTTPError, OSError, UnicodeError) as error:  # the last: a host that is none
+    except (requests.RequestException, HTTPError, OSError, UnicodeError) as error:  # UnicodeError: a bad host name
         if time.monotonic() >= ends:
             raise DeadlineExceededError("no answer in time") from error
         raise OutboundError(_reason(error)) from error
@@ -88,17 +88,17 @@ def call(
 
 def _body(response: requests.Response, max_bytes: int) -> bytes:
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise BadAnswerError("the answer is encoded, which was not asked for")
-    found = bytearray()
+        raise BadAnswerError("the answer is encoded, although the call accepts no encoding")
+    body = bytearray()
     for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
-        found += chunk
-        if len(found) > max_bytes:
+        body += chunk
+        if len(body) > max_bytes:
             raise BadAnswerError(f"the answer has more than {max_bytes} bytes")
-    return bytes(found)
+    return bytes(body)
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause, without the addresses and objects that the libraries put around it."""
+    """Return the innermost cause, without the addresses and objects that the libraries wrap around it."""
     while inner := getattr(error, "reason", None) or next(
         (a for a in error.args if isinstance(a, BaseException)), None
     ):
@@ -121,7 +121,7 @@ def _until(ends: float) -> Iterator[None]:
 
 
 def _left() -> float:
-    """Seconds; raises TimeoutError where there are none."""
+    """Return the seconds left. Raise TimeoutError if there are none."""
     left: float = _call.ends - time.monotonic()
     if left <= 0:
         raise TimeoutError("the deadline is over")
@@ -143,11 +143,11 @@ class _Socket(socket.socket):
 
 
 class _TLSSocket(_Socket, ssl.SSLSocket):
-    """The same waits, of TLS."""
+    """The same, with TLS."""
 
 
 def _connected(host: str, port: int, options: Any) -> socket.socket:
-    """To the first of the host's addresses that takes us; each has its share of the time."""
+    """Connect to the first address of the host that accepts. Each address gets a share of the time left."""
     addresses = _addresses(host, port)
     for number, (family, kind, protocol, _, address) in enumerate(addresses):
         connection = _Socket(family, kind, protocol)
@@ -156,7 +156,7 @@ def _connected(host: str, port: int, options: Any) -> socket.socket:
                 connection.setsockopt(*option)
             connection.settimeout(_left() / (len(addresses) - number))
             connection.connect(address)
-            connection.settimeout(_left())  # for the TLS handshake, which is one wait
+            connection.settimeout(_left())  # bounds the TLS handshake
         except OSError:
             connection.close()
             if number == len(addresses) - 1:
@@ -167,7 +167,7 @@ def _connected(host: str, port: int, options: Any) -> socket.socket:
 
 
 def _addresses(host: str, port: int) -> list[tuple[Any, ...]]:
-    """What the resolver says in time: nobody can interrupt it."""
+    """Resolve the name in a thread, because a lookup cannot be interrupted."""
     with contextlib.suppress(socket.gaierror):
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     try:
@@ -177,7 +177,7 @@ def _addresses(host: str, port: int) -> list[tuple[Any, ...]]:
     try:
         return lookup.result(_left())
     except TimeoutError:
-        lookup.cancel()  # so that lookups that nobody waits for do not hold up later ones
+        lookup.cancel()  # if it has not started, so that it does not delay later ones
         raise
 
 
@@ -187,7 +187,7 @@ class _HTTP(HTTPConnection):
 
 
 class _HTTPS(_HTTP, HTTPSConnection):
-    """Connected as that one is; then TLS."""
+    """The same, with TLS."""
 
 
 class _HTTPPool(HTTPConnectionPool):
@@ -206,12 +206,12 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
 
     def cert_verify(self, *_: Any) -> None:
-        """By that context alone; requests would add the authorities of certifi."""
+        """Leave verification to the context above; requests would add certifi's CAs."""
 
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Nowhere; even where none is followed, requests would read the whole body of a redirect."""
+        """Return none, because requests reads the whole body of a redirect even if it does not follow it."""
 
 
 @lru_cache(maxsize=1)
@@ -230,10 +230,10 @@ def _lookups() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(MAX_LOOKUPS, "names")
 
 
-def _begin_anew() -> None:
-    """Connections and threads are those of one process."""
+def reset() -> None:
+    """Drop all connections and threads, which a forked process must not share."""
     _session.cache_clear()
     _lookups.cache_clear()
 
 
-os.register_at_fork(after_in_child=_begin_anew)
+os.register_at_fork(after_in_child=reset)

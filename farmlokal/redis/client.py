@@ -1,10 +1,7 @@
-"""Scripts in Redis for threads, and whether this process does without Redis for now.
+"""Runs scripts in Redis for threads, and knows whether this process works without Redis at the moment.
 
-The service asks Redis for scripts only, one command each. All their keys share a hash tag (the part of a key that
-decides which node of a cluster has it), so a script may touch several, and the client only has to find that node.
-
-A command waits for its answer for REDIS_TIMEOUT_SECONDS. After a failure the process does without Redis, and a
-background thread probes it. So a Redis that hangs costs each thread one timeout, however long it hangs.
+A command waits up to REDIS_TIMEOUT_SECONDS for its answer. After a failure the process works without Redis until
+a background probe succeeds. So a Redis that hangs costs each thread one timeout, however long it hangs.
 """
 
 from __future__ import annotations
@@ -31,13 +28,13 @@ if TYPE_CHECKING:
     from farmlokal.redis.scripts import Script
 
 PAUSE_SECONDS = 0.2  # between two probes of a Redis that is away
-LOOK_SECONDS = 0.05  # a thread that waits for an answer notices within this time that Redis is silent
+LOOK_SECONDS = 0.05  # a waiting thread notices within this time that another thread found Redis silent
 
 logger = structlog.get_logger(__name__)
 
 
 class DeadlineError(RedisError):
-    """The caller's own deadline came first. That says nothing about Redis."""
+    """The caller's own deadline ended the wait, which says nothing about Redis."""
 
 
 class _Deadline(threading.local):
@@ -49,7 +46,7 @@ _deadline = _Deadline()
 
 @contextlib.contextmanager
 def until(ends: float) -> Iterator[None]:
-    """Commands of this thread wait no longer than that. Redis still runs a command whose answer comes too late."""
+    """Bound the waits of this thread by a time of time.monotonic. Redis still runs a command that answers too late."""
     before, _deadline.ends = _deadline.ends, ends
     try:
         yield
@@ -58,9 +55,9 @@ def until(ends: float) -> Iterator[None]:
 
 
 class Outages:
-    """Whether this process does without Redis now, and how often Redis may have lost data.
+    """Whether this process works without Redis now, and how often Redis may have lost data.
 
-    away: a command has failed. silent: it has failed by a timeout, so one more attempt could cost another timeout.
+    away: a command has failed. silent: it failed by a timeout, so another attempt could cost another timeout.
     """
 
     losses = 0
@@ -89,7 +86,7 @@ class Outages:
 
     @classmethod
     def _probe(cls) -> None:
-        """The script writes, so a Redis that refuses scripts or writes stays away."""
+        """Run a script that writes, so that a Redis without scripts or writes stays away."""
         while cls.is_away:
             time.sleep(PAUSE_SECONDS)
             try:
@@ -102,7 +99,7 @@ class Outages:
 
 
 def run(script: Script, keys: Sequence[str], arguments: Sequence[Any] = (), *, insists: bool = False) -> Any:
-    """What the script returns, or None without Redis. insists: try although Redis is away, unless it is silent."""
+    """Return the script's result, or None without Redis. insists: try a Redis that is away, unless it is silent."""
     if Outages.is_away and (Outages.is_silent or not insists):
         return None
     try:
@@ -115,7 +112,7 @@ def run(script: Script, keys: Sequence[str], arguments: Sequence[Any] = (), *, i
 
 
 def ask(script: Script, keys: Sequence[str], arguments: Sequence[Any] = ()) -> Any:
-    """What the script returns. Raises RedisError. Tries, and may wait, even while Redis is away."""
+    """Return the script's result. Raise RedisError. Try, and maybe wait, even while Redis is away."""
     client = get_redis_connection("default")
     try:
         return _evaluate(client, script, keys, arguments)
@@ -132,7 +129,7 @@ def _evaluate(client: Redis, script: Script, keys: Sequence[str], arguments: Seq
 
 
 def _send(client: Redis, *command: Any) -> Any:
-    if time.monotonic() >= _deadline.ends:  # a new connection would wait for its greeting, too
+    if time.monotonic() >= _deadline.ends:  # a new connection would also wait for its handshake
         raise DeadlineError("no time was left")
     request_costs.current.commands += 1
     connection: Any = client.connection_pool.get_connection()
@@ -141,7 +138,7 @@ def _send(client: Redis, *command: Any) -> Any:
         try:
             _wait_for_answer(connection)
         except BaseException:
-            connection.disconnect()  # a late answer must not be read as the next command's
+            connection.disconnect()  # a late answer must not pass for the next command's
             raise
         return connection.read_response()
     finally:
@@ -149,9 +146,9 @@ def _send(client: Redis, *command: Any) -> Any:
 
 
 def _wait_for_answer(connection: Any) -> None:
-    """Until the timeout, the caller's deadline, or until another command finds that Redis is silent.
+    """Wait until the timeout, the caller's deadline, or another thread's discovery that Redis is silent.
 
-    It looks once more after that: the process may have stood still while the answer arrived.
+    Then look once more: the process may have stood still while the answer arrived.
     """
     silences, is_over = Outages.silences, False
     timeout_at = time.monotonic() + connection.socket_timeout
@@ -165,7 +162,7 @@ def _wait_for_answer(connection: Any) -> None:
 
 
 def _follow(client: Redis, moved: redis_exceptions.MovedError) -> None:
-    """The node of a cluster that holds our keys is another one now; the pool is the process's own."""
+    """Use another node of the cluster. All keys share a hash tag, so one node holds all of them."""
     client.connection_pool.connection_kwargs.update(host=moved.host, port=moved.port)
     client.connection_pool.disconnect()
-    client.connection_pool.reset()  # connections that are there keep their address
+    client.connection_pool.reset()  # open connections would keep the old address

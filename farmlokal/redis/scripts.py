@@ -1,7 +1,7 @@
 """Lua scripts for Redis, and the names of our keys.
 
-The service sends Redis nothing but scripts, one command each. All keys share a hash tag (the part of a key that decides
-which node of a cluster holds it), so a script may touch several keys, and a client only has to find one node.
+The service sends only scripts, one command each. All keys share a hash tag (the part of a key that selects the node of
+a cluster), so a script may touch several keys, and a client needs only one node.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def key(*parts: str) -> str:
 
 
 class Script:
-    """Redis runs it as one command, and knows it by its hash after the first call."""
+    """A Lua script. Redis runs it as one command, and knows it by its hash after the first call."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -29,9 +29,9 @@ class Script:
 
 
 def load(module: str, name: str, **constants: float) -> Script:
-    """The script in the file `name` beside a module (its __file__).
+    """Load the script in the file `name` beside a module (its __file__).
 
-    A line `-- include: path` stands for that file, relative to the one with the line; each file is included once.
+    A line `-- include: path` includes that file, relative to the file with the line; each file is included once.
     constants become local variables of the script.
     """
     numbers = "".join(f"local {name} = {value}\n" for name, value in constants.items())

@@ -80,7 +80,7 @@ def test_a_redis_that_keeps_to_our_keys_is_up(client: Client, own: redis.Redis) 
 
 
 def test_a_hundred_at_once_are_one_check(own: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "KEPT_SECONDS", 60)
+    monkeypatch.setattr(health, "CHECK_LIFETIME_SECONDS", 60)
     checks = health.Checks()
     with ThreadPoolExecutor(20) as pool:
         found = list(pool.map(lambda _: checks.get(), range(100)))
@@ -89,7 +89,7 @@ def test_a_hundred_at_once_are_one_check(own: redis.Redis, monkeypatch: pytest.M
 
 
 def test_a_check_is_kept_for_a_while_only(own: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "KEPT_SECONDS", 0)
+    monkeypatch.setattr(health, "CHECK_LIFETIME_SECONDS", 0)
     checks = health.Checks()
     assert checks.get()["redis"]
     fill(own)
