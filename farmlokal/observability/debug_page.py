@@ -1,4 +1,4 @@
-"""Hides secrets on Django's debug page, which DEBUG=on shows to everyone who can reach the service."""
+"""Hides secrets on Django's debug page, which anyone can see while DEBUG is on."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ PASSWORD_IN_URL = re.compile(r"(?<=://)[^\s/'\"]*:[^\s'\"]*(?=@)")
 
 
 class SecretFilter(SafeExceptionReporterFilter):
-    """Besides names such as KEY and PASSWORD, hides our URLs with passwords. Django does not filter local variables
-    while DEBUG is on; here they are filtered, too."""
+    """Also hide our URLs with passwords, and filter local variables, which Django does only while DEBUG is off."""
 
     hidden_settings = re.compile(
         rf"{SafeExceptionReporterFilter.hidden_settings.pattern}|REDIS_URL|DATABASE\w*_URL|LOCATION", re.IGNORECASE

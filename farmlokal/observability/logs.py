@@ -1,6 +1,6 @@
-"""Logs: one JSON object a line on standard output, and one line a request.
+"""Logs on standard output: one JSON object a line, and one line for each request.
 
-Every line written while a request is served carries its request_id.
+All lines of a request carry its request_id.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ LOG_LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 MAX_QUERY_LENGTH = 512  # of a query in the log
 HIDDEN = "…"
-# Django splits a query at & only. Clients also write ; or a second ? by mistake.
+# Django splits a query at & only, but clients also write ; or a second ? by mistake.
 PARAMETER = re.compile("[^&;?]+")
 
 logger = structlog.get_logger("farmlokal.requests")
 
-# What every record passes, ours and those of Django, gunicorn and other libraries.
+# For all records: ours and those of Django, gunicorn and other libraries.
 _PROCESSORS: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -51,13 +51,13 @@ _PROCESSORS: list[structlog.typing.Processor] = [
 def _to_json(event: dict[str, Any], **_: Any) -> str:
     try:
         return _escaped(orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS)).decode()
-    except TypeError:  # half a surrogate pair, which JSON can bring in, and is no text
+    except TypeError:  # a lone surrogate, which valid JSON may contain
         return json.dumps(event, default=repr)
 
 
 def _escaped(line: bytes) -> bytes:
-    """The same JSON with every character that is not printable as \\uXXXX. Terminals obey control characters, and
-    format characters change the order in which a line is read."""
+    """Write unprintable characters as \\uXXXX: control characters command terminals, and format characters change
+    the order of reading."""
     text = line.decode()
     if text.isprintable():
         return line
@@ -65,7 +65,7 @@ def _escaped(line: bytes) -> bytes:
 
 
 def logging_config(level: str) -> dict[str, Any]:
-    """A dictConfig that Django (LOGGING) and gunicorn (logconfig_dict) share; configures structlog."""
+    """Return a dictConfig for Django (LOGGING) and gunicorn (logconfig_dict), and configure structlog."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -92,10 +92,10 @@ def logging_config(level: str) -> dict[str, Any]:
         "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "json"}},
         "root": {"handlers": ["stdout"], "level": level},
         "loggers": {
-            # Django's own handlers off: everything goes to the root, once.
+            # Without Django's own handlers: all records reach the root, once.
             "django": {"handlers": [], "level": level},
             "django.server": {"handlers": [], "propagate": True},
-            # The request line tells of a 4xx, farmlokal.http.problems of a 5xx: no second line for either.
+            # We log 4xx in the request line and 5xx where they are handled; Django would log both again.
             "django.request": {"level": "CRITICAL"},
             "django.security": {"level": "CRITICAL"},
             "gunicorn.error": {"handlers": [], "propagate": True, "level": level},
@@ -103,14 +103,14 @@ def logging_config(level: str) -> dict[str, Any]:
     }
 
 
-def request_id_of(given: str) -> str:
-    """The client's X-Request-ID where it is well-formed, else a new one."""
-    return given if given and REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"  # no secret
+def request_id_of(header: str) -> str:
+    """Return the client's X-Request-ID if it is well-formed, else a new id."""
+    return header if header and REQUEST_ID.fullmatch(header) else f"{getrandbits(128):032x}"  # not a secret
 
 
 @lru_cache(maxsize=256)
 def template_of(route: str) -> str:
-    """A route of urls.py as /products/{pk}."""
+    """Write a route of urls.py as /products/{pk}."""
     return "/" + re.sub(r"<(?:[a-z]+:)?(\w+)>", r"{\1}", route)
 
 
@@ -119,11 +119,11 @@ def is_on() -> bool:
     return settings.ACCESS_LOG and logging.getLogger("farmlokal.requests").isEnabledFor(logging.INFO)
 
 
-_parameters: dict[str, frozenset[str]] = {}  # by route, those whose values are logged
+_parameters: dict[str, frozenset[str]] = {}  # by route: the names of parameters whose values are logged
 
 
 def show_parameters(route: str, names: Iterable[str]) -> None:
-    """Log the values of these query parameters of a route. Of all others only the names are logged."""
+    """Log the values of these query parameters of a route. For other parameters only names are logged."""
     _parameters[route] = frozenset(names)
 
 
@@ -135,14 +135,14 @@ def _without_secrets(query: str, route: str | None) -> str:
         name, _, value = match[0].partition("=")
         if unquote_plus(name) in shown:
             return match[0]
-        # Without a value, what looks like the name may be a token, with the padding of base64.
+        # A name without a value may be a token with base64 padding.
         return f"{name}={HIDDEN}" if value.strip("=") else HIDDEN
 
     return PARAMETER.sub(shown_or_hidden, query)
 
 
 def loggable(query: str, route: str | None) -> str:
-    """The query without values that may be secrets, such as an access token that a client put there by mistake."""
+    """Hide values that may be secrets, such as an access token that a client put into the query by mistake."""
     if len(query) > MAX_QUERY_LENGTH:
         return _without_secrets(query[:MAX_QUERY_LENGTH], route) + HIDDEN
     return _without_secrets(query, route) if query else ""
@@ -151,8 +151,7 @@ def loggable(query: str, route: str | None) -> str:
 def log_request(
     request_id: str, method: str, path: str, query: str, route: str | None, status: int, seconds: float, peer: str
 ) -> None:
-    """The line of a request that has been answered. Not through structlog, which takes as long as a cached page;
-    to be flushed by the caller."""
+    """Write the line of an answered request; the caller flushes. structlog would take as long as a cached page."""
     line = {
         "method": method,
         "path": path,
@@ -171,10 +170,10 @@ def log_request(
 
 
 class RequestLogMiddleware:
-    """The outermost layer: gives each request its id and, with ACCESS_LOG on, one line when it is answered.
+    """The outermost layer: gives each request its id, and logs one line for it if ACCESS_LOG is on.
 
-    It also takes the body off an answer to HEAD, which gunicorn would do with a warning, and off a 304 the length of
-    none, which Django has put there (RFC 9110, 8.6: a 304 has the length of the 200, or does not say).
+    It also drops the body of an answer to HEAD, about which gunicorn would warn, and the Content-Length: 0 that Django
+    puts on a 304 (RFC 9110, 8.6: a 304 has the length of the 200, or none).
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -188,7 +187,7 @@ class RequestLogMiddleware:
             response = self.get_response(request)
             response["X-Request-ID"] = request_id
             if request.method == "HEAD" and isinstance(response, HttpResponse):
-                response.content = b""  # Content-Length stays that of the GET
+                response.content = b""  # keeps the Content-Length of the GET
             if response.status_code == HTTPStatus.NOT_MODIFIED:
                 del response["Content-Length"]
             match = request.resolver_match

@@ -1,7 +1,7 @@
-"""What Prometheus is told: counted by each process, summed over all of them at /metrics.
+"""Prometheus metrics: each process counts, and /metrics adds up the counts of all processes.
 
-gunicorn.conf.py gives the processes a directory for that before any of this is imported. Fed by the edge and by Django
-alike; a route is a template of urls.py, so that there are few of them.
+The edge and Django count alike. A route label is a template of urls.py, so there are few of them. gunicorn.conf.py
+sets the directory of the processes' files before anything imports this module.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ logger = structlog.get_logger(__name__)
 
 class TickHistogram(Histogram):
     def observe_all(self, amounts: Sequence[float]) -> None:
-        """What observe() does for each, with one write for all of a bucket."""
+        """Observe several amounts with one write for each bucket."""
         self._sum.inc(sum(amounts))
         for bucket, number in Tally(bisect_left(self._upper_bounds, amount) for amount in amounts).items():
             self._buckets[bucket].inc(number)
@@ -46,15 +46,17 @@ class TickHistogram(Histogram):
 
 _requests = Counter("farmlokal_requests", "Requests answered", ["route", "method", "status"])
 _seconds = TickHistogram("farmlokal_request_seconds", "Time from request to answer", ["route"], buckets=BUCKETS)
-_page_cache = Counter("farmlokal_page_cache", "Pages served, by where they came from", ["result"])
+_page_cache = Counter("farmlokal_page_cache", "Pages served, by origin", ["result"])
 _rate_limited = Counter("farmlokal_rate_limited", "Requests refused with 429", ["policy"])
-_rate_limit_local = Counter("farmlokal_rate_limit_local", "Requests counted by one process alone: Redis is away")
-_token_refreshes = Counter("farmlokal_token_refreshes", "Our own access tokens asked of the provider", ["outcome"])
-_webhooks = Counter("farmlokal_webhooks", "Deliveries of signed webhooks, by what came of them", ["type", "status"])
+_rate_limit_local = Counter("farmlokal_rate_limit_local", "Requests that one process counted alone, without Redis")
+_token_refreshes = Counter(
+    "farmlokal_token_refreshes", "Requests to the provider for our own access token", ["outcome"]
+)
+_webhooks = Counter("farmlokal_webhooks", "Deliveries of signed webhooks, by outcome", ["type", "status"])
 _statements = Counter("farmlokal_sql_statements", "SQL statements", ["route"])
 _commands = Counter("farmlokal_redis_commands", "Redis commands", ["route"])
 
-# What .labels() finds is kept: it takes as long as counting does.
+# Cached, because .labels() takes as long as counting.
 _request_child = lru_cache(maxsize=2048)(_requests.labels)
 _seconds_child = lru_cache(maxsize=256)(_seconds.labels)
 _statements_child = lru_cache(maxsize=256)(_statements.labels)
@@ -106,9 +108,9 @@ def count_local_limit(calls: int) -> None:
 
 
 class Tick:
-    """Counts what an event loop's requests of one tick have in common together: a cached page takes little longer.
+    """Counts the requests of one turn of the event loop together, so that counting costs a cached page little.
 
-    then: what else is to be done once for all of them.
+    then: called once after each such turn.
     """
 
     def __init__(self, then: Callable[[], object]) -> None:
@@ -135,14 +137,14 @@ class Tick:
 
 
 class _States:
-    """Asked anew for each scrape."""
+    """Gauges that each scrape computes."""
 
     def __init__(self, is_up: Mapping[str, bool], breakers: Mapping[str, str]) -> None:
         self.is_up = is_up
         self.breakers = breakers
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        family = GaugeMetricFamily("farmlokal_dependency_up", "1 where it answers", labels=["name"])
+        family = GaugeMetricFamily("farmlokal_dependency_up", "1 if it answers", labels=["name"])
         for name, up in self.is_up.items():
             family.add_metric([name], float(up))
         yield family
@@ -153,7 +155,7 @@ class _States:
 
 
 def exposition(is_up: Mapping[str, bool], breakers: Mapping[str, str]) -> bytes:
-    """The text that Prometheus reads; is_up: the dependencies; breakers: their states."""
+    """Return the text for Prometheus. is_up: state by dependency; breakers: state by breaker."""
     registry = CollectorRegistry()
     registry.register(_States(is_up, breakers))
     if DIRECTORY not in os.environ:
@@ -164,23 +166,23 @@ def exposition(is_up: Mapping[str, bool], breakers: Mapping[str, str]) -> bytes:
         return generate_latest(registry)
 
 
-# In gunicorn's arbiter: the processes that died and still have files.
+# In gunicorn's arbiter: processes that died and still have files.
 _dead: set[int] = set()
 
 
 def fold(pid: int, alive: Container[int]) -> None:
-    """Add the counts of a process that died to one file for each type of metric, and delete its own files.
+    """Add the counts of a dead process to one file for each type of metric, and delete its own files.
 
-    prometheus_client keeps those files, and reads them at each scrape. The arbiter must not wait or fail: while a
-    scrape has the lock, the files stay until the next process dies. Only for counters and histograms, which add up.
+    prometheus_client would keep all those files and read them at each scrape. The arbiter must not wait or fail: while
+    a scrape holds the lock, the files stay until the next process dies. Works for counters and histograms only.
     """
     _dead.add(pid)
-    # The lock is taken, or the directory is gone: systems delete old temporary files.
+    # A scrape holds the lock, or the system has deleted the directory among old temporary files.
     with contextlib.suppress(OSError), _locked(fcntl.LOCK_EX | fcntl.LOCK_NB) as directory:
-        for gone in [pid for pid in _dead if pid not in alive]:
-            for file in directory.glob(f"*_{gone}.db"):
+        for dead in [pid for pid in _dead if pid not in alive]:
+            for file in directory.glob(f"*_{dead}.db"):
                 _move(file, to=file.with_name(f"{file.name.partition('_')[0]}_dead.db"))
-            _dead.remove(gone)
+            _dead.remove(dead)
 
 
 def _move(file: Path, to: Path) -> None:
@@ -192,12 +194,12 @@ def _move(file: Path, to: Path) -> None:
         total.close()  # type: ignore[no-untyped-call]
     except Exception:
         logger.exception("metrics_lost", file=file.name)
-    file.unlink()  # also a broken one, at which every scrape would fail
+    file.unlink()  # even if it is broken: every scrape would fail
 
 
 @contextlib.contextmanager
 def _locked(mode: int) -> Iterator[Path]:
-    """The directory of all processes' files. A scrape while they are folded would count a process twice or never."""
+    """Lock the directory of the files. A scrape in the middle of fold would count a process twice or not at all."""
     path = Path(os.environ[DIRECTORY])
     directory = os.open(path, os.O_RDONLY)
     try:

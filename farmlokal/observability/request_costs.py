@@ -1,4 +1,4 @@
-"""How many statements and Redis commands the request that this thread serves has cost so far."""
+"""Counts the SQL statements and Redis commands of this thread's current request."""
 
 from __future__ import annotations
 
