@@ -1,4 +1,4 @@
-"""Every text column takes every character, whatever the default of the database."""
+"""Every text column stores every character, whatever the default character set of the database."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WebhookEvent.objects.create(webhook_id="1", type=text, error=text, payload=b"", 
 answer = Client(headers={{"host": "localhost"}}).get("/products?q=%E0%A4%A4%E0%A4%BE%E0%A4%9C%E0%A4%BC%E0%A4%BE")
 print(json.dumps(answer.json()["results"]))
 """
-# Tables as they were made in a latin1 or utf8mb3 database, before each stated its character set.
+# Changes that turn tables into those of earlier versions, which took the character set of the database.
 OLDER = {
     "auth_group": "DEFAULT CHARACTER SET latin1, MODIFY name VARCHAR(150) CHARACTER SET latin1 NOT NULL",
     "django_admin_log": "DEFAULT CHARACTER SET utf8mb3, MODIFY object_id LONGTEXT CHARACTER SET utf8mb3 NULL",
@@ -64,14 +64,14 @@ def definitions(database: Database) -> set[tuple[str, ...]]:
     }
 
 
-def test_tables_of_a_latin1_database_take_every_character(latin1: Database) -> None:
+def test_latin1_database_stores_every_character(latin1: Database) -> None:
     (product,) = json.loads(latin1.python(WRITE))
     assert {product["name"], product["description"], product["variety"], product["farm"]["name"]} == {TEXT}
     sql = "SELECT DISTINCT character_set_name FROM information_schema.columns WHERE table_schema = DATABASE()"
     assert set(latin1.rows(sql)) == {("utf8mb4",), (None,)}
 
 
-def test_older_tables_are_converted_and_keep_text_and_declared_collations(latin1: Database) -> None:
+def test_older_tables_are_converted_with_their_text(latin1: Database) -> None:
     latin1.rows("INSERT INTO auth_group (name) VALUES ('crème')")
     expected = definitions(latin1)
     for table, changes in OLDER.items():

@@ -1,4 +1,4 @@
-"""A Redis Cluster: all our keys are on one of its nodes, and the service finds it, whichever it was told of."""
+"""On a Redis Cluster one node holds all our keys, and the service finds it from any node."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OURS = binascii.crc_hqx(HASH_TAG.strip("{}").encode(), 0) % SLOTS
 
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[list[str]]:
-    """URLs of two nodes, the second of which has our slot."""
+    """Return the URLs of two nodes. The second one has our slot."""
     folders = [tmp_path / "one", tmp_path / "other"]
     for folder in folders:
         folder.mkdir()
@@ -46,11 +46,11 @@ def nodes(tmp_path: Path) -> Iterator[list[str]]:
         yield [one.url, other.url]
 
 
-def test_the_service_follows_its_keys(nodes: list[str], database_environment: dict[str, str]) -> None:
+def test_service_follows_its_keys(nodes: list[str], database_environment: dict[str, str]) -> None:
     make_offer()
     with running(database_environment, REDIS_URL=nodes[0], RATE_LIMIT_ANONYMOUS="1000/3600") as server:
-        # Both processes have found the node.
-        wait_until(lambda: all(server.request("/categories").headers["x-cache"] == "hit" for _ in range(12)), 10)
+        # Until both processes use the right node.
+        wait_until(lambda: all(server.request("/categories").headers["x-cache"] == "hit" for _ in range(12)))
         assert server.request("/products").headers["x-cache"] == "miss"
     with redis.Redis.from_url(nodes[1]) as client:
         assert len(client.keys("*:limit:*")) == 1

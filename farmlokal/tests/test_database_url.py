@@ -1,4 +1,4 @@
-"""DATABASE_URL as hosting providers hand it out: accepted with the TLS that it means, or refused in words."""
+"""DATABASE_URL in the forms of hosting providers: accepted with the TLS that it asks for, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -83,17 +83,17 @@ REFUSED = {
     f"{HOST}?ssl_ca=": "empty or given twice",
     f"{HOST}?ssl_ca={FILE}&ssl-ca={FILE}": "empty or given twice",
     f"{HOST}?ssl_ca=/no/such/ca.pem": "names the file /no/such/ca.pem, which cannot be read",
-    f"{HOST}?ssl_mode=DISABLED&ssl_ca={FILE}": "ssl_mode=DISABLED beside",
+    f"{HOST}?ssl_mode=DISABLED&ssl_ca={FILE}": "ssl_mode=DISABLED beside TLS files",
 }
 
 
 @pytest.mark.parametrize("url", ACCEPTED)
-def test_url_is_accepted_with_the_tls_it_means(url: str) -> None:
+def test_url_is_accepted_with_its_tls_options(url: str) -> None:
     assert parse(url)["OPTIONS"] == ACCEPTED[url]
 
 
 @pytest.mark.parametrize("url", REFUSED)
-def test_url_is_refused_in_words(url: str) -> None:
+def test_url_is_refused_with_a_reason(url: str) -> None:
     with pytest.raises(ValueError, match=re.escape(REFUSED[url])) as refused:
         parse(url)
     assert "\n" not in str(refused.value)

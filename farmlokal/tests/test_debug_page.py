@@ -1,4 +1,4 @@
-"""Django's debug page shows none of the service's secrets."""
+"""Django's debug page hides the service's secrets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HIDDEN = [*SECRETS.values(), *PASSWORDS, *map(quote, PASSWORDS)]
 
 @pytest.fixture(scope="module")
 def server(database_environment: dict[str, str]) -> Iterator[Server]:
-    """With a MySQL and a Redis that do not answer."""
+    """A service whose MySQL and Redis do not answer."""
     with running(
         database_environment,
         **SECRETS,
@@ -57,8 +57,8 @@ def test_page_of_an_unknown_host_hides_secrets(server: Server, media_type: str) 
 
 
 @pytest.mark.parametrize("media_type", ["text/html", "text/plain"])
-def test_page_of_a_lost_database_hides_secrets(server: Server, media_type: str) -> None:
-    """Its tracebacks have frames with the parameters of the connection."""
+def test_page_of_a_database_failure_hides_secrets(server: Server, media_type: str) -> None:
+    """The traceback has frames with the parameters of the connection."""
     answer = server.request("/admin/", Cookie=f"sessionid={'s' * 32}", Accept=media_type)
     assert answer.status == 500
     assert "OperationalError" in answer.body.decode()

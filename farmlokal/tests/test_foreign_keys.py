@@ -16,7 +16,7 @@ CONSTRAINTS = (
     "SELECT table_name, constraint_name FROM information_schema.table_constraints"
     " WHERE table_schema = DATABASE() AND constraint_type = 'FOREIGN KEY'"
 )
-# The first column of each index; a foreign key brings one.
+# The first column of each index. MySQL creates an index for a foreign key.
 INDEXED = (
     "SELECT DISTINCT table_name, column_name FROM information_schema.statistics"
     " WHERE table_schema = DATABASE() AND seq_in_index = 1"
@@ -68,14 +68,14 @@ def unconstrained(live_database: None) -> Iterator[Database]:
         yield database
 
 
-def test_no_table_has_a_constraint_and_each_keeps_its_indexes(unconstrained: Database) -> None:
+def test_tables_have_indexes_but_no_constraints(unconstrained: Database) -> None:
     usual = Database(connection.settings_dict["NAME"], {})
     assert usual.rows(CONSTRAINTS)
     assert unconstrained.rows(CONSTRAINTS) == ()
     assert set(unconstrained.rows(INDEXED)) == set(usual.rows(INDEXED))
 
 
-def test_the_seeder_keeps_the_schema_and_the_service_works(unconstrained: Database) -> None:
+def test_seeder_and_service_work_without_constraints(unconstrained: Database) -> None:
     indexed = unconstrained.rows(INDEXED)
     for _ in range(2):
         unconstrained.manage("seed_products", "300", "--reset")

@@ -1,4 +1,4 @@
-"""Log lines: safe for terminals, and without secrets that clients send by mistake."""
+"""Log lines are safe for terminals, and hide secrets that clients send by mistake."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-import farmlokal.urls  # noqa: F401  # its views name the parameters
+import farmlokal.urls  # noqa: F401  # registers the parameters
 from dev.testing.offers import make_offer
 from dev.testing.servers import running
 from dev.testing.waiting import wait_until
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("live_database")
 
-# Escape, delete, a C1 control, soft hyphen, marks of direction, separators, byte order mark, a language tag.
+# Escape, delete, C1 control, soft hyphen, direction marks, separators, byte order mark, language tag.
 UNSAFE = [*"\x1b\x7f\x9b\xad\u061c\u200b\u202e\u2028\u2029\u2066\ufeff", "\U000e0041"]
 UNSAFE_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 SECRET = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJzaG9wIn0.c2lnbmF0dXJl"
@@ -41,11 +41,11 @@ def server(live_database: None, database_environment: dict[str, str]) -> Iterato
 
 
 def line_of(server: Server, request_id: str) -> dict[str, Any]:
-    def found() -> list[dict[str, Any]]:
+    def lines() -> list[dict[str, Any]]:
         return [line for line in server.log_lines("request") if line["request_id"] == request_id]
 
-    wait_until(found)
-    (line,) = found()
+    wait_until(lines)
+    (line,) = lines()
     return line
 
 
@@ -83,7 +83,7 @@ def test_letters_of_indian_scripts_stay_readable() -> None:
 
 
 def test_request_lines_escape_unsafe_characters(database_environment: dict[str, str]) -> None:
-    """The first answer comes from Django, the second from the edge."""
+    """Django answers the first request, the edge the second."""
     path = "/products" + "".join(UNSAFE)
     target = "/products" + "".join(f"%{byte:02x}" for byte in "".join(UNSAFE).encode())
     with redis.Redis.from_url(os.environ["REDIS_URL"]) as cleared:
@@ -122,7 +122,7 @@ def test_request_lines_escape_unsafe_characters(database_environment: dict[str, 
         ("pincode=560001", "pincode=…"),
     ],
 )
-def test_only_known_parameters_are_logged_with_their_values(query: str, logged: str) -> None:
+def test_only_values_of_known_parameters_are_logged(query: str, logged: str) -> None:
     assert loggable(query, "/products") == logged
 
 
@@ -137,7 +137,7 @@ def test_long_queries_are_cut() -> None:
     assert loggable("&" * (MAX_QUERY_LENGTH - 5) + "token=secret", "/products").endswith("&……")
 
 
-def test_every_documented_parameter_is_logged_with_its_value(server: Server) -> None:
+def test_values_of_documented_parameters_are_logged(server: Server) -> None:
     checked = 0
     for route, operations in server.request("/openapi.json").json["paths"].items():
         described = [one for operation in operations.values() for one in operation.get("parameters", [])]
@@ -148,14 +148,14 @@ def test_every_documented_parameter_is_logged_with_its_value(server: Server) -> 
 
 
 def test_edge_and_django_hide_the_same_values(server: Server) -> None:
-    asked = {
+    logged_queries = {
         "/products?limit=3&access_token=secret": "limit=3&access_token=…",
         "/products?limit=4": "limit=4",
         "/nowhere?q=secret": "q=…",
         "/admin/login/?next=secret": "next=…",
         "/products/1/delivery-quote?pincode=560001&key=secret": "pincode=560001&key=…",
     }
-    for number, (target, logged) in enumerate(asked.items()):
+    for number, (target, logged) in enumerate(logged_queries.items()):
         server.request(target, X_Request_ID=f"query-{number}")
         assert line_of(server, f"query-{number}")["query"] == logged
     for number in range(4):
@@ -166,7 +166,7 @@ def test_edge_and_django_hide_the_same_values(server: Server) -> None:
 
 
 def test_credentials_are_never_logged_at_debug_level(server: Server) -> None:
-    """In headers, in the query and in cookies; whatever the answer."""
+    """In headers, queries and cookies, whatever the answer."""
     basic = base64.b64encode(b"shop:" + SECRET.encode()).decode()
     headers = {
         "Cookie": f"sessionid={SECRET}; csrftoken={SECRET}",

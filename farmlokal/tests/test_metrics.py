@@ -1,4 +1,4 @@
-"""The files in which processes keep their counts: those of processes that died are folded into one."""
+"""Each process counts in files of its own; files of dead processes are folded into one."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def workers(server: Server) -> list[int]:
 
 
 def kill_a_worker(server: Server) -> None:
-    """Returns when another worker is there, which gunicorn starts after child_exit."""
+    """Return when gunicorn has started another worker, which it does after child_exit."""
     killed, other = workers(server)
     os.kill(killed, signal.SIGKILL)
     wait_until(lambda: len({*workers(server)} - {killed, other}) == 1)
@@ -56,36 +56,36 @@ def kill_a_worker(server: Server) -> None:
 
 @contextlib.contextmanager
 def scraping(server: Server) -> Iterator[list[int]]:
-    """Scrapes all the time, and collects what it sees. A scrape whose worker is killed has no answer."""
-    found: list[int] = []
+    """Scrape without pause, and yield the list of counts. A scrape fails if its worker is killed."""
+    counts: list[int] = []
     stop = threading.Event()
 
     def scrape() -> None:
         while not stop.is_set():
             with contextlib.suppress(OSError, IndexError):
-                found.append(counted(server, LIVEZ))
+                counts.append(counted(server, LIVEZ))
 
     thread = threading.Thread(target=scrape)
     thread.start()
     try:
-        yield found
+        yield counts
     finally:
         stop.set()
         thread.join()
 
 
-def test_counts_of_killed_workers_are_kept_in_two_files(database_environment: dict[str, str], tmp_path: Path) -> None:
+def test_counts_of_killed_workers_move_to_two_files(database_environment: dict[str, str], tmp_path: Path) -> None:
     directory = tmp_path / "metrics"
     directory.mkdir()
     with running(database_environment, PROMETHEUS_MULTIPROC_DIR=str(directory)) as server:
         for _ in range(10):
             server.request("/livez")
-        with scraping(server) as found:
+        with scraping(server) as counts:
             for _ in range(5):
                 kill_a_worker(server)
-        assert found
-        assert set(found) == {10}
-        kill_a_worker(server)  # without a scrape that has the lock
+        assert counts
+        assert set(counts) == {10}
+        kill_a_worker(server)  # no scrape holds the lock now
         for _ in range(10):
             server.request("/livez")
         assert counted(server, LIVEZ) == counted(server, SECONDS) == 20
@@ -95,15 +95,15 @@ def test_counts_of_killed_workers_are_kept_in_two_files(database_environment: di
         assert "metrics_lost" not in server.log.read_text()
 
 
-def leave(directory: Path, pid: int, **counts: float) -> None:
-    """As a process leaves its counts when it dies."""
-    kept = MmapedDict(str(directory / f"counter_{pid}.db"))  # type: ignore[no-untyped-call]
+def write_counts(directory: Path, pid: int, **counts: float) -> None:
+    """Write the file of a process."""
+    file = MmapedDict(str(directory / f"counter_{pid}.db"))  # type: ignore[no-untyped-call]
     for name, value in counts.items():
-        kept.write_value(name, value, 0.0)  # type: ignore[no-untyped-call]
-    kept.close()  # type: ignore[no-untyped-call]
+        file.write_value(name, value, 0.0)  # type: ignore[no-untyped-call]
+    file.close()  # type: ignore[no-untyped-call]
 
 
-def kept(directory: Path) -> dict[str, dict[str, float]]:
+def read_counts(directory: Path) -> dict[str, dict[str, float]]:
     return {
         file.name: {name: value for name, value, *_ in MmapedDict.read_all_values_from_file(str(file))}  # type: ignore[no-untyped-call]
         for file in directory.iterdir()
@@ -112,37 +112,40 @@ def kept(directory: Path) -> dict[str, dict[str, float]]:
 
 def test_counts_add_up_by_name(directory: Path) -> None:
     for pid in (1, 2, 12):
-        leave(directory, pid, a=1.5, **{f"b{pid}": pid})
+        write_counts(directory, pid, a=1.5, **{f"b{pid}": pid})
     for pid in (1, 2):
         metrics.fold(pid, alive=[12])
-    assert kept(directory) == {"counter_dead.db": {"a": 3.0, "b1": 1, "b2": 2}, "counter_12.db": {"a": 1.5, "b12": 12}}
+    assert read_counts(directory) == {
+        "counter_dead.db": {"a": 3.0, "b1": 1, "b2": 2},
+        "counter_12.db": {"a": 1.5, "b12": 12},
+    }
 
 
 def test_arbiter_never_waits_for_a_scrape(directory: Path) -> None:
-    leave(directory, 1, a=1)
-    leave(directory, 2, a=2)
+    write_counts(directory, 1, a=1)
+    write_counts(directory, 2, a=2)
     with metrics._locked(fcntl.LOCK_SH):
         metrics.fold(1, alive=[])
-        assert kept(directory).keys() == {"counter_1.db", "counter_2.db"}
+        assert read_counts(directory).keys() == {"counter_1.db", "counter_2.db"}
     metrics.fold(2, alive=[])
-    assert kept(directory) == {"counter_dead.db": {"a": 3}}
+    assert read_counts(directory) == {"counter_dead.db": {"a": 3}}
 
 
-def test_new_process_with_a_dead_ones_pid_keeps_its_file(directory: Path) -> None:
-    leave(directory, 1, a=1)
-    leave(directory, 2, a=2)
+def test_new_process_with_a_reused_pid_keeps_its_file(directory: Path) -> None:
+    write_counts(directory, 1, a=1)
+    write_counts(directory, 2, a=2)
     with metrics._locked(fcntl.LOCK_SH):
         metrics.fold(1, alive=[])
     metrics.fold(2, alive=[1])
-    assert kept(directory) == {"counter_dead.db": {"a": 2}, "counter_1.db": {"a": 1}}
+    assert read_counts(directory) == {"counter_dead.db": {"a": 2}, "counter_1.db": {"a": 1}}
 
 
-def test_broken_file_is_deleted_and_the_arbiter_goes_on(directory: Path) -> None:
+def test_broken_file_is_deleted(directory: Path) -> None:
     (directory / "counter_1.db").touch()
-    leave(directory, 2, a=2)
+    write_counts(directory, 2, a=2)
     metrics.fold(1, alive=[2])
     metrics.fold(2, alive=[])
-    assert kept(directory) == {"counter_dead.db": {"a": 2}}
+    assert read_counts(directory) == {"counter_dead.db": {"a": 2}}
 
 
 def test_missing_directory_does_not_stop_the_arbiter(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""/readyz: whether Redis does what the service needs, and what asking costs the servers."""
+"""/readyz tests that Redis does what the service needs, and costs the servers little."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _fresh_checks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def own(redis_alone: Daemon, settings: Settings) -> Iterator[redis.Redis]:
-    """The Redis that the service uses, as its operator sees it."""
+    """Return an operator's client of the Redis that the service uses."""
     url = redis_alone.url.replace("//", "//limited:secret@")
     settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": url}}
     with redis.Redis.from_url(redis_alone.url) as operator:
@@ -58,20 +58,20 @@ REFUSALS: dict[str, Callable[[redis.Redis], object]] = {
     "scripts": lambda operator: allow(operator, "~*", "+@all", "-@scripting"),
     "our keys": lambda operator: allow(operator, "~others:*", "+@all"),
     "writes": lambda operator: operator.replicaof("127.0.0.1", 1),
-    "what needs memory": fill,
+    "commands that need memory": fill,
 }
 
 
-@pytest.mark.parametrize("what", REFUSALS)
-def test_a_redis_that_answers_but_refuses_is_down(client: Client, own: redis.Redis, what: str) -> None:
-    REFUSALS[what](own)
+@pytest.mark.parametrize("refused", REFUSALS)
+def test_redis_that_refuses_commands_is_down(client: Client, own: redis.Redis, refused: str) -> None:
+    REFUSALS[refused](own)
     assert own.ping()
     down = {"status": "degraded", "checks": {"mysql": "up", "redis": "down"}, "breakers": BREAKERS}
     assert ready(client) == (200, down)
     assert 'farmlokal_dependency_up{name="redis"} 0.0' in client.get("/metrics").content.decode()
 
 
-def test_a_redis_that_keeps_to_our_keys_is_up(client: Client, own: redis.Redis) -> None:
+def test_redis_that_allows_only_our_keys_is_up(client: Client, own: redis.Redis) -> None:
     allow(own, "~{farmlokal}*", "+@all", "-@dangerous")
     up = {"status": "ok", "checks": {"mysql": "up", "redis": "up"}, "breakers": BREAKERS}
     assert ready(client) == (200, up)
@@ -79,16 +79,16 @@ def test_a_redis_that_keeps_to_our_keys_is_up(client: Client, own: redis.Redis) 
     assert 'farmlokal_dependency_up{name="redis"} 1.0' in client.get("/metrics").content.decode()
 
 
-def test_a_hundred_at_once_are_one_check(own: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_requests_share_one_check(own: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "CHECK_LIFETIME_SECONDS", 60)
     checks = health.Checks()
     with ThreadPoolExecutor(20) as pool:
-        found = list(pool.map(lambda _: checks.get(), range(100)))
-    assert found == [{"mysql": True, "redis": True}] * 100
+        results = list(pool.map(lambda _: checks.get(), range(100)))
+    assert results == [{"mysql": True, "redis": True}] * 100
     assert own.info("commandstats")["cmdstat_set"]["calls"] == 1
 
 
-def test_a_check_is_kept_for_a_while_only(own: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_check_is_repeated(own: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "CHECK_LIFETIME_SECONDS", 0)
     checks = health.Checks()
     assert checks.get()["redis"]

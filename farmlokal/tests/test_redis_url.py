@@ -1,4 +1,4 @@
-"""REDIS_URL as hosting providers hand it out: accepted as both clients read it, or refused in words."""
+"""REDIS_URL in the forms of hosting providers: accepted, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_url_is_accepted(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", REFUSED)
-def test_url_is_refused_in_words(url: str) -> None:
+def test_url_is_refused_with_a_reason(url: str) -> None:
     with pytest.raises(ValueError, match=re.escape(REFUSED[url])) as refused:
         parse(url)
     assert "\n" not in str(refused.value)

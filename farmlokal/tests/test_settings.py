@@ -89,7 +89,7 @@ def start(command: list[str], name: str, value: str | None) -> subprocess.Comple
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)
-def test_a_bad_variable_is_named_in_one_line(name: str, value: str | None) -> None:
+def test_bad_variable_is_named_in_one_line(name: str, value: str | None) -> None:
     done = start([sys.executable, "manage.py", "check"], name, value)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
@@ -105,18 +105,18 @@ def test_gunicorn_stops_the_same_way() -> None:
     assert '"SECRET_KEY"' in line
 
 
-def run(command: str, given: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run(command: str, changes: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "manage.py", *command.split()], env=GOOD | given, capture_output=True, text=True, check=False
+        [sys.executable, "manage.py", *command.split()], env=GOOD | changes, capture_output=True, text=True, check=False
     )
 
 
-def shown(*names: str, **given: str) -> str:
-    """These settings, as a process with that environment has them."""
+def shown(*names: str, **changes: str) -> str:
+    """Print these settings in a process with this environment."""
     expression = ", ".join(f"settings.{name}" for name in names)
     code = f"from django.conf import settings; print([{expression}])"
     command = [sys.executable, "-c", code]
-    environment = GOOD | {"DJANGO_SETTINGS_MODULE": "farmlokal.settings"} | given
+    environment = GOOD | {"DJANGO_SETTINGS_MODULE": "farmlokal.settings"} | changes
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -132,13 +132,15 @@ def test_empty_required_variable_is_not_set(name: str) -> None:
 
 
 def test_whitespace_around_a_value_is_dropped() -> None:
-    given = {"REDIS_URL": f" {GOOD['REDIS_URL']}\n", "SECRET_KEY": f"{GOOD['SECRET_KEY']} ", "PORT": " 8001\n"}
-    assert shown("REDIS_URL", "SECRET_KEY", "PORT", **given) == str([GOOD["REDIS_URL"], GOOD["SECRET_KEY"], 8001])
+    changes = {"REDIS_URL": f" {GOOD['REDIS_URL']}\n", "SECRET_KEY": f"{GOOD['SECRET_KEY']} ", "PORT": " 8001\n"}
+    assert shown("REDIS_URL", "SECRET_KEY", "PORT", **changes) == str([GOOD["REDIS_URL"], GOOD["SECRET_KEY"], 8001])
 
 
-@pytest.mark.parametrize(("value", "meant"), [("on", True), ("True", True), ("1", True), ("OFF", False), ("0", False)])
-def test_switch_understands_usual_words(value: str, meant: bool) -> None:
-    assert shown("DEBUG", "METRICS", DEBUG=value, METRICS=value) == str([meant, meant])
+@pytest.mark.parametrize(
+    ("value", "expected"), [("on", True), ("True", True), ("1", True), ("OFF", False), ("0", False)]
+)
+def test_switch_understands_usual_words(value: str, expected: bool) -> None:
+    assert shown("DEBUG", "METRICS", DEBUG=value, METRICS=value) == str([expected, expected])
 
 
 def test_log_level_ignores_case() -> None:
@@ -152,12 +154,12 @@ def test_scope_or_audience_needs_the_token_url(name: str) -> None:
     assert name in line
 
 
-def test_line_says_to_drop_v1_of_a_webhook_secret() -> None:
+def test_error_tells_to_drop_v1_of_a_webhook_secret() -> None:
     (line,) = run("check", {"PARTNER_WEBHOOK_SECRETS": f"v1,{WEBHOOK_KEY}"}).stderr.splitlines()
     assert "without the v1, in front" in line
 
 
-def test_plain_http_to_the_outside_is_warned_of() -> None:
+def test_plain_http_to_the_partner_or_provider_warns() -> None:
     command = [sys.executable, "manage.py", "check", "--deploy"]
     names = ("PARTNER_API_URL", "OAUTH_TOKEN_URL", "OAUTH_JWKS_URL")
     for scheme, warnings in (("http", 3), ("https", 0)):
@@ -180,6 +182,6 @@ def test_plain_http_to_the_outside_is_warned_of() -> None:
         ("mysql://u:p@%2Frun%2Fmysqld.sock/farm", "redis://127.0.0.1/0", []),
     ],
 )
-def test_plain_text_to_a_public_host_is_warned_of(database: str, redis: str, warnings: list[str]) -> None:
+def test_plain_text_to_a_public_host_warns(database: str, redis: str, warnings: list[str]) -> None:
     done = run("check --deploy", {"DATABASE_URL": database, "REDIS_URL": redis})
     assert re.findall(r"\(farmlokal.W003\) (\w+)", done.stderr) == warnings, done.stderr
