@@ -51,6 +51,3 @@ def _read(path: Path, included: set[Path]) -> str:
 FORGET = load(__file__, "forget.lua")
 WRITE_AND_DELETE = load(__file__, "write_and_delete.lua")
 PROBE_KEY = key("probe")
-
-# Until all scripts are files.
-CLOCK_LUA = Path(__file__).with_name("clock.lua").read_text()

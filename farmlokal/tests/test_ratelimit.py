@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,7 @@ from dev.testing.servers import running
 from farmlokal.ratelimit import limiter
 from farmlokal.ratelimit.client_identity import client_of
 from farmlokal.ratelimit.limiter import Decision, LocalBuckets, Policy
-from farmlokal.redis.scripts import CLOCK_LUA
+from farmlokal.redis import scripts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +46,8 @@ def redis_client() -> Iterator[redis.Redis]:
 
 def script_by_clock(client: redis.Redis) -> Script:
     """The script, by a clock that the test moves: a fourth argument, in microseconds. Redis expires keys by its own."""
-    text = limiter.COUNT.text.replace(CLOCK_LUA, "local now = tonumber(ARGV[4])")
+    clock = Path(scripts.__file__).with_name("clock.lua").read_text()
+    text = limiter.COUNT.text.replace(clock, "local now = tonumber(ARGV[4])")
     text = text.replace("string.format('%.0f', math.ceil((ends - now) / 1000))", "'600000'")
     assert "TIME" not in text
     assert "ceil" not in text
@@ -209,6 +211,7 @@ def test_forged_header_gains_no_calls(database_environment: dict[str, str], redi
 CALLS = """
 import os, sys, http.client, time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 ports, until = [int(port) for port in sys.argv[1].split(",")], time.time() + float(sys.argv[2])
 def call(n):
     admitted, connection = 0, http.client.HTTPConnection("127.0.0.1", ports[n % len(ports)], timeout=60)
