@@ -54,5 +54,5 @@ def make_offers(rows: Iterable[dict[str, Any]]) -> list[Product]:
 def _add_postings(products: Iterable[Product]) -> None:
     """bulk_create does not call save(), which would add them to the search index."""
     listed = (product for product in products if product.is_active)
-    postings = [entry for product in listed for entry in Posting.objects.made_from(product, product.words.split())]
+    postings = [entry for product in listed for entry in Posting.objects.build(product, product.words.split())]
     Posting.objects.bulk_create(postings, batch_size=5000)

@@ -10,8 +10,7 @@ from django.db import connection
 from products.listing import plans, statistics
 from products.listing.conditions import POSTINGS, PRODUCTS, Nothing, Sql
 from products.listing.listings import Position, Rows
-from products.managers import ROW_COLUMNS
-from products.models import Farm, Product, VocabularyVersion
+from products.models import ROW_COLUMNS, Farm, Product, VocabularyVersion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

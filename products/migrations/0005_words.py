@@ -5,17 +5,19 @@ import sys
 from django.db import migrations
 from tqdm import tqdm
 
-from products.managers import ProductQuerySet
+from products.search.postings import PostingQuerySet
+from products.search.reindexing import reindex
 
 
 def rebuild_search_index(apps, schema_editor):
     """Index products again whose words have changed, batch by batch. May be interrupted and run again."""
-    products = ProductQuerySet(apps.get_model("products", "Product"))
+    products = apps.get_model("products", "Product").objects.all()
+    postings = PostingQuerySet(apps.get_model("products", "Posting"))
     if count := products.count():
         sys.stdout.write(f"\n    Rebuilding the search index of {count:,} products\n   ")
         sys.stdout.flush()
         with tqdm(total=count, unit=" products", unit_scale=True, disable=None, dynamic_ncols=True) as bar:
-            products.reindex(bar.update, only_stale=True)
+            reindex(products, postings, bar.update, only_stale=True)
 
 
 class Migration(migrations.Migration):

@@ -27,8 +27,9 @@ from farmlokal.redis.scripts import key
 from products import services
 from products.idempotency import answer_once
 from products.listing.projection import ALL
-from products.models import Category, IdempotencyKey, Product
+from products.models import Category, IdempotencyKey, Posting, Product
 from products.page_cache import LASTING, SHORT, catalogue_cache
+from products.search.reindexing import reindex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,7 +83,7 @@ def test_every_commit_ends_the_generation(product: Product) -> None:
         lambda: make_offer(name="Another").delete(),
         fruits.save,
         product.farm.save,
-        Product.objects.filter(pk=product.pk).reindex,
+        lambda: reindex(Product.objects.filter(pk=product.pk), Posting.objects.all()),
     ):
         results()
         assert results() == ["hit"]

@@ -19,9 +19,10 @@ from dev.testing.listing_writer import listing_writers
 from dev.testing.offers import make_farm, make_offer, make_offers
 from dev.testing.waiting import wait_until
 from dev.testing.walks import ids, walk
-from products import managers, services
+from products import services
 from products.listing import statistics
 from products.models import Commodity, Farm, Posting, Product
+from products.search import reindexing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,11 +177,11 @@ def test_interrupted_reindex_keeps_its_finished_batches(
     make_offers({"name": f"mango {n}"} for n in range(20))
     Product.objects.update(words="")
     Posting.objects.all().delete()
-    monkeypatch.setattr(managers, "REINDEX_ROWS", 15)
+    monkeypatch.setattr(reindexing, "BATCH_ROWS", 15)
     with pytest.raises(KeyboardInterrupt):
-        Product.objects.all().reindex(interrupt, only_stale=True)
+        reindexing.reindex(Product.objects.all(), Posting.objects.all(), interrupt, only_stale=True)
     assert Product.objects.exclude(words="").count() == 15
-    Product.objects.all().reindex(only_stale=True)
+    reindexing.reindex(Product.objects.all(), Posting.objects.all(), only_stale=True)
     assert_index_is_complete()
 
 

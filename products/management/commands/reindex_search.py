@@ -1,4 +1,4 @@
-"""manage.py reindex_search: the search index made anew from the products, while the service runs."""
+"""manage.py reindex_search: rebuild the search index while the service runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tqdm import tqdm
 from farmlokal.mysql.transactions import atomic_with_retry
 from products.models import Posting, Product
 from products.page_cache import announce_write
+from products.search.reindexing import reindex
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -18,31 +19,34 @@ if TYPE_CHECKING:
 
 class Command(BaseCommand):
     help = (
-        "Makes each product's words and search entries what they are to be: after a category, commodity, district or "
-        "state was renamed, after words are cut in another way, or after rows were changed by SQL. Nothing is missing "
-        "from a search meanwhile. It may be interrupted and run again."
+        "Rebuilds each product's words and search entries. Run it after a category, commodity, district or state was "
+        "renamed, after the rules for words changed, or after rows were changed by SQL. Searches stay complete "
+        "meanwhile. It may be interrupted and run again."
     )
 
     def handle(self, **_: Any) -> None:
-        with self.bar("products", Product.objects.count()) as bar:
-            Product.objects.all().reindex(bar.update)
-        gone = 0
+        with _progress_bar("products", Product.objects.count()) as bar:
+            reindex(Product.objects.all(), Posting.objects.all(), bar.update)
+        deleted = 0
         counts = Posting.objects.values_list("term").annotate(n=Count("*")).order_by("term")
-        with self.bar("entries", Posting.objects.count()) as bar:
+        with _progress_bar("entries", Posting.objects.count()) as bar:
             for term, count in list(counts):
-                gone += sum(1 for entry in Posting.objects.orphans(term) if self.drop(term, *entry))
+                orphans = Posting.objects.orphans(term, Product.objects.listed())
+                deleted += sum(_delete_orphan(term, created_at, product_id) for created_at, product_id in orphans)
                 bar.update(count)
-        self.stdout.write(f"The search index is whole; {gone:,} entries without their product were dropped.")
+        self.stdout.write(f"The search index is complete. Deleted {deleted:,} entries without a product.")
 
-    @atomic_with_retry
-    def drop(self, term: str, created_at: Any, product_id: int) -> bool:
-        """Looked at once more, under the product's lock: it may have come back."""
-        list(Product.objects.select_for_update().filter(pk=product_id))
-        entry = Posting.objects.filter(term=term, created_at=created_at, product_id=product_id)
-        is_dropped = (created_at, product_id) in entry.orphans(term) and bool(entry.delete()[0])
-        if is_dropped:
-            announce_write()
-        return is_dropped
 
-    def bar(self, unit: str, total: int) -> AbstractContextManager[Any]:
-        return tqdm(total=total, unit=f" {unit}", unit_scale=True, disable=None, dynamic_ncols=True)
+@atomic_with_retry
+def _delete_orphan(term: str, created_at: Any, product_id: int) -> bool:
+    """Checks again under the product's lock, because the product may have been listed again."""
+    list(Product.objects.select_for_update().filter(pk=product_id))
+    posting = Posting.objects.filter(term=term, created_at=created_at, product_id=product_id)
+    if not posting.orphans(term, Product.objects.listed()):
+        return False
+    announce_write()
+    return bool(posting.delete()[0])
+
+
+def _progress_bar(unit: str, total: int) -> AbstractContextManager[Any]:
+    return tqdm(total=total, unit=f" {unit}", unit_scale=True, disable=None, dynamic_ncols=True)

@@ -1,4 +1,4 @@
-"""manage.py seed_products ROWS: a believable catalogue, the same for the same seed."""
+"""manage.py seed_products ROWS: a plausible catalogue, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import MySQLdb
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from products.managers import POST, POST_ROWS, REINDEX_ROWS
 from products.models import Farm, Posting, Product
 from products.page_cache import announce_write
 from products.seeding import generator
@@ -20,10 +19,10 @@ from products.seeding.bulk_loader import (
     bulk_connection,
     clear,
     connect,
-    execute,
     is_unavailable,
     load,
 )
+from products.seeding.postings import insert_postings
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -39,17 +38,17 @@ TABLES = (FARMS, PRODUCTS, POSTINGS)
 
 class Command(BaseCommand):
     help = (
-        "Fills the catalogue with ROWS made-up products and their farms. Interrupted, it leaves the old catalogue "
-        "as it was; with --append, the old one and some of the new products."
+        "Fills the catalogue with ROWS generated products and their farms. If interrupted, it leaves the old catalogue "
+        "unchanged; with --append, the old catalogue and some of the new products."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("rows", type=int, metavar="ROWS", help="how many products")
-        parser.add_argument("--seed", type=int, default=1, metavar="N", help="another N, another catalogue")
+        parser.add_argument("rows", type=int, metavar="ROWS", help="number of products")
+        parser.add_argument("--seed", type=int, default=1, metavar="N", help="each N gives a different catalogue")
         group = parser.add_mutually_exclusive_group()
         group.add_argument("--reset", action="store_true", help="replace all products and farms")
-        group.add_argument("--append", action="store_true", help="add to the products and farms that there are")
-        group.add_argument("--if-empty", action="store_true", help="do nothing where there are products or farms")
+        group.add_argument("--append", action="store_true", help="add to the existing products and farms")
+        group.add_argument("--if-empty", action="store_true", help="do nothing if there are products or farms")
 
     def handle(self, *, rows: int, seed: int, reset: bool, append: bool, if_empty: bool, **_: Any) -> None:
         if rows < 0:
@@ -66,7 +65,7 @@ class Command(BaseCommand):
                     self.reset(raw, rows, seed)
                 else:
                     raise CommandError(
-                        "there is a catalogue already; say --reset to replace it or --append to add to it."
+                        "the catalogue is not empty; use --reset to replace it or --append to add to it."
                     )
         except (LoadError, MySQLdb.Error) as error:
             raise CommandError(f"the load failed: {error}") from error
@@ -78,7 +77,7 @@ class Command(BaseCommand):
         except MySQLdb.Error as error:
             if not is_unavailable(error):
                 raise
-            self.say("The server refuses new tables. Deleting the old rows ...")
+            self.say("The server does not allow new tables. Deleting the old rows ...")
             clear(raw, TABLES)
             announce_write()
             self.append(raw, rows, seed)
@@ -87,11 +86,11 @@ class Command(BaseCommand):
         with Replacement(raw, TABLES) as replacement:
             products = replacement.new(PRODUCTS)
             self.fill(raw, rows, seed, farms_into=replacement.new(FARMS), products_into=products)
-            self.say("Making each word's list of products ...")
-            post(raw, products, replacement.new(POSTINGS), 1)
+            self.say("Filling the search index ...")
+            insert_postings(raw, products, replacement.new(POSTINGS), 1)
             self.say("Adding the keys ...")
-            with connect() as other, ThreadPoolExecutor(1) as aside:
-                posting_keys = aside.submit(replacement.add_keys, POSTINGS, other)
+            with connect() as other, ThreadPoolExecutor(1) as thread:
+                posting_keys = thread.submit(replacement.add_keys, POSTINGS, other)
                 replacement.add_keys(FARMS, raw)
                 replacement.add_keys(PRODUCTS, raw)
                 posting_keys.result()
@@ -99,18 +98,17 @@ class Command(BaseCommand):
             announce_write()
 
     def append(self, raw: Connection, rows: int, seed: int) -> None:
-        after = {
-            model: model._default_manager.order_by("pk").values_list("pk", flat=True).last() or 0
-            for model in (Farm, Product)
-        }
-        first = after[Product] + 1
+        last_farm, last_product = (
+            model._default_manager.order_by("pk").values_list("pk", flat=True).last() or 0 for model in (Farm, Product)
+        )
+        next_product = last_product + 1
 
-        def also(count: int) -> None:
-            nonlocal first
-            post(raw, PRODUCTS, POSTINGS, first)
-            first += count
+        def in_transaction(count: int) -> None:
+            nonlocal next_product
+            insert_postings(raw, PRODUCTS, POSTINGS, next_product)
+            next_product += count
 
-        self.fill(raw, rows, seed, farms_after=after[Farm], products_after=after[Product], also=also)
+        self.fill(raw, rows, seed, last_farm=last_farm, last_product=last_product, in_transaction=in_transaction)
 
     def fill(
         self,
@@ -120,44 +118,21 @@ class Command(BaseCommand):
         *,
         farms_into: str = FARMS,
         products_into: str = PRODUCTS,
-        farms_after: int = 0,
-        products_after: int = 0,
-        also: Callable[[int], object] = lambda _: None,
+        last_farm: int = 0,
+        last_product: int = 0,
+        in_transaction: Callable[[int], object] = lambda _: None,
     ) -> None:
-        farms = generator.farm_rows(seed, -(-rows // generator.PRODUCTS_PER_FARM), farms_after + 1)
-        products = generator.product_rows(seed, rows, farms, products_after + 1)
+        farms = generator.farm_rows(seed, -(-rows // generator.PRODUCTS_PER_FARM), last_farm + 1)
+        products = generator.product_rows(seed, rows, farms, last_product + 1)
         load(raw, farms_into, generator.FARM_COLUMNS, farms, lambda _: None)
         with tqdm(total=rows, unit=" products", unit_scale=True, disable=None, dynamic_ncols=True) as bar:
 
             def progress(count: int) -> None:
                 bar.update(count)
                 if products_into == PRODUCTS:
-                    announce_write()  # no transaction of Django's: right away
+                    announce_write()  # this connection has no Django transaction: the announcement ends at once
 
-            load(raw, products_into, generator.PRODUCT_COLUMNS, products, progress, also)
+            load(raw, products_into, generator.PRODUCT_COLUMNS, products, progress, in_transaction)
 
     def say(self, text: str) -> None:
         self.stdout.write(text)
-
-
-def post(raw: Connection, products: str, postings: str, first: int) -> None:
-    """Make the postings of the products from this id on."""
-    try:
-        execute(raw, POST.format(postings=postings, products=products, first=first))
-    except MySQLdb.Error as error:
-        if not is_unavailable(error):
-            raise
-        _post_rows(raw, products, postings, first)
-
-
-def _post_rows(raw: Connection, products: str, postings: str, first: int) -> None:
-    page = (
-        f"SELECT id, words, created_at, price, name FROM `{products}` WHERE is_active AND id >= %s"  # noqa: S608
-        f" ORDER BY id LIMIT {REINDEX_ROWS}"
-    )
-    while rows := execute(raw, page, (first,)):
-        made = [
-            (term, created_at, pk, price, name) for pk, words, created_at, price, name in rows for term in words.split()
-        ]
-        raw.cursor().executemany(POST_ROWS.format(postings=postings), made)
-        first = rows[-1][0] + 1

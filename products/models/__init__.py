@@ -1,0 +1,45 @@
+"""The catalogue's tables."""
+
+from products.models.farms import Farm
+from products.models.idempotency import IdempotencyKey
+from products.models.postings import Posting
+from products.models.products import (
+    INDEXED_FILTERS,
+    MAX_DESCRIPTION_LENGTH,
+    MAX_ID,
+    MAX_STOCK,
+    ROW_COLUMNS,
+    SORT_FIELDS,
+    Product,
+    ProductQuerySet,
+)
+from products.models.vocabulary import (
+    Category,
+    Commodity,
+    District,
+    State,
+    VocabularyEntry,
+    VocabularyVersion,
+    new_version,
+)
+
+__all__ = [
+    "INDEXED_FILTERS",
+    "MAX_DESCRIPTION_LENGTH",
+    "MAX_ID",
+    "MAX_STOCK",
+    "ROW_COLUMNS",
+    "SORT_FIELDS",
+    "Category",
+    "Commodity",
+    "District",
+    "Farm",
+    "IdempotencyKey",
+    "Posting",
+    "Product",
+    "ProductQuerySet",
+    "State",
+    "VocabularyEntry",
+    "VocabularyVersion",
+    "new_version",  # named in migration 0001
+]

@@ -1,0 +1,35 @@
+"""The farms that offer products."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+
+from farmlokal.mysql.transactions import atomic_with_retry
+from products.models.collations import NAME_COLLATION
+from products.models.postings import Posting
+from products.models.vocabulary import District
+from products.page_cache import announce_write
+from products.search.reindexing import reindex
+from products.validators import validate_line
+
+
+class Farm(models.Model):
+    name = models.CharField(max_length=150, db_collation=NAME_COLLATION, validators=[validate_line])
+    district = models.ForeignKey(District, models.PROTECT, related_name="farms")
+
+    class Meta:
+        indexes = (models.Index(fields=["name", "id"], name="farm_name"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @atomic_with_retry
+    def save(self, **kwargs: Any) -> None:
+        """A new name is searchable at once."""
+        announce_write()
+        before = type(self).objects.select_for_update().filter(pk=self.pk).first()
+        super().save(**kwargs)
+        if before and before.name != self.name:
+            reindex(self.product_set.all(), Posting.objects.all())
