@@ -21,8 +21,9 @@ from dev.bench.figures import percentile, table
 from dev.testing.databases import rows_read
 from products.listing import plans, queries
 from products.listing import statistics as catalogue_statistics
-from products.listing.conditions import POSTINGS, PRODUCTS, Flag, OneOf, Prefix, Priced, Sql, Word
+from products.listing.conditions import Flag, OneOf, Prefix, Priced, Word
 from products.listing.listings import Position, Sort
+from products.listing.sources import POSTINGS, PRODUCTS, Sql
 from products.models import Product
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def single_sources(conditions: Sequence[Any], sort: Sort) -> list[Any]:
 
 def pages(conditions: Sequence[Any], sort: Sort) -> dict[str, Position | None]:
     """Where the first, middle and last page begin, by the source with the fewest products."""
-    option = min(single_sources(conditions, sort), key=lambda option: option.products.bit_count())
+    option = min(single_sources(conditions, sort), key=lambda option: option.sampled.bit_count())
     (source,) = option.sources
     where = Sql.all_of([source.where, *(c.sql() for c in conditions if c not in option.answers)])
     product = f" STRAIGHT_JOIN {PRODUCTS} p ON p.id = {source.key}" if source.table == POSTINGS else ""
@@ -141,7 +142,7 @@ def pages(conditions: Sequence[Any], sort: Sort) -> dict[str, Position | None]:
     for page, offset in (("middle", count // 2), ("last", count - LIMIT - 1)):
         if offset > 0:
             column = queries._column(source, sort)
-            order = f"{queries._order(column, source.key, sort)} LIMIT 1 OFFSET {offset}"
+            order = f"{queries._order_by(column, source.key, sort)} LIMIT 1 OFFSET {offset}"
             places[page] = Position(*run(Sql(f"SELECT {column}, {source.key} {matches} {order}", where.params))[0])
     return places
 
@@ -152,7 +153,7 @@ def best_raw(conditions: Sequence[Any], sort: Sort, after: Position | None) -> t
     for option in single_sources(conditions, sort):
         checks = [c.sql() for c in conditions if c not in option.answers]
         source = option.sources[0]._replace(where=Sql.all_of([option.sources[0].where, *checks]))
-        statement = queries._direct(plans.Plan((source,), (), 0), sort, after, LIMIT + 1)
+        statement = queries._stream_statement(plans.Plan((source,), (), 0), sort, after, LIMIT + 1)
         try:
             limit_statements(MAX_RAW_SECONDS)
             times = [timed(lambda: run(statement)) for _ in range(3)]

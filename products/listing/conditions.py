@@ -1,67 +1,43 @@
-"""What a listing may ask for. Each condition can be checked at a product's row, and most can lead to the
-products that meet it: through an index that holds them in the order of the sort.
+"""The conditions of a listing.
+
+Each can be checked on a product's row. Most also lead to their products, through an index in the order of the sort.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from products.models import Posting, Product
+from products.listing.sources import (
+    ENTRY_COST,
+    LOOKUP_COST,
+    Source,
+    Sql,
+    filtered_catalogue,
+    postings,
+    whole_catalogue,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from decimal import Decimal
 
-    from products.listing.statistics import Statistics
+    from products.listing.statistics import SampleSet, Statistics
 
-MAX_LISTS = 16
+MAX_PREFIX_SOURCES = 16
 MAX_REST_ROWS = 20_000
-
-# Microseconds as measured on MariaDB 10.11; only their ratio counts.
-LOOKUP_COST = 3.0  # a product by its id
-ENTRY_COST = 0.4  # an entry of an index, read in order or sorted
-
-PRODUCTS = f"`{Product._meta.db_table}`"
-POSTINGS = f"`{Posting._meta.db_table}`"
-
-
-class Sql(NamedTuple):
-    text: str
-    params: tuple[Any, ...] = ()
-
-    @classmethod
-    def all_of(cls, parts: Sequence[Sql]) -> Sql:
-        return cls(" AND ".join(part.text for part in parts), tuple(p for part in parts for p in part.params))
-
-
-class Source(NamedTuple):
-    """An index range of (sort field, product id): all products with some property.
-
-    An ordered one is in the order of the sort: it can be read from any place and left at any place.
-    Another is read whole and sorted, at a cost before the first row.
-    """
-
-    table: str
-    alias: str
-    index_name: str
-    key: str  # the column with the product's id
-    where: Sql
-    is_ordered: bool = True
-    has_repeats: bool = False
-    cost: float = 0.0  # estimated microseconds
 
 
 class Condition(Protocol):
-    """Hashable and immutable."""
+    """Immutable and hashable."""
 
     def sql(self) -> Sql:
-        """For a row p of the product table."""
+        """The check of a row `p` of the product table."""
 
-    def products(self, statistics: Statistics, order: str) -> int:
-        """The sampled products that meet it, as a set of the statistics."""
+    def sampled(self, statistics: Statistics, order: str) -> SampleSet:
+        """The sampled products that meet the condition."""
 
     def sources(self, statistics: Statistics, order: str) -> Iterator[Source]:
-        """Index ranges that together hold all products that meet it; none if no index leads to them."""
+        """Sources that together contain exactly the products that meet the condition. None if no index serves it."""
 
 
 class OneOf(NamedTuple):
@@ -73,16 +49,12 @@ class OneOf(NamedTuple):
     def sql(self) -> Sql:
         return Sql(f"p.{self.field}_id IN ({', '.join(['%s'] * len(self.ids))})", self.ids)
 
-    def products(self, statistics: Statistics, order: str) -> int:
-        found = 0
-        for pk in self.ids:
-            found |= statistics.of(order, self.field, pk)
-        return found
+    def sampled(self, statistics: Statistics, order: str) -> SampleSet:
+        return statistics.with_any(order, self.field, self.ids)
 
     def sources(self, statistics: Statistics, order: str) -> Iterator[Source]:
         for pk in self.ids:
-            where = Sql(f"p.{self.field}_id = %s AND p.is_active = 1", (pk,))
-            yield Source(PRODUCTS, "p", f"product_{self.field}_{order}", "p.id", where)
+            yield filtered_catalogue(self.field, pk, order)
 
 
 class Word(NamedTuple):
@@ -91,11 +63,11 @@ class Word(NamedTuple):
     def sql(self) -> Sql:
         return Sql("p.words LIKE %s", (f"% {self.word} %",))
 
-    def products(self, statistics: Statistics, order: str) -> int:
-        return statistics.of(order, "word", self.word)
+    def sampled(self, statistics: Statistics, order: str) -> SampleSet:
+        return statistics.with_any(order, "word", (self.word,))
 
     def sources(self, statistics: Statistics, order: str) -> Iterator[Source]:
-        yield posted(order, Sql("t.term = %s", (self.word,)))
+        yield postings(order, Sql("t.term = %s", (self.word,)))
 
 
 class Prefix(NamedTuple):
@@ -106,34 +78,28 @@ class Prefix(NamedTuple):
     def sql(self) -> Sql:
         return Sql("p.words LIKE %s", (f"% {self.letters}%",))
 
-    def products(self, statistics: Statistics, order: str) -> int:
-        found = 0
-        for word in statistics.words_with(self.letters):
-            found |= statistics.of(order, "word", word)
-        return found
+    def sampled(self, statistics: Statistics, order: str) -> SampleSet:
+        return statistics.with_any(order, "word", statistics.words_with_prefix(self.letters))
 
     def sources(self, statistics: Statistics, order: str) -> Iterator[Source]:
-        """The lists of the frequent words, each in order, and the others together: whatever words there are,
-        sampled or not. None where those others are too many."""
-        words = statistics.words_with(self.letters)
-        rest = sum(statistics.size(statistics.of(order, "word", word)) for word in words[MAX_LISTS:])
+        """An ordered source for each frequent word, and an unordered source of all other words, sampled or not.
+
+        None if the other words have too many postings.
+        """
+        words = statistics.words_with_prefix(self.letters)
+        rest = sum(statistics.size(statistics.with_any(order, "word", (word,))) for word in words[MAX_PREFIX_SOURCES:])
         if rest > MAX_REST_ROWS:
             return
-        own = words[:MAX_LISTS]
-        for word in own:
-            yield posted(order, Sql("t.term = %s", (word,)))
-        others = "".join(" AND t.term <> %s" for _ in own)
-        where = Sql(f"t.term LIKE %s{others}", (f"{self.letters}%", *own))
-        yield posted(order, where)._replace(is_ordered=False, has_repeats=True, cost=rest * ENTRY_COST)
-
-
-def posted(order: str, where: Sql) -> Source:
-    index = "PRIMARY" if order == "created_at" else f"posting_{order}"
-    return Source(POSTINGS, "t", index, "t.product_id", where)
+        frequent = words[:MAX_PREFIX_SOURCES]
+        for word in frequent:
+            yield postings(order, Sql("t.term = %s", (word,)))
+        exclusions = "".join(" AND t.term <> %s" for _ in frequent)
+        where = Sql(f"t.term LIKE %s{exclusions}", (f"{self.letters}%", *frequent))
+        yield postings(order, where)._replace(is_ordered=False, has_repeats=True, cost=rest * ENTRY_COST)
 
 
 class Priced(NamedTuple):
-    """Rupees, both ends included; no end is None."""
+    """Rupees, both ends included. An end that is None is open."""
 
     low: Decimal | None
     high: Decimal | None
@@ -146,22 +112,22 @@ class Priced(NamedTuple):
     def sql(self) -> Sql:
         return self.bounds("p.price")
 
-    def products(self, statistics: Statistics, order: str) -> int:
-        return statistics.priced(order, self.low, self.high)
+    def sampled(self, statistics: Statistics, order: str) -> SampleSet:
+        return statistics.with_price(order, self.low, self.high)
 
     def sources(self, statistics: Statistics, order: str) -> Iterator[Source]:
-        yield self.narrowing(whole_catalogue("price"), self.products(statistics, order), statistics)
+        yield self.narrow(whole_catalogue("price"), self.sampled(statistics, order), statistics)
 
-    def narrowing(self, source: Source, products: int, statistics: Statistics) -> Source:
-        """The priced among the products of a source in the order of price, when that is not the order asked for."""
+    def narrow(self, source: Source, sampled: SampleSet, statistics: Statistics) -> Source:
+        """The part of a source in price order that is within the range. It is unordered: the sort is another one."""
         where = Sql.all_of([source.where, self.bounds("p.price")])
-        # The index of the whole catalogue holds all sort fields; from another one each product is looked up.
+        # The price index of the whole catalogue contains all sort fields. With the others, each product is looked up.
         cost = ENTRY_COST if source == whole_catalogue("price") else LOOKUP_COST
-        return source._replace(where=where, is_ordered=False, cost=statistics.size(products) * cost)
+        return source._replace(where=where, is_ordered=False, cost=statistics.size(sampled) * cost)
 
 
 class Flag(NamedTuple):
-    """organic or in_stock is as asked."""
+    """organic or in_stock is true or false."""
 
     name: str
     is_set: bool
@@ -171,25 +137,21 @@ class Flag(NamedTuple):
             return Sql("p.stock > 0" if self.is_set else "p.stock = 0")
         return Sql("p.organic = %s", (self.is_set,))
 
-    def products(self, statistics: Statistics, order: str) -> int:
-        return statistics.of(order, self.name, self.is_set)
+    def sampled(self, statistics: Statistics, order: str) -> SampleSet:
+        return statistics.with_any(order, self.name, (self.is_set,))
 
     def sources(self, statistics: Statistics, order: str) -> Iterator[Source]:
         yield from ()
 
 
 class Nothing(NamedTuple):
-    """What no product can meet, such as a commodity that is not known."""
+    """No product meets it, such as an unknown commodity."""
 
     def sql(self) -> Sql:
         return Sql("FALSE")
 
-    def products(self, statistics: Statistics, order: str) -> int:
+    def sampled(self, statistics: Statistics, order: str) -> SampleSet:
         return 0
 
     def sources(self, statistics: Statistics, order: str) -> Iterator[Source]:
         yield from ()
-
-
-def whole_catalogue(order: str) -> Source:
-    return Source(PRODUCTS, "p", f"product_{order}", "p.id", Sql("p.is_active = 1"))

@@ -1,20 +1,22 @@
-"""Which index a page is read through.
+"""The plan of a page: which indexes to read it from.
 
-The cheapest of: the whole catalogue in its order; the products of one condition. What that leaves open is
-checked at each product, and a budget bounds how many products one page may look at.
+The cheapest of: the whole catalogue in the order of the sort, or the products of one condition. The other conditions
+are checked on each product. A budget limits the number of products that one page may check.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from products.listing.conditions import ENTRY_COST, LOOKUP_COST, OneOf, Priced, Sql, whole_catalogue
+from products.listing.conditions import OneOf, Priced
+from products.listing.sources import ENTRY_COST, LOOKUP_COST, Sql, whole_catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from products.listing.conditions import Condition, Source
-    from products.listing.statistics import Statistics
+    from products.listing.conditions import Condition
+    from products.listing.sources import Source
+    from products.listing.statistics import SampleSet, Statistics
 
 MIN_BUDGET = 1000
 MAX_BUDGET = 10_000
@@ -24,56 +26,60 @@ BUDGET_PER_ESTIMATE = 2
 class Plan(NamedTuple):
     sources: tuple[Source, ...]
     checks: tuple[Condition, ...]
-    budget: int  # of entries that a page with checks reads from ordered sources; without, it reads what it shows
+    budget: int  # entries to read from ordered sources if there are checks
 
 
 class Option(NamedTuple):
     sources: list[Source]
-    answers: list[Condition]  # what needs no check any more
-    products: int  # the set, in terms of the statistics
+    answers: list[Condition]  # the sources guarantee these conditions: they need no check
+    sampled: SampleSet
 
 
-def everything(order: str) -> Plan:
+def without_conditions(order: str) -> Plan:
     return Plan((whole_catalogue(order),), (), 0)
 
 
 def choose(conditions: Sequence[Condition], order: str, count: int, statistics: Statistics) -> Plan:
-    """The plan for pages of `count` products in the order of a sort field."""
-    wanted = statistics.everything()
+    """The cheapest plan for pages of `count` products, sorted by the field `order`."""
+    matches = statistics.all_products()
     for condition in conditions:
-        wanted &= condition.products(statistics, order)
+        matches &= condition.sampled(statistics, order)
     plans = []
     for option in _options(conditions, order, statistics):
         checks = tuple(condition for condition in conditions if condition not in option.answers)
-        read = statistics.walk(option.products, wanted, count) if checks else count
-        budget = int(min(max(MIN_BUDGET, BUDGET_PER_ESTIMATE * read), MAX_BUDGET)) if checks else 0
-        cost = read * LOOKUP_COST + budget * ENTRY_COST + sum(source.cost for source in option.sources)
+        reads = statistics.estimate_reads(option.sampled, matches, count) if checks else count
+        budget = int(min(max(MIN_BUDGET, BUDGET_PER_ESTIMATE * reads), MAX_BUDGET)) if checks else 0
+        cost = reads * LOOKUP_COST + budget * ENTRY_COST + sum(source.cost for source in option.sources)
         plans.append((cost, Plan(tuple(option.sources), checks, budget)))
-    return cheapest(plans)
+    return _cheapest(plans)
 
 
-def cheapest(plans: list[tuple[float, Plan]]) -> Plan:
+def _cheapest(plans: list[tuple[float, Plan]]) -> Plan:
     return min(plans, key=lambda plan: plan[0])[1]
 
 
 def _options(conditions: Sequence[Condition], order: str, statistics: Statistics) -> Iterator[Option]:
     price = next((condition for condition in conditions if isinstance(condition, Priced)), None)
     if price and order == "price":
-        # Two ends of the very order that is read: part of whatever source that is.
-        others = [condition for condition in conditions if condition != price]
-        among = price.products(statistics, order)
-        for option in _options(others, order, statistics):
-            sources = [
-                s._replace(where=Sql.all_of([s.where, price.bounds(f"{s.alias}.price")])) for s in option.sources
-            ]
-            yield Option(sources, [*option.answers, price], option.products & among)
+        yield from _options_sorted_by_price(conditions, price, statistics)
         return
-    yield Option([whole_catalogue(order)], [], statistics.everything())
+    yield Option([whole_catalogue(order)], [], statistics.all_products())
     for condition in conditions:
-        products = condition.products(statistics, order)
+        sampled = condition.sampled(statistics, order)
         if sources := list(condition.sources(statistics, order)):
-            yield Option(sources, [condition], products)
+            yield Option(sources, [condition], sampled)
         if price and isinstance(condition, OneOf):
-            priced = products & price.products(statistics, order)
-            narrow = [price.narrowing(s, priced, statistics) for s in condition.sources(statistics, "price")]
-            yield Option(narrow, [condition, price], priced)
+            in_range = sampled & price.sampled(statistics, order)
+            narrow = [price.narrow(s, in_range, statistics) for s in condition.sources(statistics, "price")]
+            yield Option(narrow, [condition, price], in_range)
+
+
+def _options_sorted_by_price(
+    conditions: Sequence[Condition], price: Priced, statistics: Statistics
+) -> Iterator[Option]:
+    """The range of prices bounds whichever source is read."""
+    others = [condition for condition in conditions if condition != price]
+    in_range = price.sampled(statistics, "price")
+    for option in _options(others, "price", statistics):
+        sources = [s._replace(where=Sql.all_of([s.where, price.bounds(f"{s.alias}.price")])) for s in option.sources]
+        yield Option(sources, [*option.answers, price], option.sampled & in_range)

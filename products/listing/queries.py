@@ -1,4 +1,4 @@
-"""One page of the listing, in one statement."""
+"""The SQL of the listing: one statement for a page."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection
 
 from products.listing import plans, statistics
-from products.listing.conditions import POSTINGS, PRODUCTS, Nothing, Sql
+from products.listing.conditions import Nothing
 from products.listing.listings import Position, Rows
+from products.listing.sources import POSTINGS, PRODUCTS, Sql
 from products.models import ROW_COLUMNS, Farm, Product, VocabularyVersion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from products.listing.conditions import Condition, Source
+    from products.listing.conditions import Condition
     from products.listing.listings import Sort
     from products.listing.plans import Plan
+    from products.listing.sources import Source
 
 SELECTED = ", ".join(
     [
@@ -26,29 +28,29 @@ SELECTED = ", ".join(
         f"(SELECT version FROM {VocabularyVersion._meta.db_table} WHERE id = 1)",
     ]
 )
-NAMES = (*ROW_COLUMNS, "farm_name", "vocabulary_version", "has_others")
+COLUMN_NAMES = (*ROW_COLUMNS, "farm_name", "vocabulary_version", "has_others")
 FARMS = f"`{Farm._meta.db_table}`"
 
 
 def find(conditions: Sequence[Condition], sort: Sort, after: Position | None, count: int) -> Rows:
-    """The first `count` products that meet all conditions, in the order of the sort, after a place."""
+    """The first `count` products after a position that meet all conditions, in the order of the sort."""
     if any(isinstance(condition, Nothing) for condition in conditions):
         return Rows([])
     if not conditions:
-        return _streamed(plans.everything(sort.field), sort, after, count)
+        return _stream(plans.without_conditions(sort.field), sort, after, count)
     known = statistics.current()
     plan = plans.choose(conditions, sort.field, count, known)
-    if _may_stream(plan) and plan.sources[-1] not in known.not_empty:
-        found = _streamed(plan, sort, after, count)
+    if _may_stream(plan) and plan.sources[-1] not in known.nonempty_sources:
+        found = _stream(plan, sort, after, count)
         if len(plan.sources) == 1 or (found.rows and not found.rows[0]["has_others"]):
             return found
         if found.rows:
-            known.not_empty.add(plan.sources[-1])
-    return _until_end(_run(_gathered(plan, sort, after, count)), sort)
+            known.nonempty_sources.add(plan.sources[-1])
+    return _until_end(_run(_merge_statement(plan, sort, after, count)), sort)
 
 
 def _may_stream(plan: Plan) -> bool:
-    """One source in order; or a word and, besides, longer ones of which none was sampled."""
+    """One ordered source without checks. A second source of longer words is allowed: it is probably empty."""
     source, *others = plan.sources
     is_alone = not others or (len(others) == 1 and others[0].has_repeats)
     return source.is_ordered and is_alone and not plan.checks
@@ -61,13 +63,15 @@ def _run(statement: Sql) -> Sequence[Sequence[Any]]:
     return rows
 
 
-def _streamed(plan: Plan, sort: Sort, after: Position | None, count: int) -> Rows:
-    return Rows([_named(row) for row in _run(_direct(plan, sort, after, count))])
+def _stream(plan: Plan, sort: Sort, after: Position | None, count: int) -> Rows:
+    return Rows([_as_dict(row) for row in _run(_stream_statement(plan, sort, after, count))])
 
 
-def _direct(plan: Plan, sort: Sort, after: Position | None, count: int) -> Sql:
-    """Streams from one index to the products: reads what it shows. Where there is a second source, which is likely
-    to be empty, each row says whether it is (a word, and all longer words that begin with it)."""
+def _stream_statement(plan: Plan, sort: Sort, after: Position | None, count: int) -> Sql:
+    """Reads one index and looks up its products: no more rows than the page shows.
+
+    The last column of each row tells whether a second source has entries (words that only begin with the prefix).
+    """
     source, *others = plan.sources
     product = f" STRAIGHT_JOIN {PRODUCTS} p ON p.id = {source.key}" if source.table == POSTINGS else ""
     where = Sql.all_of([source.where, *_after(source, sort, after)])
@@ -76,15 +80,15 @@ def _direct(plan: Plan, sort: Sort, after: Position | None, count: int) -> Sql:
         other = Sql(f"EXISTS (SELECT 1 FROM {_table(others[0])} WHERE {others[0].where.text})", others[0].where.params)
     text = (
         f"SELECT {SELECTED}, {other.text} FROM {_table(source)}{product} STRAIGHT_JOIN {FARMS} f ON f.id = p.farm_id"
-        f" WHERE {where.text} {_order(_column(source, sort), source.key, sort)} LIMIT %s"
+        f" WHERE {where.text} {_order_by(_column(source, sort), source.key, sort)} LIMIT %s"
     )
     return Sql(text, (*other.params, *where.params, count))
 
 
-def _gathered(plan: Plan, sort: Sort, after: Position | None, count: int) -> Sql:
-    """First the ids from all sources, in order and within the budget, then the products that pass the checks.
+def _merge_statement(plan: Plan, sort: Sort, after: Position | None, count: int) -> Sql:
+    """First reads ids from all sources, in order and within the budget, then the products that pass the checks.
 
-    Where a source goes on after its budget, the entry there comes as a row of its own, without a product (is_end).
+    If a source has more entries than its budget, the next entry is a row without a product (is_end).
     """
     entries: list[Sql] = []
     budget = max(plan.budget // len(plan.sources), count)
@@ -101,7 +105,7 @@ def _gathered(plan: Plan, sort: Sort, after: Position | None, count: int) -> Sql
     text = (
         f"SELECT d.value, d.id, d.is_end, {SELECTED}, FALSE FROM ({union}) d"
         f" LEFT JOIN {PRODUCTS} p ON {checks.text} LEFT JOIN {FARMS} f ON f.id = p.farm_id"
-        f" WHERE p.id IS NOT NULL OR d.is_end = 1 {_order('d.value', 'd.id', sort)}, d.is_end DESC LIMIT %s"
+        f" WHERE p.id IS NOT NULL OR d.is_end = 1 {_order_by('d.value', 'd.id', sort)}, d.is_end DESC LIMIT %s"
     )
     params = tuple(param for entry in entries for param in entry.params)
     return Sql(text, (*params, *checks.params, count))
@@ -113,7 +117,7 @@ def _entries(
     where = Sql.all_of([source.where, *_after(source, sort, after)])
     value = _column(source, sort)
     distinct = "DISTINCT " if source.has_repeats else ""
-    order = f" {_order(value, source.key, sort)} {limit}" if limit else ""
+    order = f" {_order_by(value, source.key, sort)} {limit}" if limit else ""
     text = (
         f"SELECT {distinct}{value} AS value, {source.key} AS id, {int(is_end)} AS is_end"
         f" FROM {_table(source)} WHERE {where.text}{order}"
@@ -129,7 +133,7 @@ def _column(source: Source, sort: Sort) -> str:
     return f"{source.alias}.{sort.field}"
 
 
-def _order(value: str, key: str, sort: Sort) -> str:
+def _order_by(value: str, key: str, sort: Sort) -> str:
     direction = "DESC" if sort.is_descending else "ASC"
     return f"ORDER BY {value} {direction}, {key} {direction}"
 
@@ -140,23 +144,23 @@ def _after(source: Source, sort: Sort, after: Position | None) -> list[Sql]:
         return []
     field: Any = Product._meta.get_field(sort.field)
     value = field.get_db_prep_value(after.value, connection)
-    column, than = _column(source, sort), "<" if sort.is_descending else ">"
-    text = f"({column} {than} %s OR ({column} = %s AND {source.key} {than} %s))"
+    column, operator = _column(source, sort), "<" if sort.is_descending else ">"
+    text = f"({column} {operator} %s OR ({column} = %s AND {source.key} {operator} %s))"
     return [Sql(text, (value, value, after.pk))]
 
 
 def _until_end(rows: Sequence[Sequence[Any]], sort: Sort) -> Rows:
-    found: list[dict[str, Any]] = []
+    products: list[dict[str, Any]] = []
     for value, pk, is_end, *columns in rows:
         if is_end:
-            # Just before that entry, which the next page begins with.
-            return Rows(found, Position(_utc(value), pk + 1 if sort.is_descending else pk - 1))
-        found.append(_named(columns))
-    return Rows(found)
+            # Just before that entry: the next page begins with it.
+            return Rows(products, Position(_utc(value), pk + 1 if sort.is_descending else pk - 1))
+        products.append(_as_dict(columns))
+    return Rows(products)
 
 
-def _named(columns: Sequence[Any]) -> dict[str, Any]:
-    row = dict(zip(NAMES, columns, strict=True))
+def _as_dict(columns: Sequence[Any]) -> dict[str, Any]:
+    row = dict(zip(COLUMN_NAMES, columns, strict=True))
     return row | {
         "organic": bool(row["organic"]),
         "created_at": _utc(row["created_at"]),

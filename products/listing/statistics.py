@@ -1,6 +1,6 @@
-"""What the planner knows about the catalogue: a random sample of it in memory, taken anew every few minutes.
+"""The planner's statistics: a random sample of the catalogue in memory, renewed every few minutes.
 
-A wrong estimate can make a page slower or shorter, never wrong.
+A wrong estimate can make a page slower or shorter, but never wrong.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.db.models import Max, Min
 
@@ -23,84 +23,101 @@ if TYPE_CHECKING:
 
 SAMPLE_ROWS = 4096
 MAX_AGE_SECONDS = 600
-MAX_AGE_OF_ALL_SECONDS = 60  # a catalogue that fits into the sample can be another one soon
+MAX_AGE_OF_SMALL_CATALOGUE_SECONDS = 60  # a catalogue that fits into the sample may soon be a different one
 SEGMENTS = 16
 HITS_PER_SEGMENT = 8
+CACHED_SETS = 5000
 COLUMNS = (*SORT_FIELDS, *INDEXED_FILTERS, "organic", "stock", "words")
+
+# One bit for each sampled product, in the order of a sort field.
+SampleSet: TypeAlias = int
 
 
 class Statistics:
-    """Sets of sampled products are integers, one bit a product, in the order of one of the sort fields."""
-
     def __init__(self, rows: Sequence[dict[str, Any]], scale: float) -> None:
-        """scale: how many products of the catalogue each row stands for."""
+        """scale: the number of products in the catalogue for each row."""
         self.count = len(rows)
         self.scale = scale
-        self.rows_of: defaultdict[tuple[str, Any], list[int]] = defaultdict(list)
+        self.nonempty_sources: set[Any] = set()  # found to have products, though none of them was sampled
+        self._rows_with: defaultdict[tuple[str, Any], list[int]] = defaultdict(list)
         for number, row in enumerate(rows):
-            for field in INDEXED_FILTERS:
-                self.rows_of[field, row[field]].append(number)
-            self.rows_of["organic", row["organic"]].append(number)
-            self.rows_of["in_stock", row["stock"] > 0].append(number)
-            for word in row["words"].split():
-                self.rows_of["word", word].append(number)
-        self.words = sorted(value for name, value in self.rows_of if name == "word")
-        self.by_price = sorted(range(self.count), key=lambda number: row_price(rows[number]))
-        self.prices = [row_price(rows[number]) for number in self.by_price]
-        self.place: dict[str, list[int]] = {}
-        for field in SORT_FIELDS:
-            self.place[field] = places = [0] * self.count
-            for place, number in enumerate(sorted(range(self.count), key=lambda n: _sort_key(rows[n][field]))):
-                places[number] = place
-        self.not_empty: set[Any] = set()  # sources that were found not to be, though the sample has none of theirs
-        self.of = lru_cache(maxsize=5000)(self._of)
+            for name, value in _values(row):
+                self._rows_with[name, value].append(number)
+        self._words = sorted(value for name, value in self._rows_with if name == "word")
+        self._by_price = sorted(range(self.count), key=lambda number: _price(rows[number]))
+        self._prices = [_price(rows[number]) for number in self._by_price]
+        self._ranks = {field: _ranks([_sort_key(row[field]) for row in rows]) for field in SORT_FIELDS}
+        self._with_value = lru_cache(maxsize=CACHED_SETS)(self._find_with_value)
 
-    def everything(self) -> int:
+    def all_products(self) -> SampleSet:
         return (1 << self.count) - 1
 
-    def _of(self, order: str, name: str, value: Any) -> int:
-        """The set of products with this value: of one of INDEXED_FILTERS, "organic", "in_stock" or "word"."""
-        return self._set(order, self.rows_of.get((name, value), ()))
+    def with_any(self, order: str, name: str, values: Iterable[Any]) -> SampleSet:
+        """Products with one of these values. name: one of INDEXED_FILTERS, "organic", "in_stock" or "word"."""
+        products = 0
+        for value in values:
+            products |= self._with_value(order, name, value)
+        return products
 
-    def priced(self, order: str, low: Decimal | None, high: Decimal | None) -> int:
-        start = 0 if low is None else bisect_left(self.prices, low)
-        end = self.count if high is None else bisect_right(self.prices, high)
-        return self._set(order, self.by_price[start:end])
+    def _find_with_value(self, order: str, name: str, value: Any) -> SampleSet:
+        return self._set(order, self._rows_with.get((name, value), ()))
 
-    def words_with(self, prefix: str) -> list[str]:
+    def with_price(self, order: str, low: Decimal | None, high: Decimal | None) -> SampleSet:
+        start = 0 if low is None else bisect_left(self._prices, low)
+        end = self.count if high is None else bisect_right(self._prices, high)
+        return self._set(order, self._by_price[start:end])
+
+    def words_with_prefix(self, prefix: str) -> list[str]:
         """The sampled words that begin with the prefix, the most frequent first."""
-        found = self.words[bisect_left(self.words, prefix) : bisect_left(self.words, prefix + "\U0010ffff")]
-        return sorted(found, key=lambda word: -len(self.rows_of["word", word]))
+        start, end = bisect_left(self._words, prefix), bisect_left(self._words, prefix + "\U0010ffff")
+        return sorted(self._words[start:end], key=lambda word: -len(self._rows_with["word", word]))
 
-    def size(self, products: int) -> float:
-        """How many products of the catalogue a set stands for; one that the sample missed is not taken for empty."""
+    def size(self, products: SampleSet) -> float:
+        """The estimated number of products in the catalogue. Never 0: the sample may have missed some."""
         return max(products.bit_count(), 0.5) * self.scale
 
-    def walk(self, among: int, wanted: int, count: int) -> float:
-        """How many products of `among` are read, in their order, until `count` wanted ones are found; where these
-        lie unevenly in the order, at the worst place of it."""
-        segments = max(1, min(SEGMENTS, wanted.bit_count() // HITS_PER_SEGMENT))
+    def estimate_reads(self, candidates: SampleSet, matches: SampleSet, count: int) -> float:
+        """How many candidates must be read, in order, to find `count` matches.
+
+        If matches are unevenly distributed, the estimate is for the worst segment of the order.
+        """
+        segments = max(1, min(SEGMENTS, matches.bit_count() // HITS_PER_SEGMENT))
         width = max(1, -(-self.count // segments))
         mask = (1 << width) - 1
-        worst = run = 0.0
+        worst = reads_without_match = 0.0
         for start in range(0, self.count, width):
-            read = ((among >> start) & mask).bit_count()
-            if found := ((wanted >> start) & mask).bit_count():
-                worst, run = max(worst, run, count * read / found), 0.0
+            reads = ((candidates >> start) & mask).bit_count()
+            if hits := ((matches >> start) & mask).bit_count():
+                worst, reads_without_match = max(worst, reads_without_match, count * reads / hits), 0.0
             else:
-                run += read * self.scale
-        return min(max(worst, run, count), self.size(among))
+                reads_without_match += reads * self.scale
+        return min(max(worst, reads_without_match, count), self.size(candidates))
 
-    def _set(self, order: str, numbers: Iterable[int]) -> int:
-        places = self.place[order]
+    def _set(self, order: str, numbers: Iterable[int]) -> SampleSet:
+        ranks = self._ranks[order]
         bits = bytearray(self.count // 8 + 1)
         for number in numbers:
-            place = places[number]
-            bits[place >> 3] |= 1 << (place & 7)
+            rank = ranks[number]
+            bits[rank >> 3] |= 1 << (rank & 7)
         return int.from_bytes(bits, "little")
 
 
-def row_price(row: dict[str, Any]) -> Decimal:
+def _values(row: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    yield from ((field, row[field]) for field in INDEXED_FILTERS)
+    yield "organic", row["organic"]
+    yield "in_stock", row["stock"] > 0
+    yield from (("word", word) for word in row["words"].split())
+
+
+def _ranks(keys: Sequence[Any]) -> list[int]:
+    """The position of each key in sorted order."""
+    ranks = [0] * len(keys)
+    for rank, number in enumerate(sorted(range(len(keys)), key=keys.__getitem__)):
+        ranks[number] = rank
+    return ranks
+
+
+def _price(row: dict[str, Any]) -> Decimal:
     price: Decimal = row["price"]
     return price
 
@@ -109,40 +126,43 @@ def _sort_key(value: Any) -> Any:
     return value.casefold() if isinstance(value, str) else value
 
 
-class _Held:
+class _Current:
     statistics: Statistics | None = None
-    until = 0.0
+    expires_at = 0.0
 
 
 _refreshing = threading.Lock()
 
 
 def current() -> Statistics:
-    """The sample of this process. Taken by the first who needs it (two statements, some 100 ms at any size of the
-    catalogue); while one takes a new one, the others go on with the old."""
-    held = _Held.statistics
-    if held and (time.monotonic() < _Held.until or not _refreshing.acquire(blocking=False)):
-        return held
-    if not held:
+    """This process's statistics. Taken on first use: two statements, about 100 ms for any catalogue.
+
+    While one thread renews them, the others use the old ones.
+    """
+    statistics = _Current.statistics
+    if statistics and (time.monotonic() < _Current.expires_at or not _refreshing.acquire(blocking=False)):
+        return statistics
+    if not statistics:
         _refreshing.acquire()
     try:
-        if not _Held.statistics or time.monotonic() >= _Held.until:
-            _Held.statistics = take()
-            is_all = _Held.statistics.scale == 1
-            _Held.until = time.monotonic() + (MAX_AGE_OF_ALL_SECONDS if is_all else MAX_AGE_SECONDS)
-        return _Held.statistics
+        if not _Current.statistics or time.monotonic() >= _Current.expires_at:
+            _Current.statistics = _take()
+            is_complete = _Current.statistics.scale == 1
+            max_age = MAX_AGE_OF_SMALL_CATALOGUE_SECONDS if is_complete else MAX_AGE_SECONDS
+            _Current.expires_at = time.monotonic() + max_age
+        return _Current.statistics
     finally:
         _refreshing.release()
 
 
 def reset() -> None:
-    """The next who needs it takes a new sample."""
-    _Held.statistics = None
+    """The next use takes a new sample."""
+    _Current.statistics = None
 
 
-def take() -> Statistics:
+def _take() -> Statistics:
     ends = Product.objects.aggregate(low=Min("pk"), high=Max("pk"))
     ids = range(ends["low"] or 0, (ends["high"] or -1) + 1)
-    chosen = random.sample(ids, min(len(ids), SAMPLE_ROWS))  # an estimate, no secret
+    chosen = random.sample(ids, min(len(ids), SAMPLE_ROWS))  # no secret
     rows = list(Product.objects.listed().filter(pk__in=chosen).values(*COLUMNS))
     return Statistics(rows, len(ids) / len(chosen) if chosen else 1.0)

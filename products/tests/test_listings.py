@@ -14,11 +14,11 @@ from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
 from dev.testing.offers import make_offers
-from products.listing.conditions import Sql
 from products.listing.filters import Filter, FilterValue
 from products.listing.listings import Listing
 from products.listing.pagination import ProductPagination
 from products.listing.serializers import PARAMETERS, ListingParameters
+from products.listing.sources import Sql
 from products.models import Product
 from products.serializers import ProductSerializer
 from products.views import ProductViewSet
@@ -26,8 +26,8 @@ from products.views import ProductViewSet
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from products.listing.conditions import Source
-    from products.listing.statistics import Statistics
+    from products.listing.sources import Source
+    from products.listing.statistics import SampleSet, Statistics
 
 pytestmark = pytest.mark.django_db
 
@@ -41,10 +41,10 @@ class OfGrade(NamedTuple):
     def sql(self) -> Sql:
         return Sql("p.grade = %s", (self.grade,))
 
-    def products(self, known: Statistics, order: str) -> int:
-        return known.everything()
+    def sampled(self, statistics: Statistics, order: str) -> SampleSet:
+        return statistics.all_products()
 
-    def sources(self, known: Statistics, order: str) -> Iterator[Source]:
+    def sources(self, statistics: Statistics, order: str) -> Iterator[Source]:
         yield from ()
 
 
