@@ -1,7 +1,7 @@
-"""The catalogue for staff. Nothing is deleted here: products are withdrawn.
+"""The admin pages of the catalogue. Products are withdrawn, not deleted.
 
-No page counts the product table: its list is a window on the newest matches, and search finds an
-id, or names by their beginning, through an index.
+No page counts the product table. The list shows the newest matches only, and search finds ids and beginnings of names
+through an index.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 
-class KeptAdmin(StaffAdmin):
-    """For rows that others refer to: what they follow from is fixed once they exist."""
+class PermanentAdmin(StaffAdmin):
+    """For rows that others refer to. fixed_fields cannot change after creation."""
 
     fixed_fields: tuple[str, ...] = ()
     show_facets = admin.ShowFacets.NEVER
@@ -36,8 +36,8 @@ class KeptAdmin(StaffAdmin):
         return False
 
 
-class VocabularyAdmin(KeptAdmin):
-    """A slug stands in clients' URLs, so it stays."""
+class VocabularyAdmin(PermanentAdmin):
+    """Slugs are fixed, because clients use them in URLs."""
 
     fixed_fields: tuple[str, ...] = ("slug",)
     list_display: tuple[str, ...] = ("name", "slug")
@@ -46,7 +46,7 @@ class VocabularyAdmin(KeptAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         if change and "name" in form.changed_data and obj._meta.model_name != "category":
-            text = "Pages show the new name at once; search finds it once manage.py reindex_search has run."
+            text = "Pages show the new name at once. Run manage.py reindex_search to make it searchable."
             self.message_user(request, text, messages.WARNING)
 
     def get_prepopulated_fields(self, request: HttpRequest, obj: Model | None = None) -> dict[str, Any]:
@@ -58,7 +58,7 @@ admin.site.register([Category, State], VocabularyAdmin)
 
 @admin.register(Commodity)
 class CommodityAdmin(VocabularyAdmin):
-    """A commodity's category is copied into its products."""
+    """The category is fixed, because products have a copy of it."""
 
     fixed_fields = ("slug", "category")
     list_display = ("name", "category", "slug")
@@ -75,8 +75,8 @@ class DistrictAdmin(VocabularyAdmin):
 
 
 @admin.register(Farm)
-class FarmAdmin(KeptAdmin):
-    """A farm's district is copied into its products."""
+class FarmAdmin(PermanentAdmin):
+    """The district is fixed, because products have a copy of it."""
 
     fixed_fields = ("district",)
     autocomplete_fields = ("district",)
@@ -87,29 +87,29 @@ class FarmAdmin(KeptAdmin):
     ordering = ("name", "id")
 
 
-SHOWN = "shown_version"
+SHOWN_VERSION = "shown_version"
 
 
 class ProductForm(forms.ModelForm):  # type: ignore[type-arg]
-    """It knows which version of the product it shows: another writer may have been faster."""
+    """Refuses to save if the product has changed since the form was shown."""
 
     shown_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields[SHOWN].initial = self.instance.version
+        self.fields[SHOWN_VERSION].initial = self.instance.version
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or self.cleaned_data
-        if self.instance.pk and values.get(SHOWN) not in {None, self.instance.version}:
+        if self.instance.pk and values.get(SHOWN_VERSION) not in {None, self.instance.version}:
             raise forms.ValidationError(
-                "The product has been changed since this page was opened. Nothing is saved; open the page anew."
+                "The product has changed since this page was opened. Nothing was saved. Reload the page."
             )
         return values
 
 
 @admin.register(Product)
-class ProductAdmin(KeptAdmin):
+class ProductAdmin(PermanentAdmin):
     form = ProductForm
     autocomplete_fields = ("commodity", "farm")
     readonly_fields = ("slug", "version", "created_at", "updated_at")
@@ -124,13 +124,14 @@ class ProductAdmin(KeptAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Product | None = None) -> Any:
         fields = super().get_fields(request, obj)
-        return fields if self.has_change_permission(request, obj) else [name for name in fields if name != SHOWN]
+        if self.has_change_permission(request, obj):
+            return fields
+        return [name for name in fields if name != SHOWN_VERSION]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).prefetch_related("commodity", "farm")
 
-    # Columns of their own: for the fields themselves Django would join, and the optimizer would then
-    # start from the smaller table.
+    # Columns without a join: with a join, the optimizer would start from the smaller table.
 
     @admin.display(description="commodity")
     def commodity_name(self, product: Product) -> str:
@@ -148,11 +149,11 @@ class ProductAdmin(KeptAdmin):
             return queryset, False
         if term.isascii() and term.isdigit():
             return queryset.filter(pk=int(term[:18])), False
-        # Both values of is_active, which leads the index of names.
+        # The index of names begins with is_active.
         return queryset.filter(is_active__in=[True, False], name__istartswith=term), False
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Product | None:
-        """Locked while a form is saved, so that no two writers make the same version of it."""
+        """Locks the product while a form is saved, so that two writers cannot create the same version."""
         product: Product | None = super().get_object(request, object_id, from_field)
         if product and request.method == "POST":
             product = Product.objects.select_for_update().get(pk=product.pk)

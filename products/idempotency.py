@@ -1,8 +1,7 @@
-"""Idempotency-Key (draft-ietf-httpapi-idempotency-key-header): a POST with a key counts once.
+"""Idempotency-Key (draft-ietf-httpapi-idempotency-key-header): a POST with a key takes effect once.
 
-The row of a key is inserted, as what its POST makes, in one transaction: it is there when the product
-is, whoever dies on the way. Until then it is a lock, which others run into without waiting for it,
-and which goes with its owner's connection.
+The key and the product are inserted in one transaction: after a crash, both exist or neither. Until the commit, the
+key's row is a lock. Other requests with the key fail at once instead of waiting, and the lock ends with its connection.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 HEADER = "Idempotency-Key"
 LIFETIME = dt.timedelta(hours=24)
-PURGED_AT_ONCE = 10
+PURGE_ROWS = 10
 RETRY_AFTER_SECONDS = 1
 
 # No space at either end: MySQL's comparison does not see one at the end.
@@ -39,7 +38,7 @@ QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')  # a String of RFC 9651
 
 
 def key_in(headers: Mapping[str, str]) -> str | None:
-    """The key, which is the same with and without quotes; None where the header is not there."""
+    """The key, without the quotes that it may have. None without the header."""
     text = headers.get(HEADER)
     if text is None:
         return None
@@ -52,37 +51,37 @@ def key_in(headers: Mapping[str, str]) -> str | None:
 
 
 @atomic_with_retry
-def answer_once(caller: str, key: str, body: Any, make: Callable[[], HttpResponse]) -> HttpResponse:
-    """What make() answers, or answered to this caller's first request with the key.
+def answer_once(caller: str, key: str, body: Any, create: Callable[[], HttpResponse]) -> HttpResponse:
+    """The response of create(), or the stored response to this caller's first request with the key.
 
-    The Problem idempotency-mismatch where that one had another body, idempotency-conflict while it runs.
+    Raises the Problem idempotency-mismatch if that request had another body, idempotency-conflict if it still runs.
     """
     keys = IdempotencyKey.objects.filter(caller=caller, key=key)
     fingerprint = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     oldest = timezone.now() - LIFETIME
-    # Plainly first: those who ask again do not get into each other's way.
+    # First without a lock, so that repeated requests do not conflict with each other.
     row = keys.filter(created_at__gt=oldest).first() or _lock(keys)
     if row and row.created_at > oldest:
-        announce_write()  # where the commit's answer was lost, it may have come after its announcement had ended
-        return _again(row, fingerprint)
+        announce_write()  # the first request may have lost its connection and committed after its announcement expired
+        return _replay(row, fingerprint)
     if row:
         row.delete()
     try:
         row = IdempotencyKey.objects.create(caller=caller, key=key, fingerprint=fingerprint)
-    except IntegrityError as error:  # another was faster by less than one statement
+    except IntegrityError as error:  # another request inserted it since the check
         raise conflict() from error
-    answer = make()
-    row.status, row.body = answer.status_code, answer.content
-    row.location, row.etag = answer["Location"], answer["ETag"]
+    response = create()
+    row.status, row.body = response.status_code, response.content
+    row.location, row.etag = response["Location"], response["ETag"]
     row.save()
     transaction.on_commit(purge, robust=True)
-    return answer
+    return response
 
 
 def purge() -> None:
-    """Takes away a few of the keys that have outlived their time."""
+    """Delete a few expired keys."""
     expired = IdempotencyKey.objects.filter(created_at__lte=timezone.now() - LIFETIME).order_by("created_at")
-    IdempotencyKey.objects.filter(pk__in=list(expired.values_list("pk", flat=True)[:PURGED_AT_ONCE])).delete()
+    IdempotencyKey.objects.filter(pk__in=list(expired.values_list("pk", flat=True)[:PURGE_ROWS])).delete()
 
 
 def _lock(keys: QuerySet[IdempotencyKey]) -> IdempotencyKey | None:
@@ -103,7 +102,7 @@ def mismatch() -> Problem:
     return InvalidHeader(HEADER, "was used with another body; a new request needs a new key.", "idempotency-mismatch")
 
 
-def _again(row: IdempotencyKey, fingerprint: str) -> HttpResponse:
+def _replay(row: IdempotencyKey, fingerprint: str) -> HttpResponse:
     if row.fingerprint != fingerprint:
         raise mismatch()
     headers = {"Location": row.location, "ETag": row.etag, "Idempotent-Replayed": "true", "Cache-Control": "no-store"}

@@ -1,7 +1,6 @@
-"""Who may write: API clients by the scope of their token, and members of staff by the session of the admin and with its
-permissions.
+"""Permission to write: API clients need the scope in their token, staff need an admin session and its permissions.
 
-Reads are open to all.
+Reads are open to everyone.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from rest_framework.views import APIView
 
 SCOPE = "catalogue:write"
-# The permission of staff, by action of the view. Withdrawing is a change: the row stays.
+# The staff permission for each action of the view. Withdrawing is a change, because the row stays.
 WRITES = {
     "create": "products.add_product",
     "partial_update": "products.change_product",
@@ -27,7 +26,7 @@ WRITES = {
 
 
 class StaffSession(SessionAuthentication):
-    """A session and, against forged requests from other sites, its CSRF token."""
+    """A session and its CSRF token."""
 
 
 class MayWrite(BasePermission):
@@ -37,7 +36,7 @@ class MayWrite(BasePermission):
             return True
         scopes = getattr(request.auth, "scopes", None)
         if scopes is None:
-            is_staff: bool = getattr(request.user, "is_staff", False)  # nobody is None
+            is_staff: bool = getattr(request.user, "is_staff", False)  # anonymous requests have no user
             return is_staff and request.user.has_perm(needed)
         if SCOPE not in scopes:
             challenge = f'Bearer realm="farmlokal", error="insufficient_scope", scope="{SCOPE}"'
@@ -48,5 +47,5 @@ class MayWrite(BasePermission):
 
 
 def caller_of(request: Request) -> str:
-    """A name for who writes: user:7, apiclient:7."""
+    """The caller's name for idempotency keys: user:7, apiclient:7."""
     return f"{request.user.__class__.__name__.lower()}:{request.user.pk}"

@@ -1,8 +1,7 @@
-"""The write calls of the catalogue, for views, the admin and other apps.
+"""Writes to the catalogue, for views, the admin and other apps.
 
-Each is one transaction that locks the product's row; Product.save() keeps what follows from the
-fields and the words that a search reads in it. What the model does not accept is a ValidationError;
-a product that is unknown or withdrawn is Product.DoesNotExist.
+Each is one transaction that locks the product's row. Raises ValidationError for values that the model rejects, and
+Product.DoesNotExist for an unknown or withdrawn product.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Fields(TypedDict, total=False):
-    """What may be written; the rest follows. A commodity and a farm are saved ones."""
+    """The writable fields. Product.save() derives the others. commodity and farm must be saved already."""
 
     name: str
     description: str
@@ -37,7 +36,7 @@ def is_listed(product_id: int) -> bool:
 
 
 def lock(product_id: int) -> Product | None:
-    """The product, withdrawn or not, which nobody else changes until the transaction ends; None where there is none."""
+    """The product, even if withdrawn, locked until the transaction ends. None if it does not exist."""
     return Product.objects.select_for_update().filter(pk=product_id).first()
 
 
@@ -58,7 +57,7 @@ def create(**fields: Unpack[Fields]) -> Product:
 
 @atomic_with_retry
 def change(product_id: int, **fields: Unpack[Fields]) -> Product:
-    """Writes nothing where nothing differs."""
+    """Writes nothing if no value differs."""
     product = lock_listed(product_id)
     before = _values(product)
     for name, value in fields.items():
@@ -82,7 +81,9 @@ def _values(product: Product) -> list[object]:
 
 
 def _check(product: Product, names: Collection[str]) -> None:
-    """These fields only: what an earlier rule let pass elsewhere in the row does not stop a new price. That a
-    commodity and a farm exist is for the foreign keys to say."""
+    """Validate these fields only: a value that an older rule allowed in another field must not block a new price.
+
+    The foreign keys check that commodity and farm exist.
+    """
     exclude = {field.name for field in Product._meta.fields if field.name not in names or field.is_relation}
     product.full_clean(exclude=exclude)

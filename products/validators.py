@@ -1,4 +1,4 @@
-"""Rules for texts that people write, the same in the admin and in the API."""
+"""Rules for texts, shared by the admin and the API."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 from django.core.exceptions import ValidationError
 from django.utils.text import slugify
 
-# For a character class in Python and in JSON Schema: control characters, U+2028 and U+2029, and the characters that
+# Character classes for Python and JSON Schema: control characters, line and paragraph separators, and characters that
 # reorder the text around them (Unicode TR 36).
 NOT_IN_LINE = r"\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069"
-# The same without tabs and line breaks.
+# Like NOT_IN_LINE, but tabs and line breaks are allowed.
 NOT_IN_TEXT = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069"
 
 
@@ -25,6 +25,6 @@ def validate_text(text: str) -> None:
 
 
 def validate_slug_source(name: str) -> None:
-    """Without a letter or a digit there would be no slug, and no word to find the product by."""
+    """A name without letters and digits has no slug and no words to search for."""
     if not slugify(name, allow_unicode=True):
         raise ValidationError("must have a letter or a digit.")

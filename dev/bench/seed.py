@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from django.core.management import call_command
 
 from dev.bench.figures import spread
-from products.seeding import bulk_loader, generator
+from products.seeding import bulk_loader, generator, replacement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,7 @@ def main(rows: int) -> None:
     call_command("migrate", verbosity=0)
     with bulk_loader.bulk_connection() as raw:
         ((_, definition),) = bulk_loader.execute(raw, "SHOW CREATE TABLE products_product")
-    keys = bulk_loader.secondary_keys(definition)
+    keys = replacement.secondary_keys(definition)
     ratios = []
     with tempfile.TemporaryDirectory(dir=".local/bench") as folder:
         path = Path(folder, "rows.tsv").resolve()

@@ -90,7 +90,7 @@ class ListedSlugFilter(SlugFilter):
     """An entry of a list short enough for an error to name all entries: an unknown one is refused."""
 
     def allowed(self) -> Sequence[str]:
-        return vocabulary.held().slugs(self.list_name)
+        return vocabulary.cached().slugs(self.list_name)
 
     def _find(self, slug: str) -> int:
         if (pk := super()._find(slug)) is None:

@@ -1,9 +1,9 @@
-"""Text to words, by one function for the search index and for queries.
+"""Splits text into words, for the search index and for queries alike.
 
-A word is a run of letters and digits of any script, with the marks that belong to them. Case and
-accents do not count; vowel signs, viramas and other marks that tell words apart do. Each decimal
-digit counts as 0-9. Format characters such as U+200B and the soft hyphen separate words; only the
-two joiners inside an Indic word are dropped, because writers use them or leave them out.
+A word is a run of letters and digits of any script, with their marks. Case and accents are ignored; vowel signs,
+viramas and other marks that distinguish words are not. Decimal digits of all scripts equal 0-9. Format characters
+such as U+200B and the soft hyphen separate words. The two joiners inside an Indic word are dropped instead, because
+their use varies between writers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ JOINERS = re.compile(f"(?<=[{INDIC}])[\u200c\u200d]+(?=[{INDIC}])")
 
 
 def words_of(text: str) -> list[str]:
-    """The folded words in their order, repeated ones too; a word ends at MAX_WORD_LENGTH characters."""
+    """The folded words in order, with repetitions, each cut to MAX_WORD_LENGTH characters."""
     return [word[:MAX_WORD_LENGTH] for word in _cut(text)]
 
 
@@ -41,14 +41,14 @@ def _cut(text: str) -> list[str]:
 
 
 def fold(text: str) -> str:
-    """Equal spellings become one (NFKC), case, accents and joiners go; folding twice changes nothing."""
+    """Normalise spelling (NFKC) and drop case, accents and joiners. Folding is idempotent."""
     while (folded := _fold_once(text)) != text:
         text = folded
     return text
 
 
 def _fold_once(text: str) -> str:
-    # Before and after: casefold() changes the order of some marks, and leaves text that decomposes further.
+    # Twice, because casefold() reorders some marks and leaves text that decomposes further.
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     plain = "".join(_plain(character) for character in decomposed)
     return unicodedata.normalize("NFKC", JOINERS.sub("", plain))
@@ -56,7 +56,7 @@ def _fold_once(text: str) -> str:
 
 @lru_cache(maxsize=10_000)
 def _plain(character: str) -> str:
-    """The ASCII digit of a decimal digit; nothing for an accent."""
+    """The ASCII digit of a decimal digit, and "" of an accent."""
     if character.isdecimal():
         return str(unicodedata.decimal(character))
     return "" if _is_accent(character) else character

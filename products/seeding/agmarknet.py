@@ -1,6 +1,6 @@
-"""India's AGMARKNET lists: what is grown, and where. data/agmarknet.json names its source.
+"""India's AGMARKNET lists of commodities and districts, in data/agmarknet.json, which names its source.
 
-Filter lists of the Directorate of Marketing and Inspection, Government of India.
+They are filter lists of the Directorate of Marketing and Inspection, Government of India.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def slug_of(name: str) -> str:
 
 
 def slugs_of(pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """(parent, name) -> slug; where a name stands under two parents, each slug ends with its parent's."""
+    """(parent, name) -> slug. If two parents share a name, each slug ends with its parent's."""
     pairs = list(pairs)
     uses = Counter(slug_of(name) for _, name in pairs)
     return {
@@ -51,7 +51,7 @@ def district_slugs() -> dict[tuple[str, str], str]:
 
 
 def load(apps: Apps) -> None:
-    """Fills the empty tables; apps is the registry of the migration that does it."""
+    """Fill the empty tables. apps: the migration's registry."""
     categories = _add(apps, "Category", {slug_of(name): {"name": name} for name in lists()["commodity_groups"]})
     commodities = commodity_slugs().items()
     _add(

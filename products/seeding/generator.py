@@ -1,7 +1,7 @@
-"""A believable catalogue of any size, made from the AGMARKNET lists: what seed_products loads.
+"""Generates a plausible catalogue of any size from the AGMARKNET lists.
 
-Deterministic: the same seed and ids give the same rows on every machine. Rows are tuples of text,
-one for each of FARM_COLUMNS or PRODUCT_COLUMNS, as LOAD DATA and INSERT both take them.
+The same seed and ids give the same rows on every machine. A row is a tuple of texts, one for each of FARM_COLUMNS or
+PRODUCT_COLUMNS, for LOAD DATA and INSERT alike.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PRODUCT_COLUMNS = (
 PRODUCTS_PER_FARM = 200
 BATCH_ROWS = 10_000
 
-# The head of the Zipf curve; all others follow in the order of the lists.
+# The most frequent commodities. All others follow in the order of the lists.
 STAPLES = (
     *("Tomato", "Onion", "Potato", "Mango", "Rice", "Wheat", "Banana", "Turmeric", "Apple", "Green Chilli", "Brinjal"),
     *("Cauliflower", "Cabbage", "Bhindi(Ladies Finger)", "Garlic", "Ginger(Green)", "Carrot", "Orange", "Grapes"),
@@ -67,19 +67,18 @@ SURNAMES = (
 )
 FARM_KINDS = ("Farm", "Farms", "Organic Farm", "Agro Farm", "Family Farm", "Orchards", "Krishi Farm", "Natural Farm")
 
-# Some rows share one moment and some one price, as after an import or in a sale: long runs of
-# equal sort values are where paginators fail.
+# Some rows share one moment or one price, as after an import or in a sale. Paginators tend to fail among equal values.
 IMPORT_SHARE = 0.10
 IMPORT_MOMENT = "2026-01-15 06:30:00.000000"
 SALE_SHARE = 0.10
 SALE_PRICE = "49.00"
-ORGANIC_SHARE = 0.08  # besides the varieties that are organic by name
+ORGANIC_SHARE = 0.08  # in addition to the varieties that are organic by name
 FIRST_DAY = dt.date(2024, 7, 1)
 DAYS = 730
 
 
 class Offer(NamedTuple):
-    """What is the same for all products of one commodity, variety and grade."""
+    """The values that all products of one commodity, variety and grade share."""
 
     name: str
     slug: str
@@ -95,7 +94,7 @@ class Offer(NamedTuple):
 
 
 class Place(NamedTuple):
-    """What is the same for all products of one farm."""
+    """The values that all products of one farm share."""
 
     farm_id: str
     district_id: str
@@ -165,7 +164,7 @@ def product_rows(seed: int, count: int, farms: Sequence[Row], first_id: int = 1)
 
 
 def _offers() -> tuple[list[Offer], list[float]]:
-    """Every offer, and the cumulative weights: Zipf over commodities, even over a commodity's varieties."""
+    """All offers with cumulative weights: Zipf for commodities, equal for the varieties of a commodity."""
     slugs = agmarknet.commodity_slugs()
     keys = {
         slug: (str(pk), str(category))
@@ -208,14 +207,14 @@ def _offers() -> tuple[list[Offer], list[float]]:
 
 
 def _varieties(names: Sequence[str], commodity: str) -> list[tuple[str, bool]]:
-    """(variety as people would say it, whether it is organic), without the lists' grades and lot numbers."""
-    found: dict[tuple[str, bool], None] = {("", False): None}
+    """(common name, is organic) of each variety, without the lists' grades and lot numbers."""
+    varieties: dict[tuple[str, bool], None] = {("", False): None}
     for name in names:
         is_organic = "organic" in name.lower()
         plain = _plain(SPELLINGS.get(name, name)).removesuffix(commodity).strip(" -")
         if is_organic or re.fullmatch(r"[A-Za-z][A-Za-z ']{3,}", plain):
-            found["" if is_organic or plain in ("Other", "Others") else plain, is_organic] = None
-    return list(found)
+            varieties["" if is_organic or plain in ("Other", "Others") else plain, is_organic] = None
+    return list(varieties)
 
 
 def _plain(name: str) -> str:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from dev.testing.offers import make_farm
 from dev.testing.staff import make_staff, product_body
-from products.idempotency import PURGED_AT_ONCE, key_in
+from products.idempotency import PURGE_ROWS, key_in
 from products.models import IdempotencyKey, Product
 
 if TYPE_CHECKING:
@@ -108,10 +108,10 @@ def test_expired_keys_are_purged_a_few_per_request(
     with django_capture_on_commit_callbacks(execute=True):
         post(staff, product_body(), "k1")
     remaining = IdempotencyKey.objects.filter(caller="user:1").order_by("created_at")
-    assert [row.key for row in remaining] == [f"{n}" for n in range(PURGED_AT_ONCE, 25)]
+    assert [row.key for row in remaining] == [f"{n}" for n in range(PURGE_ROWS, 25)]
     with django_capture_on_commit_callbacks(execute=True):
         post(staff, product_body(), "k1")  # a replay or a mismatch stores nothing, so it purges nothing
-    assert remaining.all().count() == 25 - PURGED_AT_ONCE
+    assert remaining.all().count() == 25 - PURGE_ROWS
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from products.page_cache import announce_write
 from products.seeding import generator
 from products.seeding.bulk_loader import (
     LoadError,
-    Replacement,
     bulk_connection,
     clear,
     connect,
@@ -23,6 +22,7 @@ from products.seeding.bulk_loader import (
     load,
 )
 from products.seeding.postings import insert_postings
+from products.seeding.replacement import Replacement
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
