@@ -86,14 +86,14 @@ def test_catalogue_is_plausible() -> None:
 
 def test_existing_catalogue_needs_an_explicit_option() -> None:
     seed(20)
-    with pytest.raises(CommandError, match="say --reset"):
+    with pytest.raises(CommandError, match="use --reset"):
         seed(30)
     with pytest.raises(CommandError, match="not allowed with"):
         seed(30, "--reset", "--append")
     seed(30, "--if-empty")
     assert Product.objects.count() == 20
     Product.objects.all().delete()
-    with pytest.raises(CommandError, match="say --reset"):
+    with pytest.raises(CommandError, match="use --reset"):
         seed(30)  # the farms are still there
     assert Farm.objects.count() == 1
     seed(30, "--reset")
