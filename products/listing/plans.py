@@ -51,10 +51,10 @@ def choose(conditions: Sequence[Condition], order: str, count: int, statistics: 
         budget = int(min(max(MIN_BUDGET, BUDGET_PER_ESTIMATE * reads), MAX_BUDGET)) if checks else 0
         cost = reads * LOOKUP_COST + budget * ENTRY_COST + sum(source.cost for source in option.sources)
         plans.append((cost, Plan(tuple(option.sources), checks, budget)))
-    return _cheapest(plans)
+    return cheapest(plans)
 
 
-def _cheapest(plans: list[tuple[float, Plan]]) -> Plan:
+def cheapest(plans: list[tuple[float, Plan]]) -> Plan:
     return min(plans, key=lambda plan: plan[0])[1]
 
 

@@ -137,7 +137,7 @@ def test_withdraw_action_refuses_to_span_pages(admin_client: Client) -> None:
 
 def test_saving_selected_fields_of_a_product_is_refused() -> None:
     product = make_offer()
-    with pytest.raises(ValueError, match="saved whole"):
+    with pytest.raises(ValueError, match="Save the whole"):
         product.save(update_fields=["commodity"])
 
 
