@@ -1,8 +1,8 @@
-"""Page cursors: a place in an order, sealed so that only we can read or write one.
+"""Page cursors: encrypted and authenticated positions in an order.
 
-AES-SIV (RFC 5297) is deterministic, so that equal places have equal texts and cached pages one
-key. What a cursor is bound to (model, sort, filters) is authenticated along with it: used for
-anything else, it does not open. Keys come from SECRET_KEY and, for reading, SECRET_KEY_FALLBACKS.
+AES-SIV (RFC 5297) is deterministic: equal positions have equal texts, so cached pages have one key. A cursor is bound
+to its model, sort and filters, and does not open with others. The keys are SECRET_KEY and, for reading only,
+SECRET_KEY_FALLBACKS.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ FORMAT = "1"
 
 
 class CursorError(ValueError):
-    """The text is no cursor of ours for this use."""
+    """The text is not a cursor of this listing."""
 
 
 class Cursor(NamedTuple):
-    """The rows behind (value, pk) in the order, or before it where backward is set."""
+    """The rows after (value, pk) in the order, or before it if backward is set."""
 
     backward: bool
     value: str
@@ -47,7 +47,7 @@ def unseal(text: str, bound_to: Sequence[str]) -> Cursor:
         sealed = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
     except (UnicodeEncodeError, binascii.Error) as error:
         raise CursorError from error
-    # Base64 has several spellings of the same bytes; a cursor has one.
+    # Base64 has several texts for the same bytes. A cursor has one.
     if base64.urlsafe_b64encode(sealed).rstrip(b"=").decode() != text:
         raise CursorError
     for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):

@@ -33,7 +33,7 @@ class Sort(NamedTuple):
 
 
 class Position(NamedTuple):
-    """A position in an order: that of a row, or one that a row could have."""
+    """A position in an order. There need not be a row at it."""
 
     value: Any
     pk: int
