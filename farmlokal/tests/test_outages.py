@@ -92,10 +92,13 @@ class Load:
     """Callers of hot pages, in another process, until the block ends. All of them get their page."""
 
     def __init__(self, server: Server) -> None:
+        self._server = server
         self._command = [sys.executable, "-m", "dev.testing.load", str(server.port), *HOT]
 
     def __enter__(self) -> Self:
+        answered = len(self._server.log_lines("request"))
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        wait_until(lambda: len(self._server.log_lines("request")) > answered)  # it has begun
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
