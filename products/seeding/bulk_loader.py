@@ -6,7 +6,7 @@ import hashlib
 import re
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +73,11 @@ def bulk_connection() -> Iterator[Connection]:
     with connect() as raw:
         if execute(raw, "SELECT GET_LOCK(%s, 0)", (lock_name(),)) != ((1,),):
             raise LoadError("another load is running.")
-        yield raw
+        try:
+            yield raw
+        finally:  # at once: a closed connection keeps the lock until the server notices
+            with suppress(MySQLdb.Error):  # a lost connection has lost the lock
+                execute(raw, "SELECT RELEASE_LOCK(%s)", (lock_name(),))
 
 
 def lock_name() -> str:
