@@ -1,16 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
+from django.http import HttpRequest
 
 from accounts.models import ApiClient, User
 from farmlokal.admin.model_admin import StaffAdmin
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest
 
 admin.site.unregister(Group)
 

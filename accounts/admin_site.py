@@ -10,12 +10,13 @@ django-ratelimit has fixed windows: around the end of a window, twice as many at
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import get_random_string
 from django_ratelimit.core import get_usage
 from redis import RedisError
@@ -23,9 +24,6 @@ from redis import RedisError
 from accounts.models import login_name
 from farmlokal.ratelimit.client_identity import client_of_request
 from farmlokal.ratelimit.limiter import Policy, buckets
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest, HttpResponse
 
 PER_ADDRESS = Policy("login-address", 20, 60)
 PER_NAME_AND_ADDRESS = Policy("login", 5, 60)

@@ -9,26 +9,22 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jwt
 from cachetools import LRUCache
 from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
 from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
 
 from accounts import clients, keys
+from accounts.models import ApiClient
 from accounts.shared_value import UnavailableError
 from farmlokal import routes
 from farmlokal.http.problems import Problem
 from farmlokal.request_state import state_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.http import HttpRequest, HttpResponseBase
-    from rest_framework.request import Request
-
-    from accounts.models import ApiClient
 
 CHALLENGE = 'Bearer realm="farmlokal"'
 SCHEME = "bearer"

@@ -14,24 +14,19 @@ from __future__ import annotations
 import os
 import random
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import structlog
 from redis import RedisError
+from redis.lock import Lock
 
 from accounts.shared_state import MAX_PAUSE_SECONDS, State, Value
 from farmlokal.redis.client import run
 from farmlokal.redis.scripts import key, load
 from farmlokal.single_flight import Flights, fly, release, try_lock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from concurrent.futures import Future
-
-    from redis.lock import Lock
 
 FETCH_SECONDS = 2.0  # for one call to the provider
 LOCK_SECONDS = 3.0

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from farmlokal.wsgi import application as wsgi_application  # first: it sets up Django, whose models the edge imports
 
 # isort: split
 from farmlokal.edge import forwarded
 from farmlokal.edge.app import Edge
+from farmlokal.edge.asgi_types import Receive, Scope, Send
 from farmlokal.edge.django_pool import DjangoPool
 from farmlokal.edge.request import EdgeRequest
-
-if TYPE_CHECKING:
-    from farmlokal.edge.asgi_types import Receive, Scope, Send
 
 _edge = Edge(DjangoPool(wsgi_application))
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import Tags, Warning, register  # noqa: A004  # Django's name
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 PRIVATE_DOMAINS = (".internal", ".local", ".localhost", ".lan", ".private")
 TLS_HINT = "Write ?ssl_mode=VERIFY_IDENTITY in DATABASE_URL, or rediss:// in REDIS_URL."

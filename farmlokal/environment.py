@@ -6,7 +6,8 @@ farmlokal.settings reads all variables through `env`. An EnvError names the vari
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 from environs import Env, EnvError, ValidationError
@@ -16,9 +17,6 @@ from farmlokal.observability.logs import LOG_LEVELS
 from farmlokal.ratelimit import rate_format
 from farmlokal.redis import url as redis_url
 from integrations.webhooks import signing_secrets
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SWITCH = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import MySQLdb
 import structlog
@@ -16,6 +17,7 @@ from django.utils.crypto import constant_time_compare
 from prometheus_client import CONTENT_TYPE_LATEST
 from redis import RedisError
 from rest_framework.decorators import api_view, authentication_classes
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from farmlokal.http.problems import RETRY_AFTER_SECONDS, Problem
@@ -28,11 +30,6 @@ from farmlokal.redis.client import ask
 from farmlokal.redis.scripts import PROBE_KEY, WRITE_AND_DELETE
 from integrations.partner.client import BREAKERS
 from products.models import Product
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rest_framework.request import Request
 
 CHECK_TIMEOUT_SECONDS = 1
 CHECK_LIFETIME_SECONDS = 1

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # imported at run time, it would be a cycle
     from collections.abc import MutableMapping
 
     from django.http import HttpRequest

@@ -9,19 +9,16 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.core.cache import caches
 from redis import RedisError, exceptions
+from redis.lock import Lock
 
 from farmlokal.redis.client import Outages
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from redis.lock import Lock
 
 POLL_SECONDS = 0.005  # at first, doubled each time
 MAX_POLL_SECONDS = 0.05

@@ -6,10 +6,12 @@ import datetime as dt
 import json
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
@@ -20,10 +22,6 @@ from farmlokal.admin.paginator import WINDOW_ROWS, WindowPaginator, is_across_pa
 from farmlokal.http.problems import Problem
 from integrations.models import KEPT_DAYS, PARTNER, SHORT_LENGTH, WebhookEvent, WebhookReplay
 from integrations.webhooks import inbox
-
-if TYPE_CHECKING:
-    from django.db.models import QuerySet
-    from django.http import HttpRequest
 
 YEARS = range(2000, 3000)  # no overflow when a time zone is applied
 MAX_PRETTY_LENGTH = 50_000  # indents of deep nesting grow with the square of the depth

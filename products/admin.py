@@ -6,20 +6,18 @@ through an index.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.db import transaction
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
 from django.utils.translation import ngettext
 
 from farmlokal.admin.model_admin import StaffAdmin
 from farmlokal.admin.paginator import WINDOW_ROWS, WindowPaginator, is_across_pages
 from products.models import Category, Commodity, District, Farm, Product, State
-
-if TYPE_CHECKING:
-    from django.db.models import Model, QuerySet
-    from django.http import HttpRequest
 
 
 class PermanentAdmin(StaffAdmin):

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
+
+from rest_framework.request import Request
 
 from farmlokal.http.renderers import JSONRenderer
 from farmlokal.page_cache.views import Made
 from products import vocabulary
+from products.listing.listings import Listing, Selection
 from products.listing.pagination import ProductPagination
 from products.listing.projection import only
 from products.models import Product
 from products.serializers import ProductSerializer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from rest_framework.request import Request
-
-    from products.listing.listings import Listing, Selection
 
 
 def render_listing(listing: Listing, request: Request) -> Made:

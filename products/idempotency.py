@@ -10,9 +10,11 @@ import datetime as dt
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from django.db import IntegrityError, OperationalError, transaction
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
 
@@ -21,11 +23,6 @@ from farmlokal.mysql.errors import ROW_IS_LOCKED
 from farmlokal.mysql.transactions import atomic_with_retry
 from products.models import IdempotencyKey
 from products.page_cache import announce_write
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from django.db.models import QuerySet
 
 HEADER = "Idempotency-Key"
 LIFETIME = dt.timedelta(hours=24)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from farmlokal.page_cache.cache import PageCache
 from farmlokal.page_cache.pages import Lifetime
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 # LASTING: pages that many clients ask for. SHORT: pages that few clients ask for twice (deep pages, words, prices), so
 # that a crawler fills the memory for a few minutes at most.

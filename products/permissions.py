@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
 
 from farmlokal.http.problems import Problem
 
-if TYPE_CHECKING:
-    from rest_framework.request import Request
+if TYPE_CHECKING:  # imported at run time, it would be a cycle
     from rest_framework.views import APIView
 
 SCOPE = "catalogue:write"

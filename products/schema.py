@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
 from django.http import QueryDict
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import F, OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework.exceptions import NotAuthenticated, PermissionDenied, UnsupportedMediaType
 
 from farmlokal.http.exception_handlers import nothing_at
@@ -42,11 +43,6 @@ from products.serializers import (
     ProductSerializer,
     StateListSerializer,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from drf_spectacular.utils import F
 
 LISTING_CACHE_CONTROL = "public, max-age=30, stale-while-revalidate=60, stale-if-error=600"
 DETAIL_CACHE_CONTROL = "no-cache"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
@@ -13,24 +14,19 @@ from rest_framework import serializers
 from farmlokal.http.input_serializers import (
     FlagField,
     InputSerializer,
+    Messages,
     OneOfField,
     StrictField,
     StringField,
     WholeNumberField,
 )
 from farmlokal.openapi.auto_schema import AnyOf
-from farmlokal.openapi.parameters import whole
+from farmlokal.openapi.parameters import JSON, whole
 from products import vocabulary
 from products.listing.filters import PRICE, SLUG
 from products.listing.listings import MAX_PAGE_SIZE
 from products.models import MAX_DESCRIPTION_LENGTH, MAX_ID, MAX_STOCK, Commodity, Farm, Product
 from products.validators import NOT_IN_LINE, NOT_IN_TEXT, validate_line, validate_slug_source, validate_text
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from farmlokal.http.input_serializers import Messages
-    from farmlokal.openapi.parameters import JSON
 
 Serializer: TypeAlias = serializers.Serializer[dict[str, Any]]
 

@@ -6,14 +6,12 @@ Product.DoesNotExist for an unknown or withdrawn product.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from collections.abc import Collection
+from decimal import Decimal
+from typing import TypedDict, Unpack
 
 from farmlokal.mysql.transactions import atomic_with_retry
 from products.models import Commodity, Farm, Product
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-    from decimal import Decimal
 
 
 class Fields(TypedDict, total=False):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from django.http import Http404, HttpResponse
 from django.urls import reverse
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
@@ -28,13 +30,6 @@ from products.models import Product
 from products.page_cache import LASTING, SHORT, catalogue_cache, lifetime_of
 from products.permissions import WRITES, MayWrite, StaffSession, caller_of
 from products.serializers import NewProductSerializer, ProductChangeSerializer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rest_framework.authentication import BaseAuthentication
-    from rest_framework.request import Request
-
 
 LISTING_HEADERS = {"Cache-Control": schema.LISTING_CACHE_CONTROL}
 # Clients send this ETag in If-Match, so they must always have the newest: a 304 is cheap.

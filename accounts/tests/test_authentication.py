@@ -9,8 +9,9 @@ import hmac
 import json
 import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jwt
 import pytest
@@ -19,6 +20,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+from pytest_django.fixtures import Settings
 from werkzeug.wrappers import Response
 
 from accounts import clients, keys, shared_value
@@ -31,15 +35,6 @@ from dev.testing.servers import free_port
 from dev.testing.waiting import wait_until
 from farmlokal.http.problems import Problem
 from products.models import Product
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from django.test import Client
-    from pytest_django import DjangoAssertNumQueries
-    from pytest_django.fixtures import Settings
-
-    from products.models import Product
 
 pytestmark = pytest.mark.django_db
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,14 +14,10 @@ import redis
 import time_machine
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.test import Client
+from pytest_django.fixtures import Settings
 
 from accounts.admin_site import PER_ADDRESS, PER_NAME, PER_NAME_AND_ADDRESS
 from accounts.models import User
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
 

@@ -6,14 +6,17 @@ import base64
 import json
 import subprocess
 import urllib.request
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote_plus, urlencode
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from django.test import Client
 from jwt.algorithms import RSAAlgorithm
+from pytest_django.fixtures import Settings
 
 from accounts import tokens
 from accounts.models import ApiClient
@@ -21,12 +24,6 @@ from accounts.tests.memory import clean_slate
 from dev.testing.issuer import AUDIENCE
 from dev.testing.npm import install_script
 from dev.testing.servers import free_port
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from django.test import Client
-    from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
 

@@ -11,30 +11,24 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any, Self
 
 import pytest
 import redis
 import time_machine
 from prometheus_client import REGISTRY
+from pytest_django.fixtures import Settings
 
 from accounts import shared_value, tokens
 from accounts.shared_state import Value
 from accounts.shared_value import SharedValue, UnavailableError
 from accounts.tokens import get_access_token
-from dev.testing.servers import free_port
+from dev.testing.servers import Daemon, free_port
 from dev.testing.token_provider import Provider, issued, provider, refused
 from dev.testing.waiting import wait_until
 from farmlokal.http.problems import Problem
 from farmlokal.redis.client import Outages
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Self
-
-    from pytest_django.fixtures import Settings
-
-    from dev.testing.servers import Daemon
 
 NOW = 1_795_000_000.0
 LONG_SECONDS = 30  # only a fault takes so long

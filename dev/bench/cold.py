@@ -12,7 +12,8 @@ import os
 import statistics
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from django.db import connection
@@ -25,9 +26,6 @@ from dev.bench.stacks import OURS, STOCK, Server, running
 from products.listing.cursors import Cursor
 from products.listing.listings import Listing
 from products.models import Product
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 TURNS = int(os.environ.get("TURNS") or 5)
 PAGES = 400

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import statistics
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from collections.abc import Sequence
 
 
 def spread(values: Sequence[float], form: str = ",.0f") -> str:

@@ -11,7 +11,7 @@ import statistics
 import subprocess
 from collections import defaultdict
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from redis import Redis
 
@@ -19,9 +19,7 @@ from dev.bench import stacks
 from dev.bench.catalogue import seeded
 from dev.bench.figures import progress, ratios, spread, table
 from dev.bench.stacks import EXPRESS, FASTIFY, FOLDER, HELLO, OURS, STOCK, Server, running
-
-if TYPE_CHECKING:
-    from dev.testing.servers import Answer
+from dev.testing.servers import Answer
 
 ROWS = 20_000
 TARGET = "/products"

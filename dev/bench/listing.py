@@ -10,8 +10,9 @@ import random
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from django.core.management import call_command
 from django.db import OperationalError, connection
@@ -25,9 +26,6 @@ from products.listing.conditions import Flag, OneOf, Prefix, Priced, Word
 from products.listing.listings import Position, Sort
 from products.listing.sources import POSTINGS, PRODUCTS, Sql
 from products.models import Product
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 LIMIT = 25
 REPEATS = 11

@@ -19,8 +19,9 @@ import threading
 import time
 import urllib.request
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from django.core.management import call_command
 
@@ -29,9 +30,6 @@ from dev.bench.figures import percentile, progress, table
 from dev.testing.servers import Server, free_port, running
 from dev.testing.sockets import answer_with, blackhole, listening, make_certificate
 from integrations.partner.client import client
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 CALLS = int(os.environ.get("CALLS") or 1000)
 OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS") or 60)

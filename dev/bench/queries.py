@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import random
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlencode
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from dev.bench.stacks import Server
+from dev.bench.stacks import Server
 
 SORTS = ("created_at", "price", "-price", "name", "-name")
 IDS_PER_REQUEST = 100

@@ -12,17 +12,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from django.core.management import call_command
 
 from dev.bench.figures import spread
 from products.seeding import bulk_loader, generator, replacement
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 TURNS = 3
 SCRATCH = "bench_product"

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from django.core.management import call_command
 
@@ -15,9 +15,6 @@ from dev.bench.figures import progress, ratios, spread, table
 from dev.testing.servers import json_request, running
 from integrations.sandbox.sender import PRICE, STOCK, Message, changes, headers_of
 from integrations.webhooks.signing_secrets import generate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 TURNS = int(os.environ.get("TURNS") or 5)
 PRODUCTS = 500

@@ -10,7 +10,8 @@ import os
 import random
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from redis import Redis
 
@@ -20,9 +21,6 @@ from dev.bench.figures import percentile, progress, table
 from dev.bench.queries import distinct_targets
 from dev.bench.stacks import OURS, Server, running
 from dev.testing.servers import Answer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 QUERIES = 2_000
 RATE = 500

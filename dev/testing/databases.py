@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.db import connection
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 
 class Database:

@@ -9,15 +9,14 @@ import json
 import time
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
+from django.test import Client
 
 from integrations.sandbox.sender import PRICE
 from integrations.webhooks import handlers
 from products import services
-
-if TYPE_CHECKING:
-    import pytest
-    from django.test import Client
 
 SECRET = "whsec_" + base64.b64encode(b"the partner's secret, 32 bytes..").decode()
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another one, not configured here").decode()

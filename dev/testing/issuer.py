@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
-from werkzeug.wrappers import Response
+from pytest_httpserver import HTTPServer
+from werkzeug.wrappers import Request, Response
 
 from dev.testing.token_provider import serving
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from pytest_httpserver import HTTPServer
-    from werkzeug.wrappers import Request
 
 AUDIENCE = "https://api.farmlokal.example"
 RSA, EC = rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP256R1())

@@ -9,19 +9,15 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 import django
 from django.db import OperationalError
 
 from farmlokal.mysql.errors import DEADLOCK, ROW_IS_LOCKED
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from products.models import Product
+from products.models import Product
 
 WRITERS = 2
 CHANGES_PER_BURST = 3

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.utils import timezone
 
 from products.models import Commodity, District, Farm, Posting, Product
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 def make_farm(name: str = "Patil Farm, Ratnagiri", district: str = "ratnagiri") -> Farm:

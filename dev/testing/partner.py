@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from integrations.sandbox.server import Sandbox
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SECRET = "farmlokal-secret"
 FAILURES_TO_OPEN = 25  # in a row, for a closed breaker that has counted nothing yet

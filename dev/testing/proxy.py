@@ -11,16 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Literal, Self
 
 from dev.testing.servers import free_port
 
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from types import TracebackType
-    from typing import Any, Self
-
-    Behaviour = Literal["pass", "slow", "blackhole", "refuse"]
+Behaviour = Literal["pass", "slow", "blackhole", "refuse"]
 
 TIMEOUT_SECONDS = 60
 

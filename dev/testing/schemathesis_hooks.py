@@ -8,15 +8,14 @@ from __future__ import annotations
 import json
 from functools import cache
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from urllib.request import urlopen
 
 import schemathesis
 from hypothesis import strategies
 
-if TYPE_CHECKING:
-    Query = dict[str, Any]
+Query = dict[str, Any]
 
 # By default it generates headers without quotes.
 schemathesis.openapi.format("entity-tags", strategies.sampled_from(["*", '"one"', 'W/"one", "two"', '""']))

@@ -11,14 +11,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from dev.testing.waiting import wait_until
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 # Small files: a test waits until mariadbd has written them.
 SMALL_MARIADB = "--innodb-log-file-size=16M --innodb-buffer-pool-size=128M"

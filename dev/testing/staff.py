@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.test import Client
 
 from dev.testing.offers import make_farm
-
-if TYPE_CHECKING:
-    from products.models import Product
+from products.models import Product
 
 CSRF_TOKEN = "c" * 32
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_httpserver import HTTPServer
-from werkzeug.wrappers import Response
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from werkzeug.wrappers import Request
+from werkzeug.wrappers import Request, Response
 
 
 def issued(number: int, **members: Any) -> Response:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable
 
 TIMEOUT_SECONDS = 60  # a busy machine needs many times what a calm one does
 POLL_SECONDS = 0.02

@@ -13,23 +13,19 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import MySQLdb
 import redis
 from tqdm import tqdm
 
-from dev.testing.servers import own_mysql, own_redis, running
+from dev.testing.servers import Daemon, Server, own_mysql, own_redis, running
 from farmlokal.mysql import url as mysql_url
 from integrations.sandbox.sender import PRICE, STOCK, Message, Sender, message
 from integrations.webhooks import signing_secrets
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from dev.testing.servers import Daemon, Server
 
 PROCESSES = 4
 PRODUCTS = 100

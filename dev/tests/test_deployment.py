@@ -10,15 +10,13 @@ import sys
 import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
+from pytest_django.fixtures import Settings
 
 from farmlokal.ratelimit.client_identity import client_of
-
-if TYPE_CHECKING:
-    from pytest_django.fixtures import Settings
 
 PROJECT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((PROJECT / "compose.yaml").read_text())

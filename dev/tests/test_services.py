@@ -10,17 +10,14 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from dev.testing.servers import free_port
 from dev.testing.waiting import wait_until
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PROJECT = Path(__file__).parents[2]
 SERVICES = str(PROJECT / "dev" / "services.sh")

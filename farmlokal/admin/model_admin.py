@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import BadRequest, ValidationError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from django.db.models import ForeignKey, Model, QuerySet
-    from django.forms import ModelChoiceField
-    from django.http import HttpRequest, HttpResponse
+from django.db.models import ForeignKey, Model, QuerySet
+from django.forms import ModelChoiceField
+from django.http import HttpRequest, HttpResponse
 
 
 def is_key(text: str, model: type[Model]) -> bool:

@@ -7,32 +7,26 @@ process's memory serves as long as the catalogue's generation, read in that roun
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 
 from accounts.authentication import cached_caller, is_checked, looks_like_jwt, token_in
+from farmlokal.edge.asgi_types import Message, Send
 from farmlokal.edge.batching import ADMIT, Admissions
-from farmlokal.edge.flights import Flights
-from farmlokal.edge.local_pages import LocalPages
+from farmlokal.edge.flights import Flight, Flights
+from farmlokal.edge.local_pages import LocalPage, LocalPages
+from farmlokal.edge.request import EdgeRequest
 from farmlokal.observability import metrics
 from farmlokal.ratelimit import limiter
 from farmlokal.ratelimit.client_identity import client_of
+from farmlokal.ratelimit.limiter import Policy
 from farmlokal.redis.async_client import AsyncClient
 from farmlokal.redis.scripts import FORGET
 from products.page_cache import catalogue_cache
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from farmlokal.edge.asgi_types import Message, Send
-    from farmlokal.edge.flights import Flight
-    from farmlokal.edge.local_pages import LocalPage
-    from farmlokal.edge.request import EdgeRequest
-    from farmlokal.ratelimit.limiter import Policy
-
-    Django = Callable[[EdgeRequest, Send], Awaitable[None]]
+Django = Callable[[EdgeRequest, Send], Awaitable[None]]
 
 
 class Edge:

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import structlog
 
 from farmlokal.page_cache.cache import coalesce_ms
 from farmlokal.page_cache.pages import Page, unpacked
 from farmlokal.ratelimit import limiter
-from farmlokal.redis.async_client import RedisAwayError
+from farmlokal.ratelimit.limiter import Decision, Policy
+from farmlokal.redis.async_client import AsyncClient, RedisAwayError
 from farmlokal.redis.scripts import load
 from products.page_cache import catalogue_cache
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from farmlokal.ratelimit.limiter import Decision, Policy
-    from farmlokal.redis.async_client import AsyncClient
-
-    Caller = tuple[Policy, str]
+Caller = tuple[Policy, str]
 
 logger = structlog.get_logger(__name__)
 

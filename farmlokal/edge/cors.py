@@ -6,12 +6,9 @@ Responses to reads carry the headers even without an Origin, so that one copy in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.conf import settings
 
-if TYPE_CHECKING:
-    from farmlokal.edge.asgi_types import Headers
+from farmlokal.edge.asgi_types import Headers
 
 READS = {"GET", "HEAD"}
 WRITES = {"POST", "PATCH", "DELETE"}

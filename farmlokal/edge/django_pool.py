@@ -12,20 +12,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
 
 from a2wsgi import WSGIMiddleware
+from django.core.handlers.wsgi import WSGIHandler
 
+from farmlokal.edge.asgi_types import Message, Receive, Scope, Send
+from farmlokal.edge.request import EdgeRequest
 from farmlokal.edge.uploads import RefusedError, received
 from farmlokal.http.problems import MAX_REQUEST_LINE_BYTES, URI_TOO_LONG
 from farmlokal.routes import Pool
 from integrations.partner.client import end_of
-
-if TYPE_CHECKING:
-    from django.core.handlers.wsgi import WSGIHandler
-
-    from farmlokal.edge.asgi_types import Message, Receive, Scope, Send
-    from farmlokal.edge.request import EdgeRequest
 
 THREADS_PER_WORKER = {
     Pool.API: 16,

@@ -6,10 +6,11 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from farmlokal.edge.local_pages import LocalPage
+from farmlokal.edge.local_pages import LocalPage
+from farmlokal.page_cache.pages import Result
+
+if TYPE_CHECKING:  # imported at run time, it would be a cycle
     from farmlokal.edge.request import Address
-    from farmlokal.page_cache.pages import Result
 
 
 class Flight:

@@ -6,12 +6,9 @@ farmlokal.ratelimit.client_identity reads X-Forwarded-For by the same rule.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.conf import settings
 
-if TYPE_CHECKING:
-    from farmlokal.edge.asgi_types import Scope
+from farmlokal.edge.asgi_types import Scope
 
 SCHEMES = {"http", "https"}
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cachetools import LRUCache
 
+from farmlokal.edge.asgi_types import Headers
 from farmlokal.http.representations import CONTENT_TYPE
+from farmlokal.page_cache.pages import Page, Served
 
-if TYPE_CHECKING:
-    from farmlokal.edge.asgi_types import Headers
+if TYPE_CHECKING:  # imported at run time, it would be a cycle
     from farmlokal.edge.request import Address
-    from farmlokal.page_cache.pages import Page, Served
 
 OVERHEAD_BYTES = 2000  # of the objects around a page's bodies
 MAX_PAGES_BYTES = 32 * 1024 * 1024

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, TypeAlias, get_args
+from typing import TypeAlias, get_args
 
 import orjson
 from django.utils.encoding import escape_uri_path
 
 from farmlokal import request_state, routes
 from farmlokal.edge import cors
+from farmlokal.edge.asgi_types import Headers, Message, Receive, Scope, Send
 from farmlokal.edge.batching import NOT_LIMITED
+from farmlokal.edge.local_pages import KnownAddress, LocalPage
 from farmlokal.edge.uploads import UnreadBody
 from farmlokal.http.conditional import is_not_modified
 from farmlokal.http.problems import CONTENT_TYPE, MAX_PATH_LENGTH, problem_document
 from farmlokal.observability import logs, metrics
 from farmlokal.page_cache.pages import Result
-
-if TYPE_CHECKING:
-    from farmlokal.edge.asgi_types import Headers, Message, Receive, Scope, Send
-    from farmlokal.edge.local_pages import KnownAddress, LocalPage
-    from farmlokal.ratelimit.limiter import Decision
+from farmlokal.ratelimit.limiter import Decision
 
 Address: TypeAlias = tuple[str, bytes, bytes | None, str]  # path, query, Host, scheme
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from farmlokal.edge.asgi_types import Message, Receive, Send
 from farmlokal.http.problems import body_too_large
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from farmlokal.edge.asgi_types import Message, Receive, Send
+if TYPE_CHECKING:  # imported at run time, it would be a cycle
     from farmlokal.edge.request import EdgeRequest
 
 WAIT_SECONDS = 10  # for the last byte of a body

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
 
 from farmlokal.http.problems import InvalidHeader, Problem
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
 
 TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 TAGS = re.compile(rf"[ \t,]*{TAG}(?:[ \t]*,[ \t,]*{TAG})*[ \t,]*")

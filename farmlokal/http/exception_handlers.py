@@ -6,22 +6,18 @@ Unexpected exceptions are logged with their traceback. Their response is interna
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import structlog
 from django.core.exceptions import BadRequest, DisallowedHost, PermissionDenied, SuspiciousOperation
-from django.http import Http404
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from rest_framework import exceptions
 from rest_framework.status import HTTP_405_METHOD_NOT_ALLOWED
 
 from farmlokal.http.problems import CONTENT_TYPE, DATABASE_UNAVAILABLE, INTERNAL_ERROR, Problem, problem_response
 from farmlokal.mysql.errors import is_transient
 from farmlokal.request_state import state_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 INVALID_HOST = "The Host header names no host of this service."
 INVALID_REQUEST = "The request is not valid."

@@ -5,16 +5,14 @@ All errors of a body are reported together, each with a JSON Pointer (RFC 6901).
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from rest_framework import serializers
 
 from farmlokal.http.json_bodies import JSONObject
 from farmlokal.http.problems import InvalidBody
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
 
 Messages: TypeAlias = dict[str, Any]
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from rest_framework.exceptions import UnsupportedMediaType
+from rest_framework.request import Request
 
 from farmlokal.http.problems import Problem
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rest_framework.request import Request
 
 MEDIA_TYPE = "application/json"
 MAX_ECHO_LENGTH = 100  # of a request header in an error

@@ -5,18 +5,16 @@ Public reads neither read nor set cookies, so shared caches may store them. Heal
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib.auth import middleware as auth
 from django.contrib.messages import middleware as messages
 from django.contrib.sessions import middleware as sessions
+from django.http import HttpRequest
 from django.middleware import common, csrf
 
 from farmlokal import routes
 from farmlokal.routes import Pool
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
 

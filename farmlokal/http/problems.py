@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import orjson
 import structlog
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.utils.encoding import escape_uri_path
 from rest_framework.exceptions import APIException
 from rest_framework.status import HTTP_503_SERVICE_UNAVAILABLE
 
 from farmlokal.http.problem_types import PROBLEM_TYPES
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from django.http import HttpRequest
 
 CONTENT_TYPE = "application/problem+json"
 MAX_REQUEST_LINE_BYTES = 16 * 1024

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+
+from django.http import QueryDict
 
 from farmlokal.http.problems import InvalidParameter
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from django.http import QueryDict
 
 
 def check_parameters(query: QueryDict, known: Sequence[str], repeatable: Sequence[str] = ()) -> None:

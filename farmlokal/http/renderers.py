@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from rest_framework.metadata import BaseMetadata
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from rest_framework.request import Request
+if TYPE_CHECKING:  # imported at run time, it would be a cycle
     from rest_framework.views import APIView
 
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 
 from farmlokal.http.conditional import check_if_match, condition_in, etag_of, is_not_modified
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from django.http import HttpRequest
 
 CONTENT_TYPE = "application/json"
 GZIP_LEVEL = 6

@@ -6,7 +6,8 @@ Settings name this package as ENGINE; Django looks for `base.DatabaseWrapper` in
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import MySQLdb
 from django.db import OperationalError
@@ -17,9 +18,6 @@ from farmlokal.mysql.features import DatabaseFeatures
 from farmlokal.mysql.schema import DatabaseSchemaEditor
 from farmlokal.mysql.watchdog import watchdog
 from farmlokal.observability import request_costs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class DatabaseWrapper(base.DatabaseWrapper):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from django.core.management.base import CommandError
 from django.db.backends.mysql import client
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class DatabaseClient(client.DatabaseClient):

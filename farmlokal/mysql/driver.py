@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import MySQLdb
+from MySQLdb.connections import Connection
 from MySQLdb.constants import CLIENT
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from MySQLdb.connections import Connection
 
 TLS_ERROR = 2026  # CR_SSL_CONNECTION_ERROR of the client library
 NOT_ENCRYPTED = "the server offers no TLS, and the URL asks for it"

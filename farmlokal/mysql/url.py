@@ -9,13 +9,11 @@ import json
 import os
 import re
 import ssl
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qsl
 
 import dj_database_url
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 FORM = (
     "must look like mysql://user:password@host:3306/name, with special characters of the password percent-encoded"

@@ -12,16 +12,14 @@ import os
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import MySQLdb
 import structlog
 from django.db import OperationalError, connections
 
 from farmlokal.mysql.driver import TLS_ERROR, connect
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 LOOK_SECONDS = 0.1
 LATE_SECONDS = 0.2

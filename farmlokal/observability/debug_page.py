@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import Any
 
+from django.http import HttpRequest
 from django.views.debug import SafeExceptionReporterFilter
-
-if TYPE_CHECKING:
-    from types import FrameType
-
-    from django.http import HttpRequest
 
 PASSWORD_IN_URL = re.compile(r"(?<=://)[^\s/'\"]*:[^\s'\"]*(?=@)")
 

@@ -14,13 +14,11 @@ from rest_framework.request import Request
 
 from farmlokal.http.problem_types import PROBLEM_TYPES
 from farmlokal.http.problems import CONTENT_TYPE
-from farmlokal.openapi.parameters import HEADERS, RATE_LIMITS
+from farmlokal.openapi.parameters import HEADERS, JSON, RATE_LIMITS
 from farmlokal.openapi.problems import ProblemSerializer
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # imported at run time, it would be a cycle
     from rest_framework.views import APIView
-
-    from farmlokal.openapi.parameters import JSON
 
 ABOUT = f"""\
 The catalogue of a marketplace for Indian farm produce.

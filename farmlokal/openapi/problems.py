@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema_serializer
 from rest_framework import serializers
+from rest_framework.exceptions import APIException
 
 from farmlokal.http.conditional import check_if_match
 from farmlokal.http.exception_handlers import INVALID_HOST, problem_of
@@ -22,15 +24,8 @@ from farmlokal.http.problems import (
     problem_document,
 )
 from farmlokal.observability.logs import REQUEST_ID
-from farmlokal.openapi.parameters import ETAG_EXAMPLE, REQUEST_ID_EXAMPLE, whole
+from farmlokal.openapi.parameters import ETAG_EXAMPLE, JSON, REQUEST_ID_EXAMPLE, whole
 from farmlokal.ratelimit.limiter import Decision, Policy
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from rest_framework.exceptions import APIException
-
-    from farmlokal.openapi.parameters import JSON
 
 
 def hidden_rule(member: str, rule: JSON) -> JSON:

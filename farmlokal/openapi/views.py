@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
 
 import orjson
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.decorators import api_view, authentication_classes
+from rest_framework.request import Request
 
 from farmlokal.http.representations import Representation, respond
 from farmlokal.openapi import service
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.http import HttpRequest, HttpResponse
-    from rest_framework.request import Request
 
 DOCUMENT_HEADERS = {"Cache-Control": service.DOCUMENT_CACHE_CONTROL}
 

@@ -16,23 +16,19 @@ import contextlib
 import random
 import time
 import uuid
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import connection
 
+from farmlokal.http.representations import Representation
 from farmlokal.mysql.errors import is_unavailable
-from farmlokal.page_cache.pages import Page, Served, unpacked
+from farmlokal.page_cache.pages import Lifetime, Page, Served, unpacked
 from farmlokal.page_cache.pending import PendingInvalidation
 from farmlokal.redis.client import run
 from farmlokal.redis.scripts import key, load
 from farmlokal.single_flight import fly
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from farmlokal.http.representations import Representation
-    from farmlokal.page_cache.pages import Lifetime
 
 ANNOUNCED_SECONDS = 10
 LOCK_SECONDS = 3

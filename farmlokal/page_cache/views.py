@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from django.http import HttpRequest, HttpResponse
 
 from farmlokal.http.representations import Representation, respond
 from farmlokal.observability.metrics import count_page
+from farmlokal.page_cache.cache import PageCache
+from farmlokal.page_cache.pages import Lifetime
 from farmlokal.redis.scripts import key
 from farmlokal.request_state import state_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from django.http import HttpRequest, HttpResponse
-
-    from farmlokal.page_cache.cache import PageCache
-    from farmlokal.page_cache.pages import Lifetime
 
 
 class Made(NamedTuple):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from cachetools import LRUCache
 from django.conf import settings
@@ -16,9 +17,6 @@ from django.conf import settings
 from farmlokal.observability import metrics
 from farmlokal.redis.client import run
 from farmlokal.redis.scripts import key, load
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 MAX_LOCAL_CLIENTS = 10_000
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponseBase
 
 from farmlokal import routes
 from farmlokal.http.problems import problem_response
@@ -10,11 +12,6 @@ from farmlokal.observability import metrics
 from farmlokal.ratelimit.client_identity import client_of_request
 from farmlokal.ratelimit.limiter import anonymous, decide
 from farmlokal.request_state import state_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.http import HttpRequest, HttpResponseBase
 
 
 class RateLimitMiddleware:

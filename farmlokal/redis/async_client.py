@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import hiredis
 from django.conf import settings
 from redis import RedisError
 from redis import exceptions as redis_exceptions
 from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import AbstractConnection
 
 from farmlokal.redis.client import Outages
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from redis.asyncio.connection import AbstractConnection
-
-    from farmlokal.redis.scripts import Script
+from farmlokal.redis.scripts import Script
 
 PATIENCE_SECONDS = 1.0  # a new connection ends the catalogue's generation, so a short silence should not cost one
 CONNECT_SECONDS = 2.0  # in the background; enough for a distant Redis with TLS

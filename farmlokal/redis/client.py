@@ -10,22 +10,16 @@ import contextlib
 import math
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import structlog
 from django_redis import get_redis_connection
-from redis import RedisError
+from redis import Redis, RedisError
 from redis import exceptions as redis_exceptions
 
 from farmlokal.observability import request_costs
-from farmlokal.redis.scripts import FORGET, PROBE_KEY
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from redis import Redis
-
-    from farmlokal.redis.scripts import Script
+from farmlokal.redis.scripts import FORGET, PROBE_KEY, Script
 
 PAUSE_SECONDS = 0.2  # between two probes of a Redis that is away
 LOOK_SECONDS = 0.05  # a waiting thread notices within this time that another thread found Redis silent

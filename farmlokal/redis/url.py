@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode, urlsplit
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from urllib.parse import SplitResult
+from collections.abc import Mapping
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 FORM = (
     "must look like redis://:password@host:6379/0 (rediss:// for TLS), with special characters of the password"

@@ -6,22 +6,18 @@ A request that is refused here never reaches the application; its response is pl
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httptools
 import structlog
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from farmlokal.http.problems import RETRY_AFTER_SECONDS
 from farmlokal.observability.logs import request_id_of
 from farmlokal.server.heads import RefusedError, check_head, check_head_size, without_upgrade
 from farmlokal.server.transport import CorkedTransport, PipelineFlow
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 MAX_CONNECTIONS = 800  # per worker; below the usual limit of 1,024 open files
 HEAD_SECONDS = 10  # from the connection, or the first byte of a later request, until the head is complete

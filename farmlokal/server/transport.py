@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from collections.abc import Sized
 
 from uvicorn.protocols.http.flow_control import FlowControl
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Sized
 
 
 class PipelineFlow(FlowControl):

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group
+from django.db.models import Model
 from django.test import Client
+from pytest_django.fixtures import Settings
 
 from accounts.models import ApiClient, User
 from dev.testing.offers import make_offer
 from farmlokal.admin.model_admin import StaffAdmin
 from integrations.models import WebhookEvent
 from products.models import Commodity
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from django.db.models import Model
-    from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import pytest
 import redis
@@ -16,9 +16,6 @@ from dev.testing.offers import make_offer
 from dev.testing.servers import Answer, Server, running
 from dev.testing.waiting import wait_until
 from farmlokal.ratelimit.limiter import TOKEN_CHECKS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 
 from dev.testing.databases import Database, migrated_database
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 TEXT = "ताज़ा 🥭 ₹45"
 WRITE = f"""

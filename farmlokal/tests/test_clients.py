@@ -6,9 +6,10 @@ import json
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -17,11 +18,7 @@ from dev.testing.npm import install_script
 from dev.testing.offers import make_offers
 from dev.testing.servers import running
 from dev.testing.staff import make_staff, session_headers
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from products.models import Product
+from products.models import Product
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

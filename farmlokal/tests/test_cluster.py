@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import binascii
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,10 +15,6 @@ from dev.testing.offers import make_offer
 from dev.testing.servers import free_port, own_redis, running
 from dev.testing.waiting import wait_until
 from farmlokal.redis.scripts import HASH_TAG
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 import redis
 
 from dev.testing.offers import make_offers
-from dev.testing.servers import running
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from dev.testing.servers import Answer, Server
+from dev.testing.servers import Answer, Server, running
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
 
 from dev.testing.servers import Server, running
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SECRETS = {
     "SECRET_KEY": "django-secret-" + "x" * 50,

@@ -6,24 +6,20 @@ import gzip
 import os
 import re
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
 from dev.testing.offers import make_offer
-from dev.testing.servers import own_redis, running
+from dev.testing.servers import Answer, Server, own_redis, running
 from dev.testing.waiting import wait_until
 from products import services
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from dev.testing.servers import Answer, Server
-    from products.models import Product
+from products.models import Product
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

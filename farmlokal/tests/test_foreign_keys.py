@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 from django.db import connection
 
 from dev.testing.databases import Database, migrated_database
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CONSTRAINTS = (
     "SELECT table_name, constraint_name FROM information_schema.table_constraints"

@@ -6,7 +6,8 @@ import base64
 import json
 import os
 import unicodedata
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -15,15 +16,10 @@ from hypothesis import strategies as st
 
 import farmlokal.urls  # noqa: F401  # registers the parameters
 from dev.testing.offers import make_offer
-from dev.testing.servers import running
+from dev.testing.servers import Server, running
 from dev.testing.waiting import wait_until
 from farmlokal.observability import logs
 from farmlokal.observability.logs import MAX_QUERY_LENGTH, loggable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from dev.testing.servers import Server
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

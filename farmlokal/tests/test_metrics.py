@@ -8,20 +8,15 @@ import os
 import re
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client.mmap_dict import MmapedDict
 
-from dev.testing.servers import running
+from dev.testing.servers import Server, running
 from dev.testing.waiting import wait_until
 from farmlokal.observability import metrics
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from dev.testing.servers import Server
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

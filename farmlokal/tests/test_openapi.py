@@ -7,14 +7,15 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jsonschema_rs
 import pytest
 from django.core.management import call_command
-from django.urls import URLResolver, get_resolver
+from django.urls import URLPattern, URLResolver, get_resolver
 from drf_spectacular.validation import validate_schema
 
 from accounts.models import User
@@ -24,11 +25,6 @@ from dev.testing.staff import CSRF_TOKEN, make_staff, session_headers
 from farmlokal.http.problem_types import PROBLEM_TYPES
 from farmlokal.openapi.views import document
 from products.models import IdempotencyKey
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from django.urls import URLPattern
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

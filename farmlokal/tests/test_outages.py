@@ -15,8 +15,9 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import MySQLdb
@@ -24,15 +25,10 @@ import pytest
 import redis
 
 from dev.testing.proxy import Proxy
-from dev.testing.servers import Daemon, Server, own_mysql, own_redis, running
+from dev.testing.servers import Answer, Daemon, Server, own_mysql, own_redis, running
 from dev.testing.waiting import wait_until
 from farmlokal import health
 from products.page_cache import catalogue_cache
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from dev.testing.servers import Answer
 
 HOT = ["/products", "/products?category=fruits"]
 ROWS = 2000

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -14,10 +15,6 @@ from dev.testing.servers import free_port
 from dev.testing.sockets import answer_with, blackhole, drip, listening, make_certificate, read_request, stay_silent
 from farmlokal.outbound import client as outbound
 from farmlokal.outbound.client import Answer, BadAnswerError, DeadlineExceededError, OutboundError, call
-
-if TYPE_CHECKING:
-    import ssl
-    from pathlib import Path
 
 DEADLINE_SECONDS = 0.4
 HANG_SECONDS = 20  # a call without a deadline takes longer than that, also on a busy machine

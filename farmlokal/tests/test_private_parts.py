@@ -6,7 +6,8 @@ import inspect
 import os
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import httptools
 import pytest
@@ -40,9 +41,6 @@ from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.server import ServerState
 from uvicorn_worker import UvicornWorker
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CALLED_OR_OVERRIDDEN: list[tuple[Any, list[str]]] = [
     (mysql_base.DatabaseWrapper, ["_commit", "_rollback", "is_usable", "get_new_connection"]),

@@ -8,31 +8,26 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import redis
+from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_django.fixtures import Settings
+from redis.commands.core import Script
 
-from dev.testing.servers import running
+from dev.testing.servers import Daemon, running
 from farmlokal.ratelimit import limiter
 from farmlokal.ratelimit.client_identity import client_of
 from farmlokal.ratelimit.limiter import Decision, LocalBuckets, Policy
 from farmlokal.redis import scripts
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from django.test import Client
-    from pytest_django.fixtures import Settings
-    from redis.commands.core import Script
-
-    from dev.testing.servers import Daemon
-
-    Decide = Callable[[str, Policy, int], Decision]
+Decide = Callable[[str, Policy, int], Decision]
 
 TEN_A_SECOND = Policy("test", 10, 1)
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import redis
+from django.test import Client
+from pytest_django.fixtures import Settings
 
+from dev.testing.servers import Daemon
 from farmlokal import health
 from farmlokal.redis.client import Outages
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from django.test import Client
-    from pytest_django.fixtures import Settings
-
-    from dev.testing.servers import Daemon
 
 pytestmark = pytest.mark.django_db
 

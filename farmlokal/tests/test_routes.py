@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 from django.urls import Resolver404, URLResolver, get_resolver, resolve
@@ -11,9 +11,6 @@ from django.urls import Resolver404, URLResolver, get_resolver, resolve
 from farmlokal import routes
 from farmlokal.observability.logs import template_of
 from farmlokal.routes import Pool
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LONG = "/products/" + "x" * 300
 

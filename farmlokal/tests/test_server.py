@@ -7,7 +7,7 @@ import contextlib
 import re
 import socket
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -15,13 +15,9 @@ from dev.testing.offers import make_offers
 from dev.testing.servers import Server, running
 from dev.testing.waiting import wait_until
 from farmlokal.edge import uploads
+from farmlokal.edge.asgi_types import Message
 from farmlokal.edge.request import EdgeRequest
 from farmlokal.observability.logs import _to_json
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from farmlokal.edge.asgi_types import Message
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

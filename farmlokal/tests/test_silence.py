@@ -9,15 +9,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
 import redis
 from django.conf import settings
+from pytest_django.fixtures import Settings
 
 from dev.testing.proxy import Proxy
+from dev.testing.servers import Daemon
 from dev.testing.waiting import wait_until
 from farmlokal.edge.batching import ADMIT
 from farmlokal.observability import request_costs
@@ -26,13 +28,6 @@ from farmlokal.redis.async_client import AsyncClient, RedisAwayError
 from farmlokal.redis.client import Outages, ask, run, until
 from farmlokal.redis.scripts import FORGET, Script
 from products.page_cache import catalogue_cache
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-
-    from pytest_django.fixtures import Settings
-
-    from dev.testing.servers import Daemon
 
 ONE = Script("return {1}")
 COUNT = Script("return {redis.call('INCR', KEYS[1])}")

@@ -8,13 +8,16 @@ import ipaddress
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
 import redis
 from cryptography import x509
 from django.db import OperationalError, connection, connections
+from pytest_django.fixtures import Settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -31,12 +34,6 @@ from farmlokal.redis import url as redis_url
 from farmlokal.redis.async_client import AsyncClient, RedisAwayError
 from farmlokal.redis.scripts import Script
 from products.seeding import bulk_loader
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from pytest_django.fixtures import Settings
 
 MAX_CONNECT_SECONDS = 5
 PLAIN = os.environ["DATABASE_URL"]

@@ -15,20 +15,16 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pybreaker import STATE_CLOSED, STATE_OPEN
 
 from farmlokal.redis.client import run
-from farmlokal.redis.scripts import key, load
+from farmlokal.redis.scripts import Script, key, load
 from integrations.breaker.local import LocalBreaker
 from integrations.exceptions import BreakerOpenError, CallError, NoRetryError, Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from farmlokal.redis.scripts import Script
 
 T = TypeVar("T")
 

@@ -5,20 +5,14 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pybreaker
 import structlog
-from pybreaker import STATE_CLOSED, STATE_OPEN
+from pybreaker import STATE_CLOSED, STATE_OPEN, CircuitBreakerState
 
-from integrations.exceptions import BreakerOpenError, FailedError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pybreaker import CircuitBreakerState
-
-    from integrations.exceptions import Outcome
+from integrations.exceptions import BreakerOpenError, FailedError, Outcome
 
 MAX_FAILURES = 10  # in a row
 OPEN_SECONDS = 5

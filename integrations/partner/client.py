@@ -11,7 +11,7 @@ import math
 import re
 from decimal import Decimal, InvalidOperation
 from http import HTTPMethod
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 from urllib.parse import urlencode
 
 import structlog
@@ -19,11 +19,9 @@ from django.conf import settings
 
 from accounts import tokens
 from farmlokal.http.problems import Problem
+from farmlokal.outbound.client import Answer
 from integrations.client import Client
 from integrations.exceptions import CallError, FailedError, RejectedError, TimedOutError
-
-if TYPE_CHECKING:
-    from farmlokal.outbound.client import Answer
 
 MAX_ANSWER_BYTES = 64 * 1024
 MAX_RETRY_AFTER_SECONDS = 300

@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import orjson
 from cachetools import LRUCache
@@ -21,9 +21,6 @@ from farmlokal.redis.scripts import key, load
 from farmlokal.single_flight import Flights, fly
 from integrations.breaker.breaker import MICROSECONDS
 from integrations.partner.client import TOO_SLOW, Quote, client, fetch_quote, unavailable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 FRESH_SECONDS = 30
 KEPT_SECONDS = 24 * 3600

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import TYPE_CHECKING
 
 from django.http import Http404
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
@@ -18,9 +18,6 @@ from integrations.partner import schema, serializers
 from integrations.partner.client import end_of
 from integrations.partner.quotes import get_quote
 from products import services
-
-if TYPE_CHECKING:
-    from rest_framework.request import Request
 
 PINCODE = re.compile(serializers.PINCODE)
 PARAMETERS = ("pincode",)

@@ -9,10 +9,8 @@ import socket
 import struct
 import time
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 MAX_SECONDS = 60.0
 DRIP_SECONDS = 0.1

@@ -7,15 +7,13 @@ import json
 import random
 import time
 import uuid
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import urllib3
 from standardwebhooks import Webhook
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 MINUTE, HOUR = 60, 3600
 PAUSES_SECONDS = (0, 5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR)

@@ -13,20 +13,18 @@ import json
 import time
 import uuid
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import asdict
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from integrations.sandbox.faults import Faults, misbehave
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 ALGORITHM = "RS256"
 MAX_BODY_BYTES = 64 * 1024

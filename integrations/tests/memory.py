@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from accounts.tests import memory
 from farmlokal.redis.client import Outages
 from integrations.partner import quotes
 from integrations.partner.client import BREAKERS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def reset_process() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pybreaker
 import pytest
@@ -19,9 +20,6 @@ from integrations.breaker.breaker import Breaker, Status
 from integrations.breaker.local import MAX_FAILURES, OPEN_SECONDS
 from integrations.exceptions import BreakerOpenError, CallError, FailedError, NoRetryError, RejectedError
 from integrations.tests.memory import reset_all, without_redis
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 NAME = "test"
 RECORD = key("breaker", NAME)

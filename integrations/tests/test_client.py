@@ -6,14 +6,17 @@ import itertools
 import json
 import logging
 import time
+from collections.abc import Iterator
 from http import HTTPMethod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from werkzeug.wrappers import Response
+from pytest_httpserver import HTTPServer
+from werkzeug.wrappers import Request, Response
 
 from dev.testing.partner import FAILURES_TO_OPEN
 from dev.testing.token_provider import serving
+from farmlokal.outbound.client import Answer
 from integrations.client import Client, Timed
 from integrations.exceptions import (
     BreakerOpenError,
@@ -24,14 +27,6 @@ from integrations.exceptions import (
     TimedOutError,
 )
 from integrations.tests.memory import reset_all
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pytest_httpserver import HTTPServer
-    from werkzeug.wrappers import Request
-
-    from farmlokal.outbound.client import Answer
 
 SECONDS = 10.0  # enough for a busy machine
 

@@ -6,16 +6,20 @@ import datetime as dt
 import os
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import redis
 from django.core.management import call_command
+from django.test import Client
+from pytest_django.fixtures import Settings
 
 from accounts import shared_value
 from dev.testing.offers import make_offer
 from dev.testing.partner import FAILURES_TO_OPEN, partner, settings_for
+from dev.testing.servers import Daemon
 from dev.testing.sockets import blackhole
 from farmlokal.http.problems import Problem
 from farmlokal.outbound.client import Answer
@@ -24,17 +28,9 @@ from integrations.partner import quotes
 from integrations.partner.client import client as partner_client
 from integrations.partner.client import read_quote
 from integrations.sandbox.faults import Faults
+from integrations.sandbox.server import Sandbox
 from integrations.tests.memory import reset_all, reset_process, without_redis
 from products.models import Product
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from django.test import Client
-    from pytest_django.fixtures import Settings
-
-    from dev.testing.servers import Daemon
-    from integrations.sandbox.server import Sandbox
 
 pytestmark = pytest.mark.django_db
 DEADLINE = 10.0

@@ -12,17 +12,18 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPMethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import redis
 
 from dev.testing.offers import make_offer
 from dev.testing.partner import FAILURES_TO_OPEN, partner, settings_for
-from dev.testing.servers import Server, free_port, own_redis, running
+from dev.testing.servers import Daemon, Server, free_port, own_redis, running
 from dev.testing.sockets import answer_with, blackhole, listening, make_certificate
 from dev.testing.waiting import wait_until
 from farmlokal.outbound.client import Answer
@@ -30,13 +31,8 @@ from farmlokal.redis.scripts import key
 from integrations.client import Client
 from integrations.exceptions import CallError
 from integrations.sandbox.faults import HOW, Faults
+from integrations.sandbox.server import Sandbox
 from integrations.tests.memory import reset_all
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from dev.testing.servers import Daemon
-    from integrations.sandbox.server import Sandbox
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

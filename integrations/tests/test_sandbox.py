@@ -6,23 +6,20 @@ import base64
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jwt
 import pytest
 import requests
+from django.test import Client
+from pytest_django.fixtures import Settings
 
 from accounts import tokens
 from accounts.models import ApiClient
 from accounts.tests.memory import clean_slate
 from dev.testing.partner import partner
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from django.test import Client
-    from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
 

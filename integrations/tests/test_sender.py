@@ -7,12 +7,13 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import time_machine
 from django.core.management import CommandError, call_command
+from pytest_httpserver import HTTPServer
 
 from dev.testing.offers import make_offer
 from dev.testing.servers import Server, free_port, running
@@ -22,11 +23,6 @@ from integrations.sandbox.sender import PAUSES_SECONDS, PRICE, STOCK, WITHDRAWN,
 from integrations.tests.memory import reset_all
 from integrations.webhooks import signing_secrets
 from products.models import Product
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pytest_httpserver import HTTPServer
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import json
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from django.contrib import admin
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django.fixtures import Settings
 
 from dev.testing.databases import rows_read
 from dev.testing.deliveries import SECRET, Delivery, break_prices, event
@@ -25,10 +27,6 @@ from integrations.tests.memory import reset_all
 from integrations.webhooks import inbox
 from products import services
 from products.models import Product
-
-if TYPE_CHECKING:
-    from django.test import Client, RequestFactory
-    from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
 

@@ -16,11 +16,12 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -33,7 +34,7 @@ from dev.testing.databases import is_statement_running
 from dev.testing.deliveries import SECRET, Delivery, event
 from dev.testing.offers import make_offer
 from dev.testing.proxy import Proxy
-from dev.testing.servers import Answer, Server, json_request, own_redis, running
+from dev.testing.servers import Answer, Daemon, Server, json_request, own_redis, running
 from dev.testing.waiting import wait_until
 from farmlokal.http.problems import Problem
 from farmlokal.redis.scripts import key
@@ -44,11 +45,6 @@ from integrations.webhooks import claims, handlers, inbox, signatures
 from integrations.webhooks.claims import LEASE_SECONDS
 from products import services
 from products.models import Product
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from dev.testing.servers import Daemon
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

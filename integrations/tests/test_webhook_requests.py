@@ -6,14 +6,16 @@ import gzip
 import json
 import subprocess
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
+from pytest_django.fixtures import Settings
 
 from dev.testing.deliveries import OTHER_SECRET, SECRET, Delivery, event, signature
 from dev.testing.npm import install_script
@@ -23,10 +25,6 @@ from integrations.models import WebhookEvent
 from integrations.sandbox.sender import PRICE, STOCK, WITHDRAWN
 from integrations.tests.memory import reset_all
 from integrations.webhooks.signatures import MAX_BODY_BYTES
-
-if TYPE_CHECKING:
-    from django.test import Client
-    from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
 

@@ -6,11 +6,13 @@ import itertools
 import json
 import re
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from pytest_django.fixtures import Settings
 
 from dev.testing.deliveries import SECRET, Delivery, break_prices, event
 from dev.testing.offers import make_offer
@@ -22,10 +24,6 @@ from integrations.tests.memory import reset_all, without_redis
 from integrations.webhooks import claims, handlers, inbox
 from integrations.webhooks.claims import DONE_SECONDS
 from products.models import Product
-
-if TYPE_CHECKING:
-    from django.test import Client
-    from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
 

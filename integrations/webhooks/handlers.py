@@ -6,18 +6,16 @@ one of its type was applied already.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from farmlokal.http.input_serializers import InputSerializer, WholeNumberField
+from farmlokal.http.input_serializers import InputSerializer, Messages, WholeNumberField
 from integrations.models import AppliedVersion, WebhookEvent
 from products import services
 from products.models import MAX_ID, MAX_STOCK
 from products.serializers import STOCK_TEXT, PriceField
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from farmlokal.http.input_serializers import Messages
+if TYPE_CHECKING:  # imported at run time, it would be a cycle
     from integrations.webhooks.events import Event
 
 Status = WebhookEvent.Status

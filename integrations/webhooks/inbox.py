@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import traceback
 import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import structlog
 from django.db import IntegrityError, OperationalError, transaction
@@ -26,14 +26,9 @@ from farmlokal.mysql.transactions import atomic_with_retry
 from farmlokal.observability.metrics import count_webhook
 from integrations.models import MAX_ERROR_LENGTH, MAX_NAME_LENGTH, PARTNER, WebhookEvent
 from integrations.webhooks import claims, handlers
-from integrations.webhooks.events import read_event
+from integrations.webhooks.events import Event, read_event
+from integrations.webhooks.signatures import Delivery
 from products.page_cache import announce_write
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from integrations.webhooks.events import Event
-    from integrations.webhooks.signatures import Delivery
 
 Status = WebhookEvent.Status
 

@@ -7,8 +7,9 @@ patterns here.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from django.conf import settings
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -17,9 +18,6 @@ from farmlokal import routes
 from farmlokal.http.problems import InvalidHeader, Problem
 from integrations.models import MAX_ID_LENGTH
 from integrations.webhooks.signing_secrets import decode
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 MAX_BODY_BYTES = routes.MAX_WEBHOOK_BYTES

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
@@ -11,9 +10,6 @@ from farmlokal.http.json_bodies import check_media_type, read_text
 from farmlokal.http.problems import Problem, body_too_large
 from farmlokal.http.query_parameters import check_parameters
 from integrations.webhooks import inbox, schema, signatures
-
-if TYPE_CHECKING:
-    from rest_framework.request import Request
 
 
 class PartnerWebhookView(APIView):

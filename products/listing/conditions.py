@@ -5,7 +5,9 @@ Each can be checked on a product's row. Most also lead to their products, throug
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import NamedTuple, Protocol
 
 from products.listing.sources import (
     ENTRY_COST,
@@ -16,12 +18,7 @@ from products.listing.sources import (
     postings,
     whole_catalogue,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from decimal import Decimal
-
-    from products.listing.statistics import SampleSet, Statistics
+from products.listing.statistics import SampleSet, Statistics
 
 MAX_PREFIX_SOURCES = 16
 MAX_REST_ROWS = 20_000

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from rest_framework.serializers import ValidationError
 
-from farmlokal.openapi.parameters import whole
+from farmlokal.openapi.parameters import JSON, whole
 from products import vocabulary
-from products.listing.conditions import Flag, Nothing, OneOf, Prefix, Priced, Word
+from products.listing.conditions import Condition, Flag, Nothing, OneOf, Prefix, Priced, Word
 from products.listing.parameters import ID, WHOLE_NUMBER, Parameter
 from products.search.words import words_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from farmlokal.openapi.parameters import JSON
-    from products.listing.conditions import Condition
 
 SLUG = r"[-A-Za-z0-9_]{1,120}"
 PRICE = r"[0-9]{1,8}(\.[0-9]{1,2})?"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from products.listing.conditions import Condition
 from products.listing.cursors import Cursor, seal, unseal
 from products.models import Product
-
-if TYPE_CHECKING:
-    from products.listing.conditions import Condition
 
 PAGE_SIZE = 25
 MAX_PAGE_SIZE = 100

@@ -5,21 +5,17 @@ The order is (sort field, id), which is total: no product is skipped or repeated
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from rest_framework.pagination import BasePagination
+from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from products.listing.cursors import Cursor
-from products.listing.listings import Listing
+from products.listing.listings import Listing, Rows
 from products.listing.queries import find
-
-if TYPE_CHECKING:
-    from rest_framework.request import Request
-    from rest_framework.views import APIView
-
-    from products.listing.listings import Rows
 
 
 class ProductPagination(BasePagination):

@@ -6,19 +6,16 @@ A text is taken as the contract writes it, or refused. Nothing is converted, cla
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework.serializers import Field, ValidationError
 
+from farmlokal.openapi.parameters import JSON
 from products.listing.listings import MAX_PAGE_SIZE, Sort
 from products.listing.projection import ALL
 from products.models import MAX_ID, SORT_FIELDS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from farmlokal.openapi.parameters import JSON
 
 WHOLE_NUMBER = "[0-9]{1,18}"
 ID: JSON = {"type": "integer", "minimum": 0, "maximum": MAX_ID}

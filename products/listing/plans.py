@@ -6,17 +6,12 @@ are checked on each product. A budget limits the number of products that one pag
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from products.listing.conditions import OneOf, Priced
-from products.listing.sources import ENTRY_COST, LOOKUP_COST, Sql, whole_catalogue
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from products.listing.conditions import Condition
-    from products.listing.sources import Source
-    from products.listing.statistics import SampleSet, Statistics
+from products.listing.conditions import Condition, OneOf, Priced
+from products.listing.sources import ENTRY_COST, LOOKUP_COST, Source, Sql, whole_catalogue
+from products.listing.statistics import SampleSet, Statistics
 
 MIN_BUDGET = 1000
 MAX_BUDGET = 10_000

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from django.db import connection
 
 from products.listing import plans, statistics
-from products.listing.conditions import Nothing
-from products.listing.listings import Position, Rows
-from products.listing.sources import POSTINGS, PRODUCTS, Sql
+from products.listing.conditions import Condition, Nothing
+from products.listing.listings import Position, Rows, Sort
+from products.listing.plans import Plan
+from products.listing.sources import POSTINGS, PRODUCTS, Source, Sql
 from products.models import ROW_COLUMNS, Farm, Product, VocabularyVersion
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from products.listing.conditions import Condition
-    from products.listing.listings import Sort
-    from products.listing.plans import Plan
-    from products.listing.sources import Source
 
 SELECTED = ", ".join(
     [

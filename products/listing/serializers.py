@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.exceptions import ValidationError as InvalidValueError
+from django.http import QueryDict
 from rest_framework.serializers import Serializer, ValidationError
 
 from farmlokal.http.problems import InvalidParameter, Problem
@@ -24,9 +25,6 @@ from products.listing.filters import (
 )
 from products.listing.listings import DEFAULT_SORT, PAGE_SIZE, Listing, Selection
 from products.listing.parameters import CursorParameter, FieldsParameter, IdsParameter, LimitParameter, SortParameter
-
-if TYPE_CHECKING:
-    from django.http import QueryDict
 
 
 class ListingParameters(Serializer[Any]):

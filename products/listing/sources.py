@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from products.models import Posting, Product
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 # Microseconds, measured on MariaDB 10.11. Only their ratio matters.
 LOOKUP_COST = 3.0  # a product by its id

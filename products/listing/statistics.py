@@ -10,16 +10,14 @@ import threading
 import time
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from django.db.models import Max, Min
 
 from products.models import INDEXED_FILTERS, SORT_FIELDS, Product
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from decimal import Decimal
 
 SAMPLE_ROWS = 4096
 MAX_AGE_SECONDS = 600

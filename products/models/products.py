@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -19,9 +20,6 @@ from products.models.vocabulary import Category, Commodity, District, State, Voc
 from products.page_cache import announce_write
 from products.search.reindexing import searched_words
 from products.validators import validate_line, validate_slug_source, validate_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MAX_ID = 10**18 - 1  # 18 digits, which fit into a signed BIGINT
 MAX_STOCK = 2**31 - 1

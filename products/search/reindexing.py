@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from farmlokal.mysql.transactions import atomic_with_retry
 from products.page_cache import announce_write
 from products.search.words import joined, words_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from django.db.models import QuerySet
-
+if TYPE_CHECKING:  # imported at run time, it would be a cycle
     from products.models import Product
     from products.search.postings import PostingQuerySet
 

@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 MAX_WORD_LENGTH = 200
 # Through a letter; Hebrew and Arabic points; below, beside and above.

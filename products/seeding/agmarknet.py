@@ -8,14 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from django.apps.registry import Apps
+from django.apps.registry import Apps
 
 FILE = Path(__file__).parent / "data" / "agmarknet.json"
 

@@ -5,21 +5,18 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import MySQLdb
 from django.db import connection
+from MySQLdb.connections import Connection
 
 from farmlokal.mysql import driver
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from MySQLdb.connections import Connection
 
 Row = tuple[str, ...]  # a text for each column, without tabs, newlines and NULs
 

@@ -10,18 +10,15 @@ import datetime as dt
 import itertools
 import random
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from django.utils.text import slugify
 
 from products.models import Commodity, District, Product
 from products.search.words import joined, words_of
 from products.seeding import agmarknet
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from products.seeding.bulk_loader import Row
+from products.seeding.bulk_loader import Row
 
 FARM_COLUMNS = ("id", "name", "district_id")
 PRODUCT_COLUMNS = (

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import MySQLdb
+from MySQLdb.connections import Connection
 
 from products.search.reindexing import BATCH_ROWS, UPSERT_POSTING
 from products.seeding.bulk_loader import execute, is_unavailable
-
-if TYPE_CHECKING:
-    from MySQLdb.connections import Connection
 
 # Into an empty table, MariaDB sorts the rows before it inserts them.
 INSERT_POSTINGS = """

@@ -6,14 +6,11 @@ A crash before the renaming leaves the old tables unchanged.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+
+from MySQLdb.connections import Connection
 
 from products.seeding import bulk_loader
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from MySQLdb.connections import Connection
 
 
 class Replacement:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
+from django.test import Client
 
 from dev.testing.staff import make_staff
 from products.listing import statistics
-
-if TYPE_CHECKING:
-    from django.test import Client
 
 
 @pytest.fixture(autouse=True)

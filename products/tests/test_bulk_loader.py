@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 import MySQLdb
 import pytest
@@ -11,9 +11,6 @@ from django.db import connection
 
 from products.models import Farm, Product
 from products.seeding import bulk_loader, generator
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

@@ -8,17 +8,21 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import redis
 from django.db import OperationalError, connection, transaction
 from django.db.utils import IntegrityError
 from django.http import HttpResponse
+from django.test import Client
+from pytest_django.fixtures import Settings
 
 from dev.testing.offers import make_offer
+from dev.testing.servers import Daemon
 from dev.testing.waiting import wait_until
 from farmlokal.http.representations import Representation
 from farmlokal.page_cache import cache
@@ -31,14 +35,6 @@ from products.listing.projection import ALL
 from products.models import Category, IdempotencyKey, Posting, Product
 from products.page_cache import LASTING, SHORT, catalogue_cache
 from products.search.reindexing import reindex
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from django.test import Client
-    from pytest_django.fixtures import Settings
-
-    from dev.testing.servers import Daemon
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

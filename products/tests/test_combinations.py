@@ -11,11 +11,13 @@ import itertools
 import random
 import re
 import unicodedata
+from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,11 +25,6 @@ from dev.testing.offers import make_offers
 from dev.testing.walks import SORTS, ids, walk
 from products.listing import plans
 from products.models import Commodity, District, Farm, Product
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.test import Client
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

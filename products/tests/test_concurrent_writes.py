@@ -7,9 +7,10 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -26,9 +27,6 @@ from dev.testing.waiting import wait_until
 from farmlokal.mysql.transactions import atomic_with_retry
 from products import services
 from products.models import Farm, IdempotencyKey, Posting, Product
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

@@ -5,28 +5,24 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import redis
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from pytest_django.fixtures import Settings
 
 from dev.testing.offers import make_offer
+from dev.testing.servers import Daemon
 from farmlokal.page_cache import cache
 from farmlokal.redis import client as redis_module
 from products import services
 from products.models import Category, Product
 from products.page_cache import catalogue_cache
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from django.test import Client
-    from pytest_django.fixtures import Settings
-
-    from dev.testing.servers import Daemon
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

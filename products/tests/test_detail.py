@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
 
 from dev.testing.offers import make_offer
 from dev.testing.staff import make_staff
 from farmlokal.http.conditional import etag_of
 from products.models import Commodity, Product
-
-if TYPE_CHECKING:
-    from django.test import Client
-    from pytest_django import DjangoAssertNumQueries
 
 pytestmark = pytest.mark.django_db
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
+from django.test import Client
 
 from dev.testing.offers import make_offers
-
-if TYPE_CHECKING:
-    from django.test import Client
 
 pytestmark = pytest.mark.django_db
 

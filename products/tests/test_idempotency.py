@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
+from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from dev.testing.offers import make_farm
 from dev.testing.staff import make_staff, product_body
 from products.idempotency import PURGE_ROWS, key_in
 from products.models import IdempotencyKey, Product
-
-if TYPE_CHECKING:
-    from django.test import Client
-    from pytest_django import DjangoCaptureOnCommitCallbacks
 
 pytestmark = pytest.mark.django_db
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 from django.http import QueryDict
@@ -18,16 +19,11 @@ from products.listing.filters import Filter, FilterValue
 from products.listing.listings import Listing
 from products.listing.pagination import ProductPagination
 from products.listing.serializers import PARAMETERS, ListingParameters
-from products.listing.sources import Sql
+from products.listing.sources import Source, Sql
+from products.listing.statistics import SampleSet, Statistics
 from products.models import Product
 from products.serializers import ProductSerializer
 from products.views import ProductViewSet
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from products.listing.sources import Source
-    from products.listing.statistics import SampleSet, Statistics
 
 pytestmark = pytest.mark.django_db
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from dev.testing.databases import rows_read
@@ -18,9 +17,6 @@ from products.listing.cursors import Cursor, seal
 from products.models import Product
 from products.page_cache import catalogue_cache
 from products.seeding import generator
-
-if TYPE_CHECKING:
-    from django.test import Client
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

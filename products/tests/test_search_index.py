@@ -6,13 +6,15 @@ import importlib
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from django.apps import apps
 from django.core.management import call_command
 from django.db import connection, transaction
+from django.test import Client
 
 from dev.testing.databases import is_statement_running
 from dev.testing.listing_writer import listing_writers
@@ -23,11 +25,6 @@ from products import services
 from products.listing import statistics
 from products.models import Commodity, Farm, Posting, Product
 from products.search import reindexing
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from django.test import Client
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

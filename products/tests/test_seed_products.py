@@ -9,24 +9,21 @@ import signal
 import subprocess
 import sys
 import termios
+from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import MySQLdb
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import Count
+from django.test import Client
 from MySQLdb.cursors import Cursor
 
 from dev.testing.waiting import wait_until
 from products.models import Farm, Posting, Product
 from products.seeding import bulk_loader, generator
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from django.test import Client
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

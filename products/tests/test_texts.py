@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from django.test import Client
 
 from dev.testing.offers import make_farm
 from dev.testing.staff import product_body
-from products.models import Category, Commodity, District, Product, State
-
-if TYPE_CHECKING:
-    from django.test import Client
-
-    from products.models import VocabularyEntry
+from products.models import Category, Commodity, District, Product, State, VocabularyEntry
 
 pytestmark = pytest.mark.django_db
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
 
 from dev.testing.offers import make_offer
 from products.models import Category, Commodity, District, State, VocabularyVersion
 from products.seeding import agmarknet
-
-if TYPE_CHECKING:
-    from django.test import Client
-    from pytest_django import DjangoAssertNumQueries
 
 
 @pytest.mark.django_db

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,9 +16,6 @@ from dev.testing.offers import make_offers
 from dev.testing.walks import SORTS, ids, walk
 from products.models import Farm, Product
 from products.seeding import bulk_loader, generator
-
-if TYPE_CHECKING:
-    from django.test import Client
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

@@ -9,22 +9,18 @@ import random
 import re
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
 from integrations.sandbox.sender import PRICE, STOCK, WITHDRAWN, Attempt, Message, Sender, changes, message
 from integrations.sandbox.server import FAULTS_PATH, QUOTES_PATH, REGISTERED, TOKEN_PATH, Sandbox
 from integrations.webhooks.signatures import WEBHOOK_ID
 from integrations.webhooks.signing_secrets import decode
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.core.management.base import CommandParser
 
 MAX_PRINTED = 20  # deliveries whose attempts are printed one by one
 MAX_PORT = 65535

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from tqdm import tqdm
 
 from integrations.models import KEPT_DAYS, WebhookEvent
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
-    from django.db.models import QuerySet
 
 MIN_DAYS, MAX_DAYS = 7, 3650  # senders retry for three days, and later copies must still be recognised
 BATCH_SIZE = 1000

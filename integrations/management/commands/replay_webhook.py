@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import getpass
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 
 from farmlokal.http.problems import Problem
 from integrations.models import PARTNER, WebhookEvent
 from integrations.webhooks import inbox
 from integrations.webhooks.signatures import WEBHOOK_ID
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
 
 
 class Command(BaseCommand):

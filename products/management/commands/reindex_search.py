@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from typing import Any
 
 from django.core.management.base import BaseCommand
 from django.db.models import Count
@@ -12,9 +13,6 @@ from farmlokal.mysql.transactions import atomic_with_retry
 from products.models import Posting, Product
 from products.page_cache import announce_write
 from products.search.reindexing import reindex
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
 
 
 class Command(BaseCommand):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from argparse import ArgumentParser
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import MySQLdb
 from django.core.management.base import BaseCommand, CommandError
+from MySQLdb.connections import Connection
 from tqdm import tqdm
 
 from products.models import Farm, Posting, Product
@@ -23,12 +26,6 @@ from products.seeding.bulk_loader import (
 )
 from products.seeding.postings import insert_postings
 from products.seeding.replacement import Replacement
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser
-    from collections.abc import Callable
-
-    from MySQLdb.connections import Connection
 
 FARMS = Farm._meta.db_table
 PRODUCTS = Product._meta.db_table
