@@ -35,7 +35,7 @@ class Route(NamedTuple):
 MAX_PATH_LENGTH = 200  # no route is longer, apart from the admin's
 MAX_WEBHOOK_BYTES = 256 * 1024
 MAX_BODY_BYTES: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-PARAMETERS = {"{pk}": "[0-9]{1,18}", "{path}": ".*"}
+PARAMETERS = {"{pk}": "[0-9]+", "{path}": ".*"}
 
 _api = partial(Route, is_rate_limited=True, is_cors_open=True)
 

@@ -56,7 +56,6 @@ def test_example_path_finds_its_route(template: str) -> None:
         ("/livez/", False),
         ("/products/", True),
         ("/products/abc", True),
-        ("/products/1234567890123456789", True),
         ("/products/1/delivery-quotes", True),
         ("/categories\n", True),
         ("/statesman", True),

@@ -102,7 +102,8 @@ def test_error_names_the_bad_parameter(client: Client, product: Product, query: 
 
 
 def test_unlisted_product_is_404(client: Client, sandbox: Sandbox, product: Product) -> None:
-    assert client.get(f"/products/{product.pk + 1}/delivery-quote?pincode=560001").status_code == 404
+    for pk in (product.pk + 1, "9" * 19, "9" * 5000):
+        assert client.get(f"/products/{pk}/delivery-quote?pincode=560001").status_code == 404
     assert ask(client, product)["status_code"] == 200
     Product.objects.update(is_active=False)
     assert ask(client, product)["status_code"] == 404

@@ -89,6 +89,7 @@ def test_options_lists_the_methods_and_others_are_405(client: Client) -> None:
         "999999999999999999",
         "9" * 19,
         "9" * 4000,
+        "9" * 5000,
         "-1",
         "1.0",
         "abc",
