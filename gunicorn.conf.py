@@ -45,9 +45,8 @@ def on_starting(server: Any) -> None:
     parameters = connections["default"].get_connection_params()
     if parameters["ssl_mode"] == "DISABLED":
         return
-    limits = dict.fromkeys(["connect_timeout", "read_timeout", "write_timeout"], START_TIMEOUT_SECONDS)
     try:
-        connect(parameters | limits).close()
+        connect(parameters, START_TIMEOUT_SECONDS).close()
     except ConnectError as error:
         if error.args[0] == TLS_ERROR:
             on_exit(server)

@@ -121,9 +121,8 @@ def _is_up(name: str, ask: Callable[[], Any]) -> bool:
 
 def _ask_mysql() -> None:
     """Query over a new connection with short time limits. Too many connections counts as up: requests have theirs."""
-    limits = dict.fromkeys(["connect_timeout", "read_timeout", "write_timeout"], CHECK_TIMEOUT_SECONDS)
     try:
-        probe = connect(connection.get_connection_params() | limits)
+        probe = connect(connection.get_connection_params(), CHECK_TIMEOUT_SECONDS)
     except MySQLdb.OperationalError as error:
         if error.args[0] in TOO_MANY_CONNECTIONS:
             return

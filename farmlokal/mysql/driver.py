@@ -17,8 +17,13 @@ class ConnectError(MySQLdb.OperationalError):  # type: ignore[misc]  # MySQLdb i
     """The connection failed. args: the error number, and one line that names DATABASE_URL."""
 
 
-def connect(parameters: Mapping[str, Any]) -> Connection:
-    """Open a connection, encrypted unless ssl_mode is DISABLED. Raise ConnectError."""
+def connect(parameters: Mapping[str, Any], seconds: int | None = None) -> Connection:
+    """Open a connection, encrypted unless ssl_mode is DISABLED. Raise ConnectError.
+
+    seconds: limits each wait of this connection, instead of the parameters' limits.
+    """
+    if seconds:
+        parameters = {**parameters, "connect_timeout": seconds, "read_timeout": seconds, "write_timeout": seconds}
     try:
         connection = MySQLdb.connect(**parameters)
     except MySQLdb.OperationalError as error:

@@ -104,11 +104,10 @@ class Watchdog:
 
 def _can_log_in() -> bool:
     """Any answer counts: too many connections, a wrong password, a failed TLS handshake."""
-    limits = dict.fromkeys(["connect_timeout", "read_timeout", "write_timeout"], LOGIN_SECONDS)
-    parameters = {**connections["default"].get_connection_params(), **limits}
+    parameters = connections["default"].get_connection_params()
     parameters.pop("init_command", None)
     try:
-        with contextlib.closing(connect(parameters)) as probe:
+        with contextlib.closing(connect(parameters, LOGIN_SECONDS)) as probe:
             probe.query("SELECT 1")
             probe.store_result()
     except MySQLdb.Error as error:

@@ -125,9 +125,9 @@ def test_requests_probes_and_loads_refuse_plain_text(monkeypatch: pytest.MonkeyP
 
 
 def test_probe_for_a_silent_server_refuses_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(parameters: dict[str, Any]) -> None:
+    def refused(*arguments: Any) -> None:
         with pytest.raises(ConnectError) as caught:
-            connect(parameters)
+            connect(*arguments)
         raise caught.value
 
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "ssl_mode", "REQUIRED")
