@@ -28,14 +28,12 @@ class Script:
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def load(module: str, name: str, **constants: float) -> Script:
+def load(module: str, name: str) -> Script:
     """Load the script in the file `name` beside a module (its __file__).
 
     A line `-- include: path` includes that file, relative to the file with the line; each file is included once.
-    constants become local variables of the script.
     """
-    numbers = "".join(f"local {name} = {value}\n" for name, value in constants.items())
-    return Script(numbers + _read(Path(module).with_name(name).resolve(), set()))
+    return Script(_read(Path(module).with_name(name).resolve(), set()))
 
 
 def _read(path: Path, included: set[Path]) -> str:
