@@ -7,16 +7,13 @@ one of its type was applied already.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from farmlokal.http.input_serializers import InputSerializer, Messages, WholeNumberField
 from integrations.models import AppliedVersion, WebhookEvent
 from products import services
 from products.models import MAX_ID, MAX_STOCK
 from products.serializers import STOCK_TEXT, PriceField
-
-if TYPE_CHECKING:  # imported at run time, it would be a cycle
-    from integrations.webhooks.events import Event
 
 Status = WebhookEvent.Status
 
@@ -80,16 +77,16 @@ HANDLERS = {
 }
 
 
-def apply(event: Event) -> WebhookEvent.Status:
+def apply(event_type: str, data: dict[str, Any]) -> WebhookEvent.Status:
     """Call it in a transaction, and roll back if it raises."""
-    handler = HANDLERS.get(event.type)
+    handler = HANDLERS.get(event_type)
     if handler is None:
         return Status.IGNORED
-    product_id = event.data["product_id"]
+    product_id = data["product_id"]
     product = services.lock(product_id)  # one event of a product at a time
     if product is None:
         return Status.IGNORED
-    if not product.is_active or not AppliedVersion.objects.advance(product_id, event.type, event.data["version"]):
+    if not product.is_active or not AppliedVersion.objects.advance(product_id, event_type, data["version"]):
         return Status.SUPERSEDED
-    handler.apply(event.data)
+    handler.apply(data)
     return Status.PROCESSED

@@ -132,7 +132,7 @@ def _attempt(row: WebhookEvent, event: Event) -> str:
     row.attempted_at = timezone.now()
     try:
         with transaction.atomic():
-            row.status, row.error = handlers.apply(event), ""
+            row.status, row.error = handlers.apply(event.type, event.data), ""
     except Exception as error:  # a handler may raise anything
         if is_transient(error):
             raise
