@@ -18,6 +18,7 @@ from integrations.partner import schema, serializers
 from integrations.partner.client import end_of
 from integrations.partner.quotes import get_quote
 from products import services
+from products.serializers import rfc3339
 
 PINCODE = re.compile(serializers.PINCODE)
 PARAMETERS = ("pincode",)
@@ -35,12 +36,11 @@ class DeliveryQuoteView(APIView):
         if not services.is_listed(pk):
             raise Http404
         quoted, is_stale = get_quote(pk, pincode, ends)
-        quoted_at = dt.datetime.fromtimestamp(quoted.quoted_at, dt.UTC)
         document = {
             "product_id": pk,
             "pincode": pincode,
             **quoted.quote,
-            "quoted_at": quoted_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "quoted_at": rfc3339(dt.datetime.fromtimestamp(quoted.quoted_at, dt.UTC)),
             "stale": is_stale,
         }
         return Response(document, headers={"Cache-Control": schema.CACHE_CONTROL})
