@@ -135,8 +135,8 @@ def _check(token: str) -> Claims:
     except keys.UnknownKeyError as error:
         raise invalid_token("The token provider has no such key.") from error
     except UnavailableError as error:
-        headers = {"Retry-After": str(max(round(error.retry_after), 1))}
-        raise Problem("auth-unavailable", "Cannot fetch the token provider's keys.", headers=headers) from error
+        detail = "Cannot fetch the token provider's keys."
+        raise Problem("auth-unavailable", detail, retry_after=error.retry_after) from error
     except MALFORMED as error:
         raise invalid_token("It is malformed, or for another service.") from error
     with _lock:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 import random
 import re
 import time
@@ -24,8 +23,7 @@ from accounts.shared_state import Value
 from accounts.shared_value import FETCH_SECONDS, LOCK_SECONDS, TOO_SLOW, SharedValue, UnavailableError
 from farmlokal.http.problems import Problem
 from farmlokal.observability import metrics
-from farmlokal.outbound.client import Answer, DeadlineExceededError, OutboundError, call
-from farmlokal.outbound.retry_after import retry_after
+from farmlokal.outbound.client import PASSING_ERRORS, Answer, DeadlineExceededError, OutboundError, call
 
 UNAVAILABLE = "There is no access token for the partner now."  # the log has the reason
 DEFAULT_WAIT_SECONDS = LOCK_SECONDS + FETCH_SECONDS
@@ -35,7 +33,6 @@ MAX_MARGIN_SECONDS = 30  # before its end we stop using a token
 MAX_AHEAD_SECONDS = 120  # before that we fetch the next one
 REFUSED_SECONDS = 60.0  # before we ask a provider again that refused us
 MAX_TOKEN_LENGTH = 16 * 1024
-PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 VISIBLE = re.compile(r"[!-~]+")
 ERROR_CODE = re.compile(r"[a-z_]{1,40}")
 LIFETIME = re.compile(r"\s*[+-]?\d{1,15}(\.\d{1,6})?\s*")
@@ -51,9 +48,8 @@ def get_access_token(ends: float | None = None) -> str:
     try:
         return _token(*_configuration()).get(time.monotonic() + DEFAULT_WAIT_SECONDS if ends is None else ends).text
     except UnavailableError as error:
-        headers = {"Retry-After": str(max(math.ceil(error.retry_after), 1))}
         code = "partner-timeout" if str(error) == TOO_SLOW else "partner-unavailable"
-        raise Problem(code, UNAVAILABLE, headers=headers) from error
+        raise Problem(code, UNAVAILABLE, retry_after=error.retry_after) from error
 
 
 def reject(token: str) -> None:
@@ -158,6 +154,6 @@ def _error(answer: Answer) -> UnavailableError:
     suffix = f" {code}" if isinstance(code, str) and ERROR_CODE.fullmatch(code) else ""
     reason = f"the provider answers {answer.status}{suffix}"
     is_refused = HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
-    if is_refused and answer.status not in PASSING:
+    if is_refused and answer.status not in PASSING_ERRORS:
         return RefusedError(reason)
-    return UnavailableError(reason, retry_after(answer.headers.get("Retry-After", "")))
+    return UnavailableError(reason, answer.retry_after)

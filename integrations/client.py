@@ -15,7 +15,6 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import structlog
 
 from farmlokal.outbound import client as outbound
-from farmlokal.outbound.retry_after import retry_after
 from integrations.breaker.breaker import Breaker
 from integrations.exceptions import (
     CallError,
@@ -36,7 +35,6 @@ MIN_ATTEMPT_SECONDS = 0.02
 SLOW_SHARE, FAIR_SHARE = 0.75, 0.25
 PERMIT_MARGIN_SECONDS = 1.0
 IDEMPOTENT = {HTTPMethod.GET, HTTPMethod.HEAD, HTTPMethod.OPTIONS, HTTPMethod.PUT, HTTPMethod.DELETE}  # RFC 9110, 9.2.2
-TEMPORARY_ERRORS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 CREDENTIAL_ERRORS = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 TIME_LEFT_HEADER = "X-Request-Timeout-Ms"
 
@@ -165,7 +163,6 @@ def _accepted(answer: outbound.Answer) -> outbound.Answer:
         return answer
     if status in CREDENTIAL_ERRORS:
         raise RefusedError(f"it refuses our token ({status})")
-    if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in TEMPORARY_ERRORS:
+    if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in outbound.PASSING_ERRORS:
         raise RejectedError(f"it answers {status}")
-    seconds = retry_after(answer.headers.get("Retry-After", ""))
-    raise FailedError(f"it answers {status}", seconds, may_pass=status >= HTTPStatus.BAD_REQUEST)
+    raise FailedError(f"it answers {status}", answer.retry_after, may_pass=status >= HTTPStatus.BAD_REQUEST)

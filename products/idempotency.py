@@ -92,7 +92,7 @@ def _lock(keys: QuerySet[IdempotencyKey]) -> IdempotencyKey | None:
 
 def conflict() -> Problem:
     text = f"{HEADER}: the first request with this key is still running."
-    return Problem("idempotency-conflict", text, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+    return Problem("idempotency-conflict", text, retry_after=RETRY_AFTER_SECONDS)
 
 
 def mismatch() -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,17 +34,25 @@ class Problem(APIException):
     """A failure that the client can read about.
 
     errors: [{"parameter" | "header" | "pointer": name, "detail": text, "allowed"?: list}]
-    headers: further headers of the response, such as Retry-After
+    headers: further headers of the response
+    retry_after: seconds, for the header Retry-After; rounded up, 1 at least
     """
 
     def __init__(
-        self, code: str, detail: str, errors: Sequence[Mapping[str, Any]] = (), headers: Mapping[str, str] | None = None
+        self,
+        code: str,
+        detail: str,
+        errors: Sequence[Mapping[str, Any]] = (),
+        headers: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(detail, code)
         self.code = code
         self.status_code = PROBLEM_TYPES[code].status
         self.errors = errors
-        self.headers = headers or {}
+        self.headers = dict(headers or {})
+        if retry_after is not None:
+            self.headers["Retry-After"] = str(max(math.ceil(retry_after), 1))
 
 
 class InvalidParameter(Problem):

@@ -11,6 +11,7 @@ Connections stay open for later calls. TLS is verified by the system's CAs (SSL_
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
 import socket
 import ssl
@@ -19,7 +20,9 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -34,6 +37,7 @@ MAX_BODY_BYTES = 1024 * 1024
 CHUNK_BYTES = 64 * 1024
 MAX_CONNECTIONS = 64  # open to one host
 MAX_LOOKUPS = 8  # of names at once, in threads, since the system's resolver cannot be interrupted
+PASSING_ERRORS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}  # the 4xx that another attempt may avoid
 
 _call = threading.local()  # .ends: the deadline (time.monotonic) of this thread's call
 
@@ -55,6 +59,18 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(repr=False)  # names in any case
     body: bytes = field(repr=False)  # may contain a secret
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds, from Retry-After (RFC 9110, 10.2.3): a number or a date. 0 without it, or for anything else."""
+        text = self.headers.get("Retry-After", "")
+        if text.isascii() and text.isdigit():
+            return float(text[:9])
+        try:
+            at = parsedate_to_datetime(text)
+        except (ValueError, OverflowError):
+            return 0.0
+        return max((at.replace(tzinfo=at.tzinfo or dt.UTC) - dt.datetime.now(dt.UTC)).total_seconds(), 0.0)
 
 
 def call(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import time_machine
 
-from farmlokal.outbound.retry_after import retry_after
+from farmlokal.outbound.client import Answer
 
 NOW = 1_795_000_000  # Wed, 18 Nov 2026 11:06:40 GMT
 
@@ -26,4 +26,4 @@ NOW = 1_795_000_000  # Wed, 18 Nov 2026 11:06:40 GMT
 )
 def test_retry_after_is_read_as_seconds(text: str, seconds: float) -> None:
     with time_machine.travel(NOW, tick=False):
-        assert retry_after(text) == seconds
+        assert Answer(503, {"Retry-After": text}, b"").retry_after == seconds

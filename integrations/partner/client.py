@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import re
 from decimal import Decimal, InvalidOperation
 from http import HTTPMethod
@@ -74,8 +73,7 @@ def fetch_quote(product_id: int, pincode: str, ends: float) -> Quote:
 
 
 def unavailable(retry_after: float) -> Problem:
-    seconds = min(max(math.ceil(retry_after), 1), MAX_RETRY_AFTER_SECONDS)
-    return Problem("partner-unavailable", UNAVAILABLE, headers={"Retry-After": str(seconds)})
+    return Problem("partner-unavailable", UNAVAILABLE, retry_after=min(retry_after, MAX_RETRY_AFTER_SECONDS))
 
 
 def read_quote(answer: Answer) -> Quote:

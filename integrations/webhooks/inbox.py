@@ -154,7 +154,7 @@ def _count(event: Event, outcome: str) -> None:
 
 
 def _in_progress() -> Problem:
-    return Problem("webhook-in-progress", IS_TAKEN, headers={"Retry-After": str(RETRY_SECONDS)})
+    return Problem("webhook-in-progress", IS_TAKEN, retry_after=RETRY_SECONDS)
 
 
 @contextmanager
