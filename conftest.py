@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,8 +15,10 @@ from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from pytest_django import DjangoDbBlocker
+from pytest_django.fixtures import Settings
 
-from dev.testing.servers import own_redis
+from dev.testing.servers import Daemon, own_redis
 from dev.testing.waiting import wait_until
 from farmlokal.redis.client import run
 from farmlokal.redis.scripts import FORGET
@@ -30,6 +35,9 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
 os.environ["RATE_LIMIT_ANONYMOUS"] = "off"
 settings.RATE_LIMIT_ANONYMOUS = None
 
+# A shell's background job ignores SIGINT, and so would the commands that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # A busy machine is slow, not wrong.
 hypothesis_settings.register_profile("any_speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("any_speed")
@@ -38,15 +46,6 @@ LIVE_TABLES = [
     *("products_posting", "products_product", "products_farm"),
     *("integrations_webhookreplay", "integrations_webhookevent", "integrations_appliedversion"),
 ]
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from pytest_django import DjangoDbBlocker
-    from pytest_django.fixtures import Settings
-
-    from dev.testing.servers import Daemon
 
 
 @pytest.fixture(scope="session")
