@@ -1,4 +1,4 @@
-"""Django's MySQL backend with counted, watched statements and a hook around the commit.
+"""Django's MySQL backend with counted, watched statements, a hook around the commit, and our rules for tables.
 
 Settings name this package as ENGINE; Django looks for `base.DatabaseWrapper` in it.
 """
@@ -6,18 +6,52 @@ Settings name this package as ENGINE; Django looks for `base.DatabaseWrapper` in
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import MySQLdb
+from django.conf import settings
+from django.core.management.base import CommandError
 from django.db import OperationalError
-from django.db.backends.mysql import base
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.backends.mysql import base, client, features, schema
+from django.utils.functional import cached_property
 
-from farmlokal.mysql.client import DatabaseClient
-from farmlokal.mysql.features import DatabaseFeatures
-from farmlokal.mysql.schema import DatabaseSchemaEditor
 from farmlokal.mysql.watchdog import watchdog
 from farmlokal.observability import request_costs
+
+
+class DatabaseFeatures(features.DatabaseFeatures):
+    @cached_property
+    def supports_foreign_keys(self) -> bool:  # type: ignore[override]  # a constant in Django
+        return bool(settings.DATABASE_FOREIGN_KEYS)
+
+
+class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
+    # Columns inherit the table's character set. The default of the database may be latin1.
+    sql_create_table = (
+        f"{schema.DatabaseSchemaEditor.sql_create_table} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
+    )
+
+    def _field_should_be_indexed(self, model: Any, field: Any) -> bool:
+        """Index a foreign key without a constraint, since MySQL creates the index only with the constraint."""
+        is_unconstrained = field.remote_field and not self.connection.features.supports_foreign_keys
+        editor: Any = BaseDatabaseSchemaEditor if is_unconstrained else schema.DatabaseSchemaEditor
+        return bool(editor._field_should_be_indexed(self, model, field))
+
+
+class DatabaseClient(client.DatabaseClient):
+    """`manage.py dbshell`, which runs the mysql or mariadb program instead of our driver."""
+
+    @classmethod
+    def settings_to_cmd_args_env(cls, settings_dict: dict[str, Any], parameters: Iterable[str]) -> Any:
+        """Refuse if DATABASE_URL demands TLS: the programs differ in its options, and fall back to plain text."""
+        if settings_dict["OPTIONS"]["ssl_mode"] != "DISABLED":
+            raise CommandError(
+                "dbshell cannot promise the TLS that DATABASE_URL asks for; run mysql --ssl-mode=VERIFY_IDENTITY "
+                "or mariadb --ssl-verify-server-cert yourself"
+            )
+        return super().settings_to_cmd_args_env(settings_dict, parameters)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
