@@ -14,7 +14,7 @@ from products.search.words import joined, words_of
 
 if TYPE_CHECKING:  # imported at run time, it would be a cycle
     from products.models import Product
-    from products.search.postings import PostingQuerySet
+    from products.models.postings import PostingQuerySet
 
 BATCH_ROWS = 500
 COLUMNS = ("words", "is_active", "created_at", "price", "name", "variety", "commodity", "farm")
