@@ -12,7 +12,6 @@ from farmlokal.page_cache.views import Made
 from products import vocabulary
 from products.listing.listings import Listing, Selection
 from products.listing.pagination import ProductPagination
-from products.listing.projection import only
 from products.models import Product
 from products.serializers import ProductSerializer
 
@@ -39,6 +38,13 @@ def render_product(product_id: int) -> bytes:
 
 def render_vocabulary(field: str, child: str, children: str) -> Made:
     return Made(_render({"results": vocabulary.current().tree(field, child, children)}))
+
+
+def only(documents: Iterable[dict[str, Any]], fields: tuple[str, ...] | None) -> list[dict[str, Any]]:
+    """Documents with these members only. fields: None for all."""
+    if fields is None:
+        return list(documents)
+    return [{name: document[name] for name in fields} for document in documents]
 
 
 def _products(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

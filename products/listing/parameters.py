@@ -14,13 +14,18 @@ from rest_framework.serializers import Field, ValidationError
 
 from farmlokal.openapi.parameters import JSON
 from products.listing.listings import MAX_PAGE_SIZE, Sort
-from products.listing.projection import ALL
 from products.models import MAX_ID, SORT_FIELDS
 
 WHOLE_NUMBER = "[0-9]{1,18}"
 ID: JSON = {"type": "integer", "minimum": 0, "maximum": MAX_ID}
 MAX_IDS = 100
 SORTS = [f"{sign}{field}" for field in SORT_FIELDS for sign in ("", "-")]
+
+
+ALL_FIELDS = (
+    *("id", "name", "slug", "description", "category", "commodity", "variety", "grade", "farm", "district", "state"),
+    *("price", "currency", "unit", "stock", "in_stock", "organic", "created_at", "updated_at"),
+)
 
 
 class Parameter(Field[Any, Any, Any, Any]):
@@ -69,20 +74,20 @@ class CursorParameter(Parameter):
 
 
 class FieldsParameter(Parameter):
-    """The fields in the order of ALL, always with the id; None for all of them."""
+    """The fields in the order of ALL_FIELDS, always with the id; None for all of them."""
 
-    schema: ClassVar[JSON] = {"type": "array", "items": {"type": "string", "enum": list(ALL)}, "minItems": 1}
+    schema: ClassVar[JSON] = {"type": "array", "items": {"type": "string", "enum": list(ALL_FIELDS)}, "minItems": 1}
     is_list = True
 
     def allowed(self) -> Sequence[str]:
-        return ALL
+        return ALL_FIELDS
 
     def to_internal_value(self, data: list[str]) -> tuple[str, ...] | None:
         names = _split(data)
-        if unknown := [name for name in names if name not in ALL]:
+        if unknown := [name for name in names if name not in ALL_FIELDS]:
             raise ValidationError(f"has the unknown field {unknown[0][:100]!r}.")
-        chosen = tuple(name for name in ALL if name in {"id", *names})
-        return None if chosen == ALL else chosen
+        chosen = tuple(name for name in ALL_FIELDS if name in {"id", *names})
+        return None if chosen == ALL_FIELDS else chosen
 
 
 class IdsParameter(Parameter):

@@ -5,7 +5,7 @@ import sys
 from django.db import migrations
 from tqdm import tqdm
 
-from products.search.postings import PostingQuerySet
+from products.models.postings import PostingQuerySet
 from products.search.reindexing import reindex
 
 

@@ -12,7 +12,7 @@ from drf_spectacular.generators import SchemaGenerator
 from rest_framework.serializers import Serializer
 
 from dev.testing.offers import make_offer
-from products.listing.projection import ALL
+from products.listing.parameters import ALL_FIELDS
 from products.models import Product
 from products.serializers import (
     CategoryListSerializer,
@@ -45,7 +45,7 @@ def test_product_is_rendered_as_declared(changes: dict[str, Any]) -> None:
 
 
 def test_fields_parameter_selects_the_declared_members() -> None:
-    assert list(ALL) == list(ProductSerializer().fields) == list(SelectedProductSerializer().fields)
+    assert list(ALL_FIELDS) == list(ProductSerializer().fields) == list(SelectedProductSerializer().fields)
 
 
 def test_page_is_rendered_as_declared(client: Client) -> None:
