@@ -13,7 +13,7 @@ from django.test import Client
 
 from dev.bench.figures import spread
 from products.models import Farm
-from products.search.postings import PostingQuerySet
+from products.models.postings import PostingQuerySet
 
 TURNS = 5
 POSTS = 60

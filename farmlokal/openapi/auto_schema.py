@@ -12,8 +12,7 @@ from rest_framework import serializers
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
-from farmlokal.http.problem_types import PROBLEM_TYPES
-from farmlokal.http.problems import CONTENT_TYPE
+from farmlokal.http.problems import CONTENT_TYPE, PROBLEM_TYPES
 from farmlokal.openapi.parameters import HEADERS, JSON, RATE_LIMITS
 from farmlokal.openapi.problems import ProblemSerializer
 

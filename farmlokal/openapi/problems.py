@@ -13,11 +13,11 @@ from rest_framework.exceptions import APIException
 
 from farmlokal.http.conditional import check_if_match
 from farmlokal.http.exception_handlers import INVALID_HOST, problem_of
-from farmlokal.http.problem_types import PROBLEM_TYPES
 from farmlokal.http.problems import (
     CONTENT_TYPE,
     DATABASE_UNAVAILABLE,
     INTERNAL_ERROR,
+    PROBLEM_TYPES,
     URI_TOO_LONG,
     Problem,
     body_too_large,

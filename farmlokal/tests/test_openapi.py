@@ -22,7 +22,7 @@ from accounts.models import User
 from dev.testing.partner import partner, settings_for
 from dev.testing.servers import Server, running
 from dev.testing.staff import CSRF_TOKEN, make_staff, session_headers
-from farmlokal.http.problem_types import PROBLEM_TYPES
+from farmlokal.http.problems import PROBLEM_TYPES
 from farmlokal.openapi.views import document
 from products.models import IdempotencyKey
 
