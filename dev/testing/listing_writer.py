@@ -12,12 +12,15 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import django
 from django.db import OperationalError
 
 from farmlokal.mysql.errors import DEADLOCK, ROW_IS_LOCKED
-from products.models import Product
+
+if TYPE_CHECKING:  # at run time only once Django is set up
+    from products.models import Product
 
 WRITERS = 2
 CHANGES_PER_BURST = 3
