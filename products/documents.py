@@ -8,7 +8,7 @@ from typing import Any
 from rest_framework.request import Request
 
 from farmlokal.http.renderers import JSONRenderer
-from farmlokal.page_cache.views import Made
+from farmlokal.http.representations import Representation
 from products import vocabulary
 from products.listing.listings import Listing, Selection
 from products.listing.pagination import ProductPagination
@@ -16,28 +16,28 @@ from products.models import Product
 from products.serializers import ProductSerializer
 
 
-def render_listing(listing: Listing, request: Request) -> Made:
+def render_listing(listing: Listing, request: Request) -> Representation:
     paginator = ProductPagination()
     rows = paginator.paginate_queryset(listing, request)
     page = paginator.get_paginated_response(only(_products(rows), listing.fields))
-    return Made(_render(page.data), page.get("Link", ""))
+    return _representation(page.data, page.get("Link", ""))
 
 
-def render_selection(selection: Selection) -> Made:
+def render_selection(selection: Selection) -> Representation:
     rows = {row["id"]: row for row in Product.objects.listed().rows().filter(pk__in=selection.ids)}
     results = only(_products(rows[pk] for pk in selection.ids if pk in rows), selection.fields)
     missing = [pk for pk in selection.ids if pk not in rows]
-    return Made(_render({"next": None, "previous": None, "results": results, "missing": missing}))
+    return _representation({"next": None, "previous": None, "results": results, "missing": missing})
 
 
-def render_product(product_id: int) -> bytes:
-    """The ETag of a product is the hash of these bytes. Raises Product.DoesNotExist."""
+def render_product(product_id: int) -> Representation:
+    """Raises Product.DoesNotExist."""
     row = Product.objects.listed().rows().get(pk=product_id)
-    return _render(ProductSerializer(row).data)
+    return _representation(ProductSerializer(row).data, gzips=False)
 
 
-def render_vocabulary(field: str, child: str, children: str) -> Made:
-    return Made(_render({"results": vocabulary.current().tree(field, child, children)}))
+def render_vocabulary(field: str, child: str, children: str) -> Representation:
+    return _representation({"results": vocabulary.current().tree(field, child, children)})
 
 
 def only(documents: Iterable[dict[str, Any]], fields: tuple[str, ...] | None) -> list[dict[str, Any]]:
@@ -52,5 +52,5 @@ def _products(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [to_document(row) for row in rows]
 
 
-def _render(document: Any) -> bytes:
-    return JSONRenderer().render(document)
+def _representation(document: Any, link: str = "", *, gzips: bool = True) -> Representation:
+    return Representation.of(JSONRenderer().render(document), link, gzips=gzips)

@@ -15,13 +15,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
-from farmlokal.http.conditional import check_if_match, check_if_none_match, condition_in, etag_of
+from farmlokal.http.conditional import check_if_match, check_if_none_match, condition_in
 from farmlokal.http.json_bodies import read_json
 from farmlokal.http.query_parameters import check_parameters
-from farmlokal.http.renderers import JSONRenderer
+from farmlokal.http.representations import CONTENT_TYPE, Representation
 from farmlokal.mysql.transactions import atomic_with_retry
 from farmlokal.observability.logs import show_parameters
-from farmlokal.page_cache.views import Made, answer
+from farmlokal.page_cache.views import answer
 from products import idempotency, schema, services
 from products.documents import render_listing, render_product, render_selection, render_vocabulary
 from products.listing.listings import Listing
@@ -89,9 +89,8 @@ class ProductViewSet(ViewSet):
     def retrieve(self, request: Request, pk: int) -> HttpResponse:
         check_parameters(request.query_params, ())
         with not_found_as_404():
-            return answer(
-                catalogue_cache, request, "", lambda: Made(render_product(pk)), DETAIL_HEADERS, SHORT, gzips=False
-            )
+            render = partial(render_product, pk)
+            return answer(catalogue_cache, request, "", render, DETAIL_HEADERS, SHORT)
 
     @schema.create
     def create(self, request: Request) -> HttpResponse:
@@ -134,7 +133,7 @@ class ProductViewSet(ViewSet):
 
         with not_found_as_404():
             withdraw()
-        return Response(status=204, headers={"Cache-Control": "no-store"})
+        return Response(status=204, headers={"Cache-Control": schema.WRITTEN_CACHE_CONTROL})
 
 
 @contextlib.contextmanager
@@ -150,11 +149,11 @@ def lock_as_expected(request: Request, product_id: int) -> None:
     if_match, if_none_match = (condition_in(request.headers, name) for name in ("If-Match", "If-None-Match"))
     services.lock_listed(product_id)
     if if_match or if_none_match:
-        etag = etag_of(render_product(product_id))
+        etag = render_product(product_id).etag
         check_if_match(if_match, etag)
         check_if_none_match(if_none_match, etag)
 
 
-def written(document: bytes, status: int = 200) -> HttpResponse:
-    headers = {"ETag": etag_of(document), "Cache-Control": "no-store"}
-    return HttpResponse(document, status=status, content_type=JSONRenderer.media_type, headers=headers)
+def written(product: Representation, status: int = 200) -> HttpResponse:
+    headers = {"ETag": product.etag, "Cache-Control": schema.WRITTEN_CACHE_CONTROL}
+    return HttpResponse(product.identity, status=status, content_type=CONTENT_TYPE, headers=headers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from django.http import HttpRequest, HttpResponse
 
@@ -16,31 +15,19 @@ from farmlokal.redis.scripts import key
 from farmlokal.request_state import state_of
 
 
-class Made(NamedTuple):
-    body: bytes
-    link: str = ""
-
-
 def answer(
     cache: PageCache,
     request: HttpRequest,
     query: str,
-    make: Callable[[], Made],
+    make: Callable[[], Representation],
     headers: Mapping[str, str],
     lifetime: Lifetime,
-    *,
-    gzips: bool = True,
 ) -> HttpResponse:
     """The answer to a read. query: the normalised query, one spelling for all queries that mean the same."""
     address = request.build_absolute_uri(f"{request.path}?{query}")
     page_key = key("page", hashlib.sha256(address.encode("utf-8", "surrogatepass")).hexdigest()[:32])
-
-    def representation() -> Representation:
-        body, link = make()
-        return Representation.of(body, link, gzips=gzips)
-
     state = state_of(request)
-    served = state.served = cache.get(page_key, representation, lifetime, state.local_page)
+    served = state.served = cache.get(page_key, make, lifetime, state.local_page)
     count_page(served.result)
     response = respond(request, served.page.representation, headers)
     response["X-Cache"] = served.result

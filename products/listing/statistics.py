@@ -42,8 +42,8 @@ class Statistics:
             for name, value in _values(row):
                 self._rows_with[name, value].append(number)
         self._words = sorted(value for name, value in self._rows_with if name == "word")
-        self._by_price = sorted(range(self.count), key=lambda number: _price(rows[number]))
-        self._prices = [_price(rows[number]) for number in self._by_price]
+        self._by_price = sorted(range(self.count), key=lambda number: rows[number]["price"])
+        self._prices = [rows[number]["price"] for number in self._by_price]
         self._ranks = {field: _ranks([_sort_key(row[field]) for row in rows]) for field in SORT_FIELDS}
         self._with_value = lru_cache(maxsize=CACHED_SETS)(self._find_with_value)
 
@@ -113,11 +113,6 @@ def _ranks(keys: Sequence[Any]) -> list[int]:
     for rank, number in enumerate(sorted(range(len(keys)), key=keys.__getitem__)):
         ranks[number] = rank
     return ranks
-
-
-def _price(row: dict[str, Any]) -> Decimal:
-    price: Decimal = row["price"]
-    return price
 
 
 def _sort_key(value: Any) -> Any:
