@@ -1,4 +1,4 @@
-"""A value from a provider that all processes share, and that one process at a time fetches.
+"""A value from a provider, such as a token. All processes share it, and one process at a time fetches it.
 
     fresh    all callers use it
     due      all callers still use it, while one thread of one process fetches the next one
@@ -6,7 +6,7 @@
 
 The lock for a fetch expires, so another process takes over from one that dies. A late process does not overwrite the
 result of a later fetch. Fetches begin at least a second apart. Processes share failures and the pause after them.
-Without Redis each process does the same by itself, going on from the last state that it saw.
+Without Redis, each process fetches for itself, and starts from the last state that it saw.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ logger = structlog.get_logger(__name__)
 class UnavailableError(Exception):
     """There is no value now. The text gives the reason without secrets.
 
-    retry_after: seconds until there may be one; 0 from a fetch: as many as the number of failures in a row asks for.
+    retry_after: seconds until there may be one. A fetch may say 0: then the pause grows with the failures in a row.
     """
 
     def __init__(self, reason: str, retry_after: float = 0) -> None:
@@ -166,7 +166,7 @@ class SharedValue:
         began, before = time.time(), self._state
         try:
             value = self._fetch(time.monotonic() + FETCH_SECONDS)
-        except Exception as error:  # whatever it is, other processes wait for us, and share it
+        except Exception as error:  # any error: the other processes wait for the result, and share the failure
             if not isinstance(error, UnavailableError):
                 logger.exception("fetch_broken", name=self._name)
                 error = UnavailableError("what the provider says cannot be read")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# run.sh: runs `make run`. Installs what is missing, then serves with a private MariaDB and Redis.
+# run.sh: runs `make run`. Installs missing packages, then serves with a private MariaDB and Redis.
 FARMLOKAL_TARGET=run
 export FARMLOKAL_TARGET
 # shellcheck source=dev/steps.sh

@@ -48,7 +48,7 @@ class Flights(Generic[T]):
     def _run(self, name: str, flight: Future[T], compute: Callable[[], T]) -> None:
         try:
             flight.set_result(compute())
-        except BaseException as error:  # noqa: BLE001  # whatever it is, others wait for it
+        except BaseException as error:  # noqa: BLE001  # any error: the other threads wait for the result
             flight.set_exception(error)
         finally:
             with self._lock:

@@ -78,7 +78,7 @@ class Client:
     ) -> T:
         """read: turns a 2xx answer into the result, or raises FailedError. ends: the deadline, by time.monotonic.
 
-        Raises a CallError, and whatever the token function raises.
+        Raises a CallError, or an error of the token function.
         """
         headers = headers or {}
         is_retryable = method in IDEMPOTENT or any(name.lower() == "idempotency-key" for name in headers)
@@ -148,7 +148,7 @@ class Client:
 
 
 def _pause(failures: Sequence[FailedError], ends: float, last_seconds: float) -> float | None:
-    """Seconds until the next attempt; None if there is none. It needs as much time as the last attempt took."""
+    """Seconds until the next attempt. None if it could not end in time: it may take as long as the last one."""
     if len(failures) == MAX_ATTEMPTS or not failures[-1].may_pass:
         return None
     jitter = random.uniform(0, MAX_PAUSE_SECONDS * 2 ** (len(failures) - 1))  # noqa: S311  # no secret

@@ -1,4 +1,4 @@
-"""Our own access tokens: one call to the provider serves all threads and processes, whatever fails."""
+"""Our own access tokens: one call to the provider serves all threads and processes, also while parts fail."""
 
 from __future__ import annotations
 
@@ -196,10 +196,10 @@ def test_token_outlasts_a_provider_that_is_down(token_provider: Provider) -> Non
     with time_machine.travel(NOW, tick=False) as clock:
         assert get_access_token() == "token-1"
         token_provider.answer = lambda _: refused(503)
-        clock.move_to(NOW + 3600 - 30 - 75)  # due, whatever the jitter
+        clock.move_to(NOW + 3600 - 30 - 75)  # due, with any jitter
         for _ in range(60):
             clock.shift(1)
-            assert get_access_token(soon(0)) == "token-1"  # nobody waits
+            assert get_access_token(soon(0)) == "token-1"  # without waiting
         wait_until(lambda: get_access_token() == "token-1" and len(token_provider.calls) > 1)
         token_provider.answer = issued
         clock.shift(60)

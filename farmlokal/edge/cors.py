@@ -1,7 +1,8 @@
-"""Cross-origin requests of browsers (the Fetch standard): reads are open to every origin, writes to those of
-CORS_ALLOWED_ORIGINS. Never with credentials, so no response depends on a cookie.
+"""Cross-origin requests of browsers (the Fetch standard).
 
-Responses to reads carry the headers even without an Origin, so that one copy in a shared cache serves all.
+Every origin may read; those of CORS_ALLOWED_ORIGINS may write.
+Credentials are never allowed, so no response depends on a cookie. Responses to reads carry the headers even if the
+request has no Origin. So one copy in a shared cache serves all origins.
 """
 
 from __future__ import annotations

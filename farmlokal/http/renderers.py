@@ -1,4 +1,4 @@
-"""DRF's output side: always JSON, whatever Accept says."""
+"""DRF's output side: always JSON; Accept is ignored."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Notices a silent MySQL (frozen, or behind a broken network) sooner than a read times out.
 
-The time limits of statements and lock waits are longer than anybody should wait for a dead server. So when an answer is
-late, a thread logs in beside it. If the server answers neither that login nor any other statement, all waiting
-statements end now, and later ones fail at once until a login succeeds. On only in the service (wsgi.py): commands wait.
+A statement may take up to two seconds, but a request should not wait that long for a dead server. So when an answer is
+late, a thread tries to log in. If the server answers neither that login nor any other statement, all waiting
+statements end, and later ones fail at once until a login succeeds. Only the service does this (wsgi.py): commands wait.
 """
 
 from __future__ import annotations

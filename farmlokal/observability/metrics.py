@@ -46,7 +46,7 @@ _requests = Counter("farmlokal_requests", "Requests answered", ["route", "method
 _seconds = TickHistogram("farmlokal_request_seconds", "Time from request to answer", ["route"], buckets=BUCKETS)
 _page_cache = Counter("farmlokal_page_cache", "Pages served, by origin", ["result"])
 _rate_limited = Counter("farmlokal_rate_limited", "Requests refused with 429", ["policy"])
-_rate_limit_local = Counter("farmlokal_rate_limit_local", "Requests that one process counted alone, without Redis")
+_rate_limit_local = Counter("farmlokal_rate_limit_local", "Requests counted by a single process, without Redis")
 _token_refreshes = Counter(
     "farmlokal_token_refreshes", "Requests to the provider for our own access token", ["outcome"]
 )

@@ -35,7 +35,7 @@ Lists are compressed on request (`Accept-Encoding: gzip`). A URL with a trailing
 
 
 class AnyOf(serializers.Field[Any, Any, Any, Any]):
-    """For documentation only: a value that one or more of these serializers describe."""
+    """For documentation only: a value that fits at least one of these serializers."""
 
     def __init__(self, *alternatives: type[serializers.Serializer[Any]]) -> None:
         super().__init__()

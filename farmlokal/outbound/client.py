@@ -1,7 +1,7 @@
-"""HTTP calls that end at their deadline, whatever the other side does.
+"""HTTP calls that end at their deadline.
 
-A timeout of requests bounds each single wait. A server that sends its headers or its body byte by byte, or a name
-that does not resolve, makes a call with timeout=0.5 last as long as it likes. So before each wait, the sockets here
+The timeout of requests bounds each single wait, not the call. A server that sends its headers or its body byte by byte,
+or a name that does not resolve, can prolong a call with timeout=0.5 without end. So before each wait, the sockets here
 compute the time left until the deadline of their thread's call.
 
 A call makes no retries, follows no redirects, and ignores cookies, proxies of the environment and ~/.netrc.
@@ -135,7 +135,7 @@ def _until(ends: float) -> Iterator[None]:
 
 
 def _left() -> float:
-    """Return the seconds left. Raise TimeoutError if there are none."""
+    """Return the seconds until the deadline. Raise TimeoutError after it."""
     left: float = _call.ends - time.monotonic()
     if left <= 0:
         raise TimeoutError("the deadline is over")

@@ -87,7 +87,7 @@ class LocalBuckets:
                 self._full_at[client] -= policy.interval
 
     def note(self, client: str, decision: Decision) -> None:
-        """Take over a bucket from Redis, so that no client gets a new burst when Redis falls silent."""
+        """Copy a bucket from Redis. Otherwise each client would get a new burst when Redis falls silent."""
         policy, remaining, wait = decision
         spare = (max(remaining, 0) + 1) * policy.interval - wait
         with self._lock:
@@ -104,7 +104,7 @@ def _now() -> int:
 
 buckets = LocalBuckets()
 
-# Per address and process: checks of bad tokens, and checks under way.
+# For each address in each process: its checks of tokens that are bad, or are still being checked.
 TOKEN_CHECKS = Policy("tokens", 120, 60)
 
 

@@ -100,7 +100,7 @@ class AsyncClient:
         return reply
 
     def _look(self, answer: asyncio.Future[Any], looks: int) -> None:
-        """Look several times: after a stall, the event loop has yet to read what has arrived."""
+        """Look several times: after a stall, the event loop may not have read the answer yet."""
         if answer.done():
             return
         loop = asyncio.get_running_loop()

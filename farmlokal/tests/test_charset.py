@@ -1,4 +1,4 @@
-"""Every text column stores every character, whatever the default character set of the database."""
+"""Every text column stores every character, with any default character set of the database."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ def test_edge_and_django_hide_the_same_values(server: Server) -> None:
 
 
 def test_credentials_are_never_logged_at_debug_level(server: Server) -> None:
-    """In headers, queries and cookies, whatever the answer."""
+    """In headers, queries and cookies, for every status."""
     basic = base64.b64encode(b"shop:" + SECRET.encode()).decode()
     headers = {
         "Cookie": f"sessionid={SECRET}; csrftoken={SECRET}",

@@ -17,7 +17,7 @@ from farmlokal.outbound import client as outbound
 from farmlokal.outbound.client import Answer, BadAnswerError, DeadlineExceededError, OutboundError, call
 
 DEADLINE_SECONDS = 0.4
-HANG_SECONDS = 20  # a call without a deadline takes longer than that, also on a busy machine
+HANG_SECONDS = 20  # for a call without a deadline; a call with one ends sooner, also on a busy machine
 
 
 def get(port: int, seconds: float = DEADLINE_SECONDS, scheme: str = "http", host: str = "127.0.0.1") -> Answer:

@@ -181,7 +181,7 @@ def test_no_retry_after_the_deadline(client: Client, service: Service, clock: Cl
 
 
 def test_no_retry_that_cannot_end_in_time(client: Client, service: Service, clock: Clock) -> None:
-    """There is time left, but less than the first attempt took."""
+    """The time left is shorter than the first attempt."""
 
     def read_slowly(answer: Answer) -> Any:
         clock.sleep(0.6 * SECONDS)

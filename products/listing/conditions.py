@@ -96,7 +96,7 @@ class Prefix(NamedTuple):
 
 
 class Priced(NamedTuple):
-    """Rupees, both ends included. An end that is None is open."""
+    """A price range in rupees, with both ends. None: no limit on that side."""
 
     low: Decimal | None
     high: Decimal | None

@@ -1,7 +1,7 @@
 """The plan of a page: which indexes to read it from.
 
-The cheapest of: the whole catalogue in the order of the sort, or the products of one condition. The other conditions
-are checked on each product. A budget limits the number of products that one page may check.
+A page reads either the whole catalogue in the order of the sort, or the products of one condition; choose() takes the
+cheapest. The other conditions are checked on each product. A budget limits how many products one page may check.
 """
 
 from __future__ import annotations

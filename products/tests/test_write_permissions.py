@@ -22,7 +22,7 @@ def write_as(client: Client, product: Product, **headers: str) -> list[Any]:
     ]
 
 
-def test_anonymous_writes_are_401_whatever_they_send(client: Client) -> None:
+def test_anonymous_writes_are_401_with_any_body(client: Client) -> None:
     product = make_offer()
     for response in (*write_as(client, product), post_product(client, "{"), client.delete("/products/999")):
         assert (response.status_code, response.json()["code"]) == (401, "not-authenticated")
