@@ -48,13 +48,17 @@ class ProblemErrorSerializer(serializers.Serializer[Any]):
     )
 
 
+class TypeField(serializers.ChoiceField):
+    keywords: ClassVar[JSON] = {"format": "uri"}
+
+
 class PathField(serializers.CharField):
     keywords: ClassVar[JSON] = {"format": "uri-reference"}
 
 
 @extend_schema_serializer(description="An error (RFC 9457).")
 class ProblemSerializer(serializers.Serializer[Any]):
-    type = serializers.ChoiceField([f"urn:farmlokal:problem:{code}" for code in PROBLEM_TYPES])
+    type = TypeField([f"urn:farmlokal:problem:{code}" for code in PROBLEM_TYPES])
     title = serializers.CharField(help_text="The kind of error, for people.")
     status = serializers.ChoiceField(sorted({each.status for each in PROBLEM_TYPES.values()}))
     detail = serializers.CharField(help_text="This error, for people.")
