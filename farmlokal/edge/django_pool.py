@@ -21,7 +21,7 @@ from farmlokal.edge.request import EdgeRequest
 from farmlokal.edge.uploads import RefusedError, received
 from farmlokal.http.problems import MAX_REQUEST_LINE_BYTES, URI_TOO_LONG
 from farmlokal.routes import Pool
-from integrations.partner.client import end_of
+from integrations.partner.client import partner_deadline
 
 THREADS_PER_WORKER = {
     Pool.API: 16,
@@ -85,7 +85,7 @@ class DjangoPool:
 
 async def _take_thread(pool: ThreadPool, request: EdgeRequest) -> None:
     is_partner = request.route.pool is Pool.PARTNER
-    seconds = end_of(request.state.arrived_at) - time.monotonic() if is_partner else THREAD_WAIT_SECONDS
+    seconds = partner_deadline(request.state.arrived_at) - time.monotonic() if is_partner else THREAD_WAIT_SECONDS
     try:
         await pool.take_thread(seconds)
     except TimeoutError:

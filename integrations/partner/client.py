@@ -46,7 +46,7 @@ client = Client("partner", tokens.get_access_token, tokens.reject, lambda: setti
 BREAKERS = [client.breaker]
 
 
-def end_of(arrived_at: float) -> float:
+def partner_deadline(arrived_at: float) -> float:
     """The deadline for the partner (time.monotonic), so that our own answer is in time."""
     seconds = settings.PARTNER_DEADLINE_SECONDS
     return arrived_at + seconds - min(ANSWER_SHARE * seconds, MAX_ANSWER_SECONDS)

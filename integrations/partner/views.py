@@ -15,7 +15,7 @@ from farmlokal.http.query_parameters import check_parameters
 from farmlokal.observability.logs import show_parameters
 from farmlokal.request_state import state_of
 from integrations.partner import schema, serializers
-from integrations.partner.client import end_of
+from integrations.partner.client import partner_deadline
 from integrations.partner.quotes import get_quote
 from products import services
 from products.serializers import rfc3339
@@ -28,7 +28,7 @@ show_parameters("/products/{pk}/delivery-quote", PARAMETERS)
 class DeliveryQuoteView(APIView):
     @schema.delivery_quote
     def get(self, request: Request, pk: int) -> Response:
-        ends = end_of(state_of(request._request).arrived_at)
+        ends = partner_deadline(state_of(request._request).arrived_at)
         check_parameters(request.query_params, PARAMETERS)
         pincode = request.query_params.get("pincode", "")
         if not PINCODE.fullmatch(pincode):
