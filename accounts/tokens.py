@@ -77,7 +77,7 @@ def _token(*configuration: str) -> SharedValue:
     return SharedValue(f"token:{name}", lambda ends: _fetched(configuration, ends))
 
 
-class RefusedError(UnavailableError):
+class CredentialsRefusedError(UnavailableError):
     """The provider does not accept our credentials or our request."""
 
     def __init__(self, reason: str) -> None:
@@ -89,7 +89,7 @@ def _fetched(configuration: tuple[str, ...], ends: float) -> Value:
     try:
         token = _read(_answer(configuration, ends), began)
     except UnavailableError as error:
-        metrics.count_token_refresh("refused" if isinstance(error, RefusedError) else "failed")
+        metrics.count_token_refresh("refused" if isinstance(error, CredentialsRefusedError) else "failed")
         raise
     metrics.count_token_refresh("refreshed")
     return token
@@ -155,5 +155,5 @@ def _error(answer: Answer) -> UnavailableError:
     reason = f"the provider answers {answer.status}{suffix}"
     is_refused = HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
     if is_refused and answer.status not in PASSING_ERRORS:
-        return RefusedError(reason)
+        return CredentialsRefusedError(reason)
     return UnavailableError(reason, answer.retry_after)

@@ -20,9 +20,9 @@ from integrations.exceptions import (
     CallError,
     FailedError,
     NotCalledError,
-    RefusedError,
     RejectedError,
     TimedOutError,
+    TokenRefusedError,
 )
 
 T = TypeVar("T")
@@ -162,7 +162,7 @@ def _accepted(answer: outbound.Answer) -> outbound.Answer:
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return answer
     if status in CREDENTIAL_ERRORS:
-        raise RefusedError(f"it refuses our token ({status})")
+        raise TokenRefusedError(f"it refuses our token ({status})")
     if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in outbound.PASSING_ERRORS:
         raise RejectedError(f"it answers {status}")
     raise FailedError(f"it answers {status}", answer.retry_after, may_pass=status >= HTTPStatus.BAD_REQUEST)

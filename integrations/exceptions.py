@@ -6,7 +6,7 @@ CallError                 no usable answer; the text is for logs and holds no se
 │   └── NoRetryError      too many calls were retries already
 ├── TimedOutError         the deadline is over
 ├── FailedError           no connection, 5xx, 408, 429, or an unreadable answer; retry_after: seconds, if given
-├── RefusedError          the service does not accept our token, nor a new one
+├── TokenRefusedError     the service does not accept our token, nor a new one
 └── RejectedError         any other 4xx
 """
 
@@ -56,7 +56,7 @@ class FailedError(CallError):
         self.may_pass = may_pass
 
 
-class RefusedError(CallError):
+class TokenRefusedError(CallError):
     outcome = "rejected"
 
 

@@ -18,7 +18,7 @@ from django.core.handlers.wsgi import WSGIHandler
 
 from farmlokal.edge.asgi_types import Message, Receive, Scope, Send
 from farmlokal.edge.request import EdgeRequest
-from farmlokal.edge.uploads import RefusedError, received
+from farmlokal.edge.uploads import RequestRefusedError, received
 from farmlokal.http.problems import MAX_REQUEST_LINE_BYTES, URI_TOO_LONG
 from farmlokal.routes import Pool
 from integrations.partner.client import partner_deadline
@@ -75,7 +75,7 @@ class DjangoPool:
             async with received(request) as body:
                 await _take_thread(pool, request)
                 messages = await pool.respond(_with_length(request.scope, body), body)
-        except RefusedError as refused:
+        except RequestRefusedError as refused:
             request.state.refusal = refused.args
             await self._pools[Pool.LIVENESS].run(request.scope, b"", send)
             return
@@ -90,14 +90,14 @@ async def _take_thread(pool: ThreadPool, request: EdgeRequest) -> None:
         await pool.take_thread(seconds)
     except TimeoutError:
         if is_partner:
-            raise RefusedError("partner-timeout", "All threads wait for the partner.") from None
-        raise RefusedError("database-unavailable", "All threads are busy. Try again shortly.") from None
+            raise RequestRefusedError("partner-timeout", "All threads wait for the partner.") from None
+        raise RequestRefusedError("database-unavailable", "All threads are busy. Try again shortly.") from None
 
 
 def _check_request_line(scope: Scope) -> None:
     length = len(scope["method"]) + len(scope["raw_path"]) + len(scope["query_string"]) + len(" ? HTTP/1.1")
     if length > MAX_REQUEST_LINE_BYTES:
-        raise RefusedError("uri-too-long", URI_TOO_LONG)
+        raise RequestRefusedError("uri-too-long", URI_TOO_LONG)
 
 
 def _with_length(scope: Scope, body: bytes) -> Scope:

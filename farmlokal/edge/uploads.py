@@ -20,7 +20,7 @@ MAX_LARGE_BYTES = 16 * 1024 * 1024  # for all larger bodies in this process toge
 CLOSE = b"connection", b"close"
 
 
-class RefusedError(Exception):
+class RequestRefusedError(Exception):
     """Arguments: code and detail of the problem that answers the request."""
 
 
@@ -34,14 +34,14 @@ class _Reservation:
         self._bytes = 0
 
     def grow(self, size: int) -> None:
-        """To this size. Raises RefusedError."""
+        """To this size. Raises RequestRefusedError."""
         if size > self._max_bytes:
-            raise RefusedError("payload-too-large", body_too_large(self._max_bytes))
+            raise RequestRefusedError("payload-too-large", body_too_large(self._max_bytes))
         size = size if size > SMALL_BYTES else 0
         _Reservation.total_bytes += size - self._bytes
         self._bytes = size
         if size and _Reservation.total_bytes > MAX_LARGE_BYTES:
-            raise RefusedError("database-unavailable", "Too many large bodies are arriving. Try again shortly.")
+            raise RequestRefusedError("database-unavailable", "Too many large bodies are arriving. Try again shortly.")
 
     def release(self) -> None:
         _Reservation.total_bytes -= self._bytes
@@ -50,7 +50,7 @@ class _Reservation:
 @contextlib.asynccontextmanager
 async def received(request: EdgeRequest) -> AsyncIterator[bytes]:
     """The body, or b"" without reading it if the route takes none. Its memory stays reserved until the block ends.
-    Raises RefusedError."""
+    Raises RequestRefusedError."""
     max_bytes = request.route.max_body_bytes.get(request.method) if request.has_body else None
     reservation = _Reservation(max_bytes or 0)
     try:
@@ -69,13 +69,13 @@ async def _receive(request: EdgeRequest, reservation: _Reservation) -> bytes:
             while has_more:
                 message = await request.receive()
                 if message["type"] == "http.disconnect":  # the part that has arrived may look complete
-                    raise RefusedError("bad-request", "The body did not arrive.")
+                    raise RequestRefusedError("bad-request", "The body did not arrive.")
                 pieces.append(message.get("body", b""))
                 size += len(pieces[-1])
                 reservation.grow(max(declared, size))
                 has_more = message.get("more_body", False)
     except TimeoutError:
-        raise RefusedError("bad-request", "The body did not arrive in time.") from None
+        raise RequestRefusedError("bad-request", "The body did not arrive in time.") from None
     return b"".join(pieces)
 
 

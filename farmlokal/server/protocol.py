@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from farmlokal.http.problems import RETRY_AFTER_SECONDS
 from farmlokal.observability.logs import request_id_of
-from farmlokal.server.heads import RefusedError, check_head, check_head_size, without_upgrade
+from farmlokal.server.heads import HeadRefusedError, check_head, check_head_size, without_upgrade
 from farmlokal.server.transport import CorkedTransport, PipelineFlow
 
 MAX_CONNECTIONS = 800  # per worker; below the usual limit of 1,024 open files
@@ -68,11 +68,13 @@ class Protocol(HttpToolsProtocol):
             self._check_progress(len(data))
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrade(data[upgrade.args[0] :])
-        except RefusedError as refused:
+        except HeadRefusedError as refused:
             self._refuse(*refused.args)
         except httptools.HttpParserError as error:
             cause = error.__context__ or error  # an exception of our callbacks, or the parser's own
-            self._refuse(*(cause.args if isinstance(cause, RefusedError) else (400, f"Malformed request: {cause}.")))
+            self._refuse(
+                *(cause.args if isinstance(cause, HeadRefusedError) else (400, f"Malformed request: {cause}."))
+            )
         else:
             self._expect_request()
 

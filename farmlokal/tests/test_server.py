@@ -138,7 +138,7 @@ def test_body_that_does_not_arrive_is_refused(monkeypatch: pytest.MonkeyPatch) -
             pass
 
     monkeypatch.setattr(uploads, "WAIT_SECONDS", 0.01)
-    with pytest.raises(uploads.RefusedError, match="in time"):
+    with pytest.raises(uploads.RequestRefusedError, match="in time"):
         asyncio.run(receive_body())
 
 

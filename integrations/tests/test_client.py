@@ -22,9 +22,9 @@ from integrations.exceptions import (
     BreakerOpenError,
     FailedError,
     NoRetryError,
-    RefusedError,
     RejectedError,
     TimedOutError,
+    TokenRefusedError,
 )
 from integrations.tests.memory import reset_all
 
@@ -130,7 +130,7 @@ def test_there_are_at_most_three_attempts(client: Client, service: Service) -> N
     assert len(service.requests) == 3
 
 
-@pytest.mark.parametrize(("status", "kind"), [(400, RejectedError), (404, RejectedError), (403, RefusedError)])
+@pytest.mark.parametrize(("status", "kind"), [(400, RejectedError), (404, RejectedError), (403, TokenRefusedError)])
 def test_refusal_is_not_retried(client: Client, service: Service, status: int, kind: type[Exception]) -> None:
     service.answers = [failing(status)]
     with pytest.raises(kind):
@@ -206,7 +206,7 @@ def test_revoked_token_is_replaced_once(client: Client, service: Service) -> Non
     assert ask(client, service) == {}
     assert [request.headers["Authorization"] for request in service.requests] == ["Bearer token-1", "Bearer token-2"]
     service.answers = [failing(401)]
-    with pytest.raises(RefusedError):
+    with pytest.raises(TokenRefusedError):
         ask(client, service)
     assert len(service.requests) == 4
 
@@ -214,7 +214,7 @@ def test_revoked_token_is_replaced_once(client: Client, service: Service) -> Non
 def test_refused_tokens_do_not_open_the_breaker(client: Client, service: Service) -> None:
     service.answers = [failing(401)]
     for _ in range(2 * FAILURES_TO_OPEN):
-        with pytest.raises(RefusedError):
+        with pytest.raises(TokenRefusedError):
             ask(client, service)
     service.answers = [Response("{}")]
     assert ask(client, service) == {}
@@ -257,7 +257,7 @@ def test_no_token_is_logged(client: Client, service: Service, caplog: pytest.Log
     caplog.set_level(logging.DEBUG)
     for answers in ([failing(500)], [failing(401)]):
         service.answers = answers
-        with pytest.raises((FailedError, RefusedError)):
+        with pytest.raises((FailedError, TokenRefusedError)):
             ask(client, service)
     assert "call_failed" in caplog.text
     assert "token-" not in caplog.text
