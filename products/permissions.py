@@ -46,6 +46,6 @@ class MayWrite(BasePermission):
         return True
 
 
-def caller_of(request: Request) -> str:
+def caller_name(request: Request) -> str:
     """The caller's name for idempotency keys: user:7, apiclient:7."""
     return f"{request.user.__class__.__name__.lower()}:{request.user.pk}"

@@ -28,7 +28,7 @@ from products.listing.listings import Listing
 from products.listing.serializers import PARAMETERS
 from products.models import Product
 from products.page_cache import LASTING, SHORT, catalogue_cache, lifetime_of
-from products.permissions import WRITES, MayWrite, StaffSession, caller_of
+from products.permissions import WRITES, MayWrite, StaffSession, caller_name
 from products.serializers import NewProductSerializer, ProductChangeSerializer
 
 LISTING_HEADERS = {"Cache-Control": schema.LISTING_CACHE_CONTROL}
@@ -106,7 +106,7 @@ class ProductViewSet(ViewSet):
             response["Location"] = request.build_absolute_uri(reverse("product", args=[product.pk]))
             return response
 
-        return create() if key is None else idempotency.answer_once(caller_of(request), key, body, create)
+        return create() if key is None else idempotency.answer_once(caller_name(request), key, body, create)
 
     @schema.partial_update
     def partial_update(self, request: Request, pk: int) -> HttpResponse:

@@ -15,7 +15,7 @@ from django.conf import settings
 from accounts.authentication import cached_caller, is_checked, looks_like_jwt, token_in
 from farmlokal.edge.asgi_types import Message, Send
 from farmlokal.edge.batching import ADMIT, Admissions
-from farmlokal.edge.flights import Flight, Flights
+from farmlokal.edge.flights import PageFlight, PageFlights
 from farmlokal.edge.local_pages import LocalPage, LocalPages
 from farmlokal.edge.request import EdgeRequest
 from farmlokal.observability import metrics
@@ -34,11 +34,11 @@ class Edge:
         self._django = django
         self._redis = AsyncClient(settings.REDIS_URL, [ADMIT], (FORGET, [catalogue_cache.generation_key]))
         self._admissions = Admissions(self._redis)
-        self._anonymous = limiter.anonymous()
+        self._anonymous = limiter.anonymous_policy()
         self._token_checks = limiter.LocalBuckets()
         self._has_proxies = settings.TRUSTED_PROXY_HOPS > 0
         self._pages = LocalPages()
-        self._flights = Flights()
+        self._flights = PageFlights()
 
     def start(self) -> None:
         """Connects to Redis; otherwise the first request would."""
@@ -78,21 +78,21 @@ class Edge:
         if not self._anonymous or is_checked(authorization):
             await self._django(request, request.forward)
             return
-        address = self._client_address(request)
-        decision = self._token_checks.decide(address, limiter.TOKEN_CHECKS)
+        client = self._client_address(request)
+        decision = self._token_checks.decide(client, limiter.TOKEN_CHECKS)
         if decision.is_refused:
             request.admission = request.admission._replace(decision=decision)
             await request.refuse(decision)
             return
         await self._django(request, request.forward)
         if is_checked(authorization):
-            self._token_checks.give_back(address, limiter.TOKEN_CHECKS)
+            self._token_checks.give_back(client, limiter.TOKEN_CHECKS)
 
     async def _admit(self, request: EdgeRequest, policy: Policy | None, client: str) -> None:
-        address = self._pages.address(request.address) if request.is_shareable else None
-        page = self._pages.page(address.page_key) if address else None
+        known = self._pages.address(request.address) if request.is_shareable else None
+        page = self._pages.page(known.page_key) if known else None
         known_generation = page.generation if page and page.is_fresh else ""
-        page_key = address.page_key if address else ""
+        page_key = known.page_key if known else ""
         admission = request.admission = await self._admissions.ask(policy, client, page_key, known_generation)
         if admission.decision and admission.decision.is_refused:
             await request.refuse(admission.decision)
@@ -100,12 +100,12 @@ class Edge:
         if request.is_preflight:
             await request.answer_preflight()
             return
-        if address and admission.page:
-            page = self._pages.put(address.page_key, admission.page)
-        if address and page and self._is_current(page, request):
+        if known and admission.page:
+            page = self._pages.put(known.page_key, admission.page)
+        if known and page and self._is_current(page, request):
             is_fresh = page.is_fresh
             if is_fresh or request.address in self._flights:
-                await request.serve(address, page, "hit" if is_fresh else "stale")
+                await request.serve(known, page, "hit" if is_fresh else "stale")
                 return
         request.state.local_page = page.as_of_now() if page else None
         await self._join_flight(request)
@@ -114,11 +114,11 @@ class Edge:
         """Wait for a request that asks Django for the same page, or ask Django."""
         while request.is_shareable and (flight := self._flights.get(request.address)):
             await flight.landed.wait()
-            address = self._pages.address(request.address)
-            if not (flight.page and address):
+            known = self._pages.address(request.address)
+            if not (flight.page and known):
                 break  # Django's answer was no page, so each request gets its own
             if flight.began_at >= request.state.arrived_at or self._is_current(flight.page, request):
-                await request.serve(address, flight.page, flight.result)
+                await request.serve(known, flight.page, flight.result)
                 return
         flight = self._flights.begin(request.address) if request.is_shareable else None
         try:
@@ -131,7 +131,7 @@ class Edge:
     def _is_current(page: LocalPage, request: EdgeRequest) -> bool:
         return page.generation == request.admission.generation != ""
 
-    async def _ask_django(self, request: EdgeRequest, flight: Flight | None) -> None:
+    async def _ask_django(self, request: EdgeRequest, flight: PageFlight | None) -> None:
         async def send(message: Message) -> None:
             if flight and message["type"] == "http.response.start":
                 if served := request.state.served:

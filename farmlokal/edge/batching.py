@@ -17,7 +17,7 @@ from farmlokal.redis.async_client import AsyncClient, RedisAwayError
 from farmlokal.redis.scripts import load
 from products.page_cache import catalogue_cache
 
-Caller = tuple[Policy, str]
+LimitedClient = tuple[Policy, str]
 
 logger = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ class _Waiting(NamedTuple):
 
 class _Reply(NamedTuple):
     generation: str = ""
-    buckets: Sequence[int] | None = None  # room and wait per caller; None: Redis is away
+    buckets: Sequence[int] | None = None  # room and wait per client; None: Redis is away
     pages: dict[str, Page] = {}  # noqa: RUF012
 
 
@@ -80,18 +80,18 @@ class Admissions:
         calls = Counter((one.policy, one.client) for one in batch if one.policy)
         reply = await self._ask_redis(calls, {one.page_key: one.known_generation for one in batch if one.page_key})
         decisions = {}
-        for number, (caller, count) in enumerate(calls.items()):
+        for number, (client, count) in enumerate(calls.items()):
             bucket = reply.buckets[2 * number : 2 * number + 2] if reply.buckets else None
-            decisions[caller] = iter(limiter.decisions(*caller, count, bucket))
+            decisions[client] = iter(limiter.decisions(*client, count, bucket))
         for number, one in enumerate(batch):
             decision = next(decisions[one.policy, one.client]) if one.policy else None
             if not one.admission.done():
                 page = reply.pages.get(one.page_key)
                 one.admission.set_result(Admission(decision, reply.generation, page, int(number == 0)))
 
-    async def _ask_redis(self, calls: Counter[Caller], pages: dict[str, str]) -> _Reply:
+    async def _ask_redis(self, calls: Counter[LimitedClient], pages: dict[str, str]) -> _Reply:
         """pages: the generation of the local copy, by page key."""
-        buckets = [limiter.key_of(*caller) for caller in calls]
+        buckets = [limiter.key_of(*client) for client in calls]
         keys = [catalogue_cache.generation_key, catalogue_cache.writers_key, *buckets, *pages]
         costs = [number for (policy, _), count in calls.items() for number in (policy.quota, policy.interval, count)]
         try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # imported at run time, it would be a cycle
     from farmlokal.edge.request import Address
 
 
-class Flight:
+class PageFlight:
     def __init__(self) -> None:
         self.began_at = time.monotonic()
         self.landed = asyncio.Event()
@@ -21,23 +21,23 @@ class Flight:
         self.result: Result = "miss"
 
 
-class Flights:
+class PageFlights:
     def __init__(self) -> None:
-        self._flights: dict[Address, Flight] = {}
+        self._flights: dict[Address, PageFlight] = {}
 
     def __contains__(self, address: Address) -> bool:
         return address in self._flights
 
-    def get(self, address: Address) -> Flight | None:
+    def get(self, address: Address) -> PageFlight | None:
         return self._flights.get(address)
 
-    def begin(self, address: Address) -> Flight:
+    def begin(self, address: Address) -> PageFlight:
         """If another flight has begun meanwhile, requests wait for that one."""
-        flight = Flight()
+        flight = PageFlight()
         self._flights.setdefault(address, flight)
         return flight
 
-    def land(self, address: Address, flight: Flight) -> None:
+    def land(self, address: Address, flight: PageFlight) -> None:
         if self._flights.get(address) is flight:
             del self._flights[address]
         flight.landed.set()

@@ -108,7 +108,7 @@ buckets = LocalBuckets()
 TOKEN_CHECKS = Policy("tokens", 120, 60)
 
 
-def anonymous() -> Policy | None:
+def anonymous_policy() -> Policy | None:
     return Policy("anonymous", *settings.RATE_LIMIT_ANONYMOUS) if settings.RATE_LIMIT_ANONYMOUS else None
 
 

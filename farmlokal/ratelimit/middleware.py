@@ -10,7 +10,7 @@ from farmlokal import routes
 from farmlokal.http.problems import problem_response
 from farmlokal.observability import metrics
 from farmlokal.ratelimit.client_identity import client_of_request
-from farmlokal.ratelimit.limiter import anonymous, decide
+from farmlokal.ratelimit.limiter import anonymous_policy, decide
 from farmlokal.request_state import state_of
 
 
@@ -20,7 +20,7 @@ class RateLimitMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         state = state_of(request)
-        policy, client = state.limited_as or (anonymous(), client_of_request(request))
+        policy, client = state.limited_as or (anonymous_policy(), client_of_request(request))
         if not policy or state.is_counted or not routes.find(request.path).is_rate_limited:
             return self.get_response(request)
         decision = decide(policy, client)

@@ -72,9 +72,8 @@ class Protocol(HttpToolsProtocol):
             self._refuse(*refused.args)
         except httptools.HttpParserError as error:
             cause = error.__context__ or error  # an exception of our callbacks, or the parser's own
-            self._refuse(
-                *(cause.args if isinstance(cause, HeadRefusedError) else (400, f"Malformed request: {cause}."))
-            )
+            is_ours = isinstance(cause, HeadRefusedError)
+            self._refuse(*(cause.args if is_ours else (400, f"Malformed request: {cause}.")))
         else:
             self._expect_request()
 

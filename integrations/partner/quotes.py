@@ -55,7 +55,7 @@ def get_quote(product_id: int, pincode: str, ends: float) -> tuple[Quoted, bool]
 
     Raises the Problem partner-unavailable, partner-timeout or partner-rejected.
     """
-    request = Request(product_id, pincode, ends)
+    request = QuoteRequest(product_id, pincode, ends)
     try:
         return _flights.join(request.name, request.quote).result(max(ends - time.monotonic(), 0)), False
     except TimeoutError:
@@ -80,7 +80,7 @@ def _remember(name: str, quoted: Quoted) -> Quoted:
     return quoted
 
 
-class Request:
+class QuoteRequest:
     def __init__(self, product_id: int, pincode: str, ends: float) -> None:
         self.name = f"{product_id}:{pincode}"
         self._product_id, self._pincode, self._ends = product_id, pincode, ends

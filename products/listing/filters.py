@@ -81,7 +81,7 @@ class SlugFilter(Filter):
         return vocabulary.find(self.list_name, slug)
 
 
-class ListedSlugFilter(SlugFilter):
+class KnownSlugFilter(SlugFilter):
     """An entry of a list short enough for an error to name all entries: an unknown one is refused."""
 
     def allowed(self) -> Sequence[str]:
@@ -93,7 +93,7 @@ class ListedSlugFilter(SlugFilter):
         return pk
 
 
-class CategoryFilter(ListedSlugFilter):
+class CategoryFilter(KnownSlugFilter):
     """Products of any of these categories."""
 
     schema: ClassVar[JSON] = {"type": "array", "items": SLUG_TEXT, "minItems": 1, "maxItems": MAX_CATEGORIES}

@@ -18,7 +18,7 @@ from products.listing.filters import (
     FarmFilter,
     FilterValue,
     FlagFilter,
-    ListedSlugFilter,
+    KnownSlugFilter,
     PriceFilter,
     SlugFilter,
     WordsFilter,
@@ -51,7 +51,7 @@ class ListingParameters(Serializer[Any]):
         help_text="Slugs of GET /categories: products of any of them.", example=["fruits", "vegetables"]
     )
     commodity = SlugFilter(help_text="A slug of GET /categories.", example="mango")
-    state = ListedSlugFilter(help_text="A slug of GET /states.", example="maharashtra")
+    state = KnownSlugFilter(help_text="A slug of GET /states.", example="maharashtra")
     district = SlugFilter(help_text="A slug of GET /states.", example="ratnagiri")
     farm = FarmFilter(help_text="The id of a farm.", example=311)
     price_min = PriceFilter(help_text="Rupees, inclusive.", example="45")
