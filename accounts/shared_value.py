@@ -36,8 +36,8 @@ KEPT_SECONDS = 25 * 3600
 IMPATIENT_SECONDS = 0.25
 TOO_SLOW = "the provider does not answer in time"
 
-LOOK = load(__file__, "look.lua")
-STORE = load(__file__, "store.lua")
+READ_STATE = load(__file__, "read_state.lua")
+STORE_STATE = load(__file__, "store_state.lua")
 
 logger = structlog.get_logger(__name__)
 
@@ -143,7 +143,7 @@ class SharedValue:
 
     def _read(self) -> int:
         """Redis's time in microseconds; 0 without Redis. If it has lost its data, our own state stays."""
-        answer = run(LOOK, [key(self._name)], insists=True)
+        answer = run(READ_STATE, [key(self._name)], insists=True)
         if answer is None:
             return 0
         state = State.unpacked(answer[1])
@@ -156,7 +156,7 @@ class SharedValue:
         early_at = time.time() if newer_than else self._state.early_at
         state = self._state = replace(self._fetched(number), early_at=early_at)
         if lock:
-            run(STORE, [key(self._name)], [number, state.packed(), KEPT_SECONDS], insists=True)
+            run(STORE_STATE, [key(self._name)], [number, state.packed(), KEPT_SECONDS], insists=True)
             release(lock)
             self._read()  # if we are late, there is a newer state
         if self._state.failure:

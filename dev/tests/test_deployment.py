@@ -186,7 +186,7 @@ def copy_image_files(target: Path) -> set[str]:
 
 def test_image_starts_without_sandbox_and_tests(tmp_path: Path) -> None:
     files = copy_image_files(tmp_path)
-    assert {"manage.py", "gunicorn.conf.py", "integrations/client.py", "integrations/breaker/admit.lua"} <= files
+    assert {"manage.py", "gunicorn.conf.py", "integrations/client.py", "integrations/breaker/admit_call.lua"} <= files
     assert not [name for name in files if re.search("sandbox|/tests/|^dev/", name)]
     environment = {
         "PATH": os.environ["PATH"],

@@ -14,7 +14,7 @@ from django.conf import settings
 
 from accounts.authentication import cached_caller, is_checked, looks_like_jwt, token_in
 from farmlokal.edge.asgi_types import Message, Send
-from farmlokal.edge.batching import ADMIT, Admissions
+from farmlokal.edge.batching import ADMIT_BATCH, Admissions
 from farmlokal.edge.flights import PageFlight, PageFlights
 from farmlokal.edge.local_pages import LocalPage, LocalPages
 from farmlokal.edge.request import EdgeRequest
@@ -23,7 +23,7 @@ from farmlokal.ratelimit import limiter
 from farmlokal.ratelimit.client_identity import client_of
 from farmlokal.ratelimit.limiter import Policy
 from farmlokal.redis.async_client import AsyncClient
-from farmlokal.redis.scripts import FORGET
+from farmlokal.redis.scripts import DELETE_KEY
 from products.page_cache import catalogue_cache
 
 Django = Callable[[EdgeRequest, Send], Awaitable[None]]
@@ -32,7 +32,7 @@ Django = Callable[[EdgeRequest, Send], Awaitable[None]]
 class Edge:
     def __init__(self, django: Django) -> None:
         self._django = django
-        self._redis = AsyncClient(settings.REDIS_URL, [ADMIT], (FORGET, [catalogue_cache.generation_key]))
+        self._redis = AsyncClient(settings.REDIS_URL, [ADMIT_BATCH], (DELETE_KEY, [catalogue_cache.generation_key]))
         self._admissions = Admissions(self._redis)
         self._anonymous = limiter.anonymous_policy()
         self._token_checks = limiter.LocalBuckets()

@@ -23,7 +23,7 @@ logger = structlog.get_logger(__name__)
 
 MAX_BATCH = 64  # Redis does nothing else meanwhile
 
-ADMIT = load(__file__, "admit.lua")
+ADMIT_BATCH = load(__file__, "admit_batch.lua")
 
 
 class Admission(NamedTuple):
@@ -96,7 +96,7 @@ class Admissions:
         costs = [number for (policy, _), count in calls.items() for number in (policy.quota, policy.interval, count)]
         try:
             arguments = [self._coalesce_ms, len(calls), *costs, *pages.values()]
-            generation, rooms, stored = await self._redis.run(ADMIT, keys, arguments)
+            generation, rooms, stored = await self._redis.run(ADMIT_BATCH, keys, arguments)
             if catalogue_cache.pending.is_pending:
                 return _Reply(buckets=rooms)
             return _Reply(generation.decode(), rooms, _unpack_all(list(pages), stored))

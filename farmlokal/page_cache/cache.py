@@ -37,8 +37,8 @@ JITTER = 0.1
 
 ANNOUNCE = load(__file__, "announce.lua")
 WRITTEN = load(__file__, "written.lua")
-LOOK = load(__file__, "look.lua")
-LEAVE = load(__file__, "leave.lua")
+FIND_PAGE = load(__file__, "find_page.lua")
+STORE_PAGE = load(__file__, "store_page.lua")
 
 
 def coalesce_ms() -> int:
@@ -108,7 +108,7 @@ class PageCache:
         if self.pending.is_pending:
             return Look()
         keys = [self.generation_key, self.writers_key, page_key, _lock_of(page_key)]
-        answer = run(LOOK, keys, [coalesce_ms(), owner, LOCK_SECONDS * 1000])
+        answer = run(FIND_PAGE, keys, [coalesce_ms(), owner, LOCK_SECONDS * 1000])
         if not answer:
             return Look()
         generation, freshness, page, is_locked, left = answer
@@ -133,7 +133,7 @@ def _render(
         if look.is_locked:
             stored = packed if len(packed) <= MAX_PAGE_BYTES else b""
             times = [round(fresh * 1000), lifetime.kept * 1000]
-            run(LEAVE, [page_key, _lock_of(page_key)], [owner, look.generation, *times, stored])
+            run(STORE_PAGE, [page_key, _lock_of(page_key)], [owner, look.generation, *times, stored])
     return Served(page_key, page, "miss" if look.is_locked else "bypass")
 
 

@@ -1,14 +1,14 @@
--- generation(generations, writers, coalesce_ms): the current generation, or a new one if there is none.
+-- generation(key, writers, coalesce_ms): the current generation, or a new one if there is none.
 -- Nil while a writer is announced, and while Redis accepts no writes: a generation that we could not end is not trusted.
-local function generation(generations, writers, coalesce)
+local function generation(key, writers, coalesce)
   local name = string.format('%.0f', now)
   local purged = redis.pcall('ZREMRANGEBYSCORE', writers, '-inf', name)
   if type(purged) == 'table' then return nil end
-  local found = redis.call('GET', generations)
+  local found = redis.call('GET', key)
   if found then return found end
   local is_written = redis.call('ZCARD', writers) > 0
   if is_written and coalesce == 0 then return nil end
-  local begun = is_written and redis.pcall('SET', generations, name, 'PX', coalesce) or redis.pcall('SET', generations, name)
+  local begun = is_written and redis.pcall('SET', key, name, 'PX', coalesce) or redis.pcall('SET', key, name)
   if begun.err then return nil end
   return name
 end

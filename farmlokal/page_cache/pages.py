@@ -24,7 +24,7 @@ class Page(NamedTuple):
     left: float  # seconds until it is stale, from when it was looked up
 
     def packed(self) -> bytes:
-        """What leave.lua stores behind the generation and the time."""
+        """What store_page.lua stores behind the generation and the time."""
         etag, identity, gzipped, link = self.representation
         head = orjson.dumps([etag, link, len(identity), gzipped is not None])
         return b"".join((head, b"\n", identity, gzipped or b""))

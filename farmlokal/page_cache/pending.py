@@ -10,7 +10,7 @@ import structlog
 from redis import RedisError
 
 from farmlokal.redis import client
-from farmlokal.redis.scripts import FORGET
+from farmlokal.redis.scripts import DELETE_KEY
 
 RETRY_SECONDS = 0.05
 EXIT_SECONDS = 3
@@ -73,7 +73,7 @@ class PendingInvalidation:
     def _invalidate(self) -> bool:
         requests = self._requests
         try:
-            client.ask(FORGET, [self._key])  # also while Redis is silent: no request waits for this thread
+            client.ask(DELETE_KEY, [self._key])  # also while Redis is silent: no request waits for this thread
         except RedisError:
             return False
         with self._lock:

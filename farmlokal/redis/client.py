@@ -19,7 +19,7 @@ from redis import Redis, RedisError
 from redis import exceptions as redis_exceptions
 
 from farmlokal.observability import request_costs
-from farmlokal.redis.scripts import FORGET, PROBE_KEY, Script
+from farmlokal.redis.scripts import DELETE_KEY, PROBE_KEY, Script
 
 PAUSE_SECONDS = 0.2  # between two probes of a Redis that is away
 LOOK_SECONDS = 0.05  # a waiting thread notices within this time that another thread found Redis silent
@@ -84,7 +84,7 @@ class Outages:
         while cls.is_away:
             time.sleep(PAUSE_SECONDS)
             try:
-                ask(FORGET, [PROBE_KEY])
+                ask(DELETE_KEY, [PROBE_KEY])
             except RedisError as error:
                 cls.note(error)
             else:

@@ -46,6 +46,6 @@ def _read(path: Path, included: set[Path]) -> str:
     return INCLUDE.sub(include, path.read_text())
 
 
-FORGET = load(__file__, "forget.lua")
+DELETE_KEY = load(__file__, "delete_key.lua")
 WRITE_AND_DELETE = load(__file__, "write_and_delete.lua")
 PROBE_KEY = key("probe")

@@ -21,12 +21,12 @@ from pytest_django.fixtures import Settings
 from dev.testing.proxy import Proxy
 from dev.testing.servers import Daemon
 from dev.testing.waiting import wait_until
-from farmlokal.edge.batching import ADMIT
+from farmlokal.edge.batching import ADMIT_BATCH
 from farmlokal.observability import request_costs
 from farmlokal.redis import async_client, client
 from farmlokal.redis.async_client import AsyncClient, RedisAwayError
 from farmlokal.redis.client import Outages, ask, run, until
-from farmlokal.redis.scripts import FORGET, Script
+from farmlokal.redis.scripts import DELETE_KEY, Script
 from products.page_cache import catalogue_cache
 
 ONE = Script("return {1}")
@@ -109,7 +109,7 @@ def test_probe_ends_the_outage_of_a_dead_redis(redis_alone: Daemon) -> None:
 def test_redis_that_refuses_writes_stays_away(redis_alone: Daemon) -> None:
     with redis.Redis.from_url(redis_alone.url) as other:
         other.replicaof("127.0.0.1", 1)
-        assert run(FORGET, [GENERATION]) is None
+        assert run(DELETE_KEY, [GENERATION]) is None
         losses = Outages.losses
         wait_until(lambda: Outages.losses > losses + 1)  # two probes have failed
         assert commands_sent(insists=False) == 0
@@ -158,7 +158,7 @@ def test_answer_that_came_while_the_process_stood_still_counts(redis_alone: Daem
 
 @contextlib.asynccontextmanager
 async def connected(server: Daemon) -> AsyncIterator[AsyncClient]:
-    edge = AsyncClient(server.url, [ADMIT], (FORGET, [GENERATION]))
+    edge = AsyncClient(server.url, [ADMIT_BATCH], (DELETE_KEY, [GENERATION]))
     try:
         yield edge
     finally:

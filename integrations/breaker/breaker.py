@@ -33,7 +33,7 @@ MEMORY_SECONDS = 60.0  # so that an idle process does not bring back what an ope
 HELD, HELD_WAIT_SECONDS = "held", 60
 IS_OPEN, MAY_CALL, NO_RETRY, CANNOT_WRITE = 0, 1, 2, -1  # verdicts of the scripts
 
-ADMIT = load(__file__, "admit.lua")
+ADMIT_CALL = load(__file__, "admit_call.lua")
 RECORD = load(__file__, "record.lua")
 FORCE = load(__file__, "force.lua")
 SHOW = load(__file__, "show.lua")
@@ -93,7 +93,7 @@ class Breaker:
 
     def admit(self, *, is_retry: bool = False) -> Callable[[Outcome], object]:
         """The function that records the outcome. Raises BreakerOpenError or NoRetryError."""
-        answer = self._ask(ADMIT, int(self._permit_seconds() * MICROSECONDS), int(is_retry))
+        answer = self._ask(ADMIT_CALL, int(self._permit_seconds() * MICROSECONDS), int(is_retry))
         if answer is None:
             return self._admit_alone(is_retry=is_retry)
         verdict, wait, epoch, *_ = answer

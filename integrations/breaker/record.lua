@@ -1,5 +1,5 @@
 -- Records the outcome of a call. ARGV 5 and 6: the epoch that admitted the call, outcome.
--- include: adopt.lua
+-- include: adopt_newer_state.lua
 local MIN_CALLS, FAILURE_RATE = 25, 0.5
 local outcome = ARGV[6]
 if epoch ~= tonumber(ARGV[5]) then return answer(1) end

@@ -29,8 +29,8 @@ LOCK_MARGIN_SECONDS = 0.5  # beyond the caller's deadline
 MAX_REMEMBERED = 1000
 PASSING = {"partner-unavailable", "partner-timeout"}  # failures for which the last good quote stands in
 
-LOOK = load(__file__, "look.lua")
-LEAVE = load(__file__, "leave.lua")
+FIND_QUOTE = load(__file__, "find_quote.lua")
+STORE_QUOTE = load(__file__, "store_quote.lua")
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class QuoteRequest:
             raise Problem("partner-timeout", TOO_SLOW)
         lock_ms = int((self._ends - now + LOCK_MARGIN_SECONDS) * 1000)
         arguments = [self._owner, lock_ms, FRESH_SECONDS * MICROSECONDS, int((now - self._began) * MICROSECONDS)]
-        answer = run(LOOK, [*self._keys, client.breaker.key], arguments)
+        answer = run(FIND_QUOTE, [*self._keys, client.breaker.key], arguments)
         if answer is None:
             fresh = _remembered(self.name, FRESH_SECONDS)
             return (lambda: fresh) if fresh else self._call
@@ -125,4 +125,4 @@ class QuoteRequest:
         else:
             return quoted
         finally:
-            run(LEAVE, self._keys, [self._owner, packed, failure, KEPT_SECONDS, SHARED_FAILURE_SECONDS])
+            run(STORE_QUOTE, self._keys, [self._owner, packed, failure, KEPT_SECONDS, SHARED_FAILURE_SECONDS])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from farmlokal.redis.client import run
-from farmlokal.redis.scripts import FORGET, key, load
+from farmlokal.redis.scripts import DELETE_KEY, key, load
 
 LEASE_SECONDS = 5  # if a process dies, its event waits no longer than this
 DONE_SECONDS = 4 * 24 * 3600  # longer than senders retry under Standard Webhooks: three days and some hours
@@ -37,7 +37,7 @@ def release(webhook_id: str, owner: str) -> None:
 
 
 def forget(webhook_id: str) -> None:
-    run(FORGET, [_key(webhook_id)])
+    run(DELETE_KEY, [_key(webhook_id)])
 
 
 def _key(webhook_id: str) -> str:

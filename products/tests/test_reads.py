@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from dev.testing.databases import rows_read
 from dev.testing.walks import SORTS, get_page
 from farmlokal.redis.client import run
-from farmlokal.redis.scripts import FORGET
+from farmlokal.redis.scripts import DELETE_KEY
 from products.listing import statistics
 from products.listing.cursors import Cursor, seal
 from products.models import Product
@@ -31,7 +31,7 @@ def catalogue(live_database: None) -> None:
 
 def forget_pages() -> None:
     """So that the next page is rendered, not served from Redis."""
-    run(FORGET, [catalogue_cache.generation_key], insists=True)
+    run(DELETE_KEY, [catalogue_cache.generation_key], insists=True)
 
 
 def reads_of(client: Client, url: str) -> int:

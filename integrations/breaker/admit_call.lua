@@ -1,6 +1,6 @@
 -- Decides whether a call may go out. ARGV 5 and 6: permit_us, is_retry.
 -- verdict: 1 call, 0 the breaker is open, 2 no retry now.
--- include: adopt.lua
+-- include: adopt_newer_state.lua
 -- Of all processes together: two retries at once, and one more for every 25 calls. So an outage causes less than a tenth
 -- more calls until the breaker opens.
 local RETRIES, RETRIES_PER_CALL = 2, 0.04

@@ -1,5 +1,5 @@
 -- Stores the result of a call, and releases the lock.
--- KEYS: quote (a hash, see look.lua), lock. ARGV: owner, quote or '', failure or '', seconds to keep each.
+-- KEYS: quote (a hash, see find_quote.lua), lock. ARGV: owner, quote or '', failure or '', seconds to keep each.
 -- Returns {1} if the lock was the caller's, else {0}.
 -- include: ../../farmlokal/redis/clock.lua
 -- include: ../../farmlokal/single_flight.lua
