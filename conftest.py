@@ -22,7 +22,7 @@ from dev.testing.servers import Daemon, own_redis
 from dev.testing.waiting import wait_until
 from farmlokal.redis.client import run
 from farmlokal.redis.scripts import DELETE_KEY
-from products.page_cache import catalogue_cache
+from products.catalogue_cache import catalogue_cache
 
 # pytest-django gives each xdist worker a MySQL database; this gives it a Redis database, for this process, whose
 # settings are already read, and for processes that tests start.

@@ -21,8 +21,8 @@ from django.utils import timezone
 from farmlokal.http.problems import InvalidHeader, Problem
 from farmlokal.mysql.errors import ROW_IS_LOCKED
 from farmlokal.mysql.transactions import atomic_with_retry
+from products.catalogue_cache import announce_write
 from products.models import IdempotencyKey
-from products.page_cache import announce_write
 
 HEADER = "Idempotency-Key"
 LIFETIME = dt.timedelta(hours=24)

@@ -33,8 +33,8 @@ from farmlokal.openapi.parameters import (
 from farmlokal.openapi.problems import ANYWHERE, NOT_MATCHED, RATE_LIMITED, problem_responses, raised_by
 from products.idempotency import HEADER as IDEMPOTENCY_KEY
 from products.idempotency import KEY, QUOTED, conflict, mismatch
+from products.listing.listing_parameters import PARAMETERS, ListingParameters
 from products.listing.parameters import ID
-from products.listing.serializers import PARAMETERS, ListingParameters
 from products.serializers import (
     CategoryListSerializer,
     NewProductSerializer,

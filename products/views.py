@@ -21,13 +21,13 @@ from farmlokal.http.query_parameters import check_parameters
 from farmlokal.http.representations import CONTENT_TYPE, Representation
 from farmlokal.mysql.transactions import atomic_with_retry
 from farmlokal.observability.logs import show_parameters
-from farmlokal.page_cache.views import answer
+from farmlokal.page_cache.responses import cached_response
 from products import idempotency, schema, services
+from products.catalogue_cache import LASTING, SHORT, catalogue_cache, lifetime_of
 from products.documents import render_listing, render_product, render_selection, render_vocabulary
+from products.listing.listing_parameters import PARAMETERS
 from products.listing.listings import Listing
-from products.listing.serializers import PARAMETERS
 from products.models import Product
-from products.page_cache import LASTING, SHORT, catalogue_cache, lifetime_of
 from products.permissions import WRITES, MayWrite, StaffSession, caller_name
 from products.serializers import NewProductSerializer, ProductChangeSerializer
 
@@ -43,7 +43,8 @@ class VocabularyView(APIView):
 
     def answer(self, request: Request) -> HttpResponse:
         check_parameters(request.query_params, ())
-        return answer(catalogue_cache, request, "", partial(render_vocabulary, *self.names), LISTING_HEADERS, LASTING)
+        render = partial(render_vocabulary, *self.names)
+        return cached_response(catalogue_cache, request, "", render, LISTING_HEADERS, LASTING)
 
 
 class CategoryView(VocabularyView):
@@ -83,14 +84,14 @@ class ProductViewSet(ViewSet):
             render = partial(render_selection, wanted)
         query = wanted.parameters()
         lifetime = lifetime_of(name for name, _ in query)
-        return answer(catalogue_cache, request, urlencode(query), render, LISTING_HEADERS, lifetime)
+        return cached_response(catalogue_cache, request, urlencode(query), render, LISTING_HEADERS, lifetime)
 
     @schema.retrieve
     def retrieve(self, request: Request, pk: int) -> HttpResponse:
         check_parameters(request.query_params, ())
         with not_found_as_404():
             render = partial(render_product, pk)
-            return answer(catalogue_cache, request, "", render, DETAIL_HEADERS, SHORT)
+            return cached_response(catalogue_cache, request, "", render, DETAIL_HEADERS, SHORT)
 
     @schema.create
     def create(self, request: Request) -> HttpResponse:

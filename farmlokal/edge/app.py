@@ -24,7 +24,7 @@ from farmlokal.ratelimit.client_identity import client_of
 from farmlokal.ratelimit.limiter import Policy
 from farmlokal.redis.async_client import AsyncClient
 from farmlokal.redis.scripts import DELETE_KEY
-from products.page_cache import catalogue_cache
+from products.catalogue_cache import catalogue_cache
 
 Django = Callable[[EdgeRequest, Send], Awaitable[None]]
 

@@ -15,7 +15,7 @@ from farmlokal.ratelimit import limiter
 from farmlokal.ratelimit.limiter import Decision, Policy
 from farmlokal.redis.async_client import AsyncClient, RedisAwayError
 from farmlokal.redis.scripts import load
-from products.page_cache import catalogue_cache
+from products.catalogue_cache import catalogue_cache
 
 LimitedClient = tuple[Policy, str]
 

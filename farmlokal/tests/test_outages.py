@@ -28,7 +28,7 @@ from dev.testing.proxy import Proxy
 from dev.testing.servers import Answer, Daemon, Server, own_mysql, own_redis, running
 from dev.testing.waiting import wait_until
 from farmlokal import health
-from products.page_cache import catalogue_cache
+from products.catalogue_cache import catalogue_cache
 
 HOT = ["/products", "/products?category=fruits"]
 ROWS = 2000

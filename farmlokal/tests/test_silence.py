@@ -27,7 +27,7 @@ from farmlokal.redis import async_client, client
 from farmlokal.redis.async_client import AsyncClient, RedisAwayError
 from farmlokal.redis.client import Outages, ask, run, until
 from farmlokal.redis.scripts import DELETE_KEY, Script
-from products.page_cache import catalogue_cache
+from products.catalogue_cache import catalogue_cache
 
 ONE = Script("return {1}")
 COUNT = Script("return {redis.call('INCR', KEYS[1])}")

@@ -28,7 +28,7 @@ from integrations.models import MAX_ERROR_LENGTH, MAX_NAME_LENGTH, PARTNER, Webh
 from integrations.webhooks import claims, handlers
 from integrations.webhooks.events import Event, read_event
 from integrations.webhooks.signatures import Delivery
-from products.page_cache import announce_write
+from products.catalogue_cache import announce_write
 
 Status = WebhookEvent.Status
 

@@ -7,10 +7,10 @@ from typing import Any
 from django.db import models
 
 from farmlokal.mysql.transactions import atomic_with_retry
+from products.catalogue_cache import announce_write
 from products.models.collations import NAME_COLLATION
 from products.models.postings import Posting
 from products.models.vocabulary import District
-from products.page_cache import announce_write
 from products.search.reindexing import reindex
 from products.validators import validate_line
 

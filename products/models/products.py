@@ -13,11 +13,11 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from farmlokal.mysql.transactions import atomic_with_retry
+from products.catalogue_cache import announce_write
 from products.models.collations import BINARY_COLLATION, NAME_COLLATION
 from products.models.farms import Farm
 from products.models.postings import Posting
 from products.models.vocabulary import Category, Commodity, District, State, VocabularyVersion
-from products.page_cache import announce_write
 from products.search.reindexing import searched_words
 from products.validators import validate_line, validate_slug_source, validate_text
 

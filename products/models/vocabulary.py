@@ -7,8 +7,8 @@ from typing import Any
 
 from django.db import models, transaction
 
+from products.catalogue_cache import announce_write
 from products.models.collations import BINARY_COLLATION, NAME_COLLATION
-from products.page_cache import announce_write
 from products.validators import validate_line
 
 

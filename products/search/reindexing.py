@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from farmlokal.mysql.transactions import atomic_with_retry
-from products.page_cache import announce_write
+from products.catalogue_cache import announce_write
 from products.search.words import joined, words_of
 
 if TYPE_CHECKING:  # imported at run time, it would be a cycle

@@ -30,10 +30,10 @@ from farmlokal.page_cache.pages import Page, unpacked
 from farmlokal.redis.client import ask, run
 from farmlokal.redis.scripts import key
 from products import services
+from products.catalogue_cache import LASTING, SHORT, catalogue_cache
 from products.idempotency import answer_once
 from products.listing.parameters import ALL_FIELDS
 from products.models import Category, IdempotencyKey, Posting, Product
-from products.page_cache import LASTING, SHORT, catalogue_cache
 from products.search.reindexing import reindex
 
 pytestmark = pytest.mark.usefixtures("live_database")

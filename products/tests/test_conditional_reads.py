@@ -21,8 +21,8 @@ from dev.testing.servers import Daemon
 from farmlokal.page_cache import cache
 from farmlokal.redis import client as redis_module
 from products import services
+from products.catalogue_cache import catalogue_cache
 from products.models import Category, Product
-from products.page_cache import catalogue_cache
 
 pytestmark = pytest.mark.usefixtures("live_database")
 

@@ -16,9 +16,9 @@ from rest_framework.views import APIView
 
 from dev.testing.offers import make_offers
 from products.listing.filters import Filter, FilterValue
+from products.listing.listing_parameters import PARAMETERS, ListingParameters
 from products.listing.listings import Listing
 from products.listing.pagination import ProductPagination
-from products.listing.serializers import PARAMETERS, ListingParameters
 from products.listing.sources import Source, Sql
 from products.listing.statistics import SampleSet, Statistics
 from products.models import Product

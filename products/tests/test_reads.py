@@ -12,10 +12,10 @@ from dev.testing.databases import rows_read
 from dev.testing.walks import SORTS, get_page
 from farmlokal.redis.client import run
 from farmlokal.redis.scripts import DELETE_KEY
+from products.catalogue_cache import catalogue_cache
 from products.listing import statistics
 from products.listing.cursors import Cursor, seal
 from products.models import Product
-from products.page_cache import catalogue_cache
 from products.seeding import generator
 
 pytestmark = pytest.mark.usefixtures("live_database")

@@ -10,8 +10,8 @@ from django.db.models import Count
 from tqdm import tqdm
 
 from farmlokal.mysql.transactions import atomic_with_retry
+from products.catalogue_cache import announce_write
 from products.models import Posting, Product
-from products.page_cache import announce_write
 from products.search.reindexing import reindex
 
 

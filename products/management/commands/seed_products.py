@@ -13,8 +13,8 @@ from django.core.management.base import BaseCommand, CommandError
 from MySQLdb.connections import Connection
 from tqdm import tqdm
 
+from products.catalogue_cache import announce_write
 from products.models import Farm, Posting, Product
-from products.page_cache import announce_write
 from products.seeding import generator
 from products.seeding.bulk_loader import (
     LoadError,

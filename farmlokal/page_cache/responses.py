@@ -15,7 +15,7 @@ from farmlokal.redis.scripts import key
 from farmlokal.request_state import state_of
 
 
-def answer(
+def cached_response(
     cache: PageCache,
     request: HttpRequest,
     query: str,
