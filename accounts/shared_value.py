@@ -69,7 +69,7 @@ class SharedValue:
         self._flights: Flights[None] = Flights(ThreadPoolExecutor(1, f"fetch-{self._name}").submit)
 
     def get(self, ends: float, newer_than: int = 0, *, is_patient: bool = True) -> Value:
-        """The value, before `ends` (time.monotonic). Raises UnavailableError; a patient caller retries before that."""
+        """The value, before `ends` (time.monotonic). Raises UnavailableError; is_patient: after retries."""
         while (value := self._usable(newer_than)) is None:
             left = max(ends - time.monotonic(), 0)
             failure = self._state.failure
@@ -93,7 +93,7 @@ class SharedValue:
 
     @property
     def early_at(self) -> float:
-        """The last fetch because a caller needed a newer value than a usable one (wall clock)."""
+        """When a usable value was last replaced early, because a caller needed a newer one (wall clock)."""
         return self._state.early_at
 
     def reject(self, text: str) -> None:

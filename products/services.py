@@ -1,4 +1,4 @@
-"""Writes to the catalogue, for views, the admin and other apps.
+"""Writes to the catalogue, for views and other apps. Admin forms call Product.save() themselves.
 
 Each is one transaction that locks the product's row. Raises ValidationError for values that the model rejects, and
 Product.DoesNotExist for an unknown or withdrawn product.

@@ -5,7 +5,7 @@ thread, and with it a connection, for every request.
 
 A request takes a thread only after its body has arrived, and its response is sent when it is complete. So a client that
 sends or reads slowly, or leaves, holds no thread. The partner, webhooks and the admin have pools of their own, so none
-of them delays the catalogue. Probes and refusals do too, so they answer however busy the others are.
+of them delays the catalogue. Probes have their own pools too, and refusals use that of /livez: both always answer.
 """
 
 from __future__ import annotations

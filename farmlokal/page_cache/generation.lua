@@ -1,5 +1,6 @@
 -- generation(key, writers, coalesce_ms): the current generation, or a new one if there is none.
--- Nil while a writer is announced, and while Redis accepts no writes: a generation that we could not end is not trusted.
+-- Nil while a writer is announced, unless coalesce_ms allows stale pages. Nil also while Redis accepts no writes: we
+-- could not end a generation then.
 local function generation(key, writers, coalesce)
   local name = string.format('%.0f', now)
   local purged = redis.pcall('ZREMRANGEBYSCORE', writers, '-inf', name)

@@ -50,7 +50,7 @@ class PendingInvalidation:
             self._handled_losses = losses
 
     def finish(self) -> None:
-        """At the end of the process, which alone knows of its write: wait for Redis, EXIT_SECONDS at most."""
+        """At the end of the process: wait for Redis, EXIT_SECONDS at most. No other process knows of the write."""
         ends = time.monotonic() + EXIT_SECONDS
         while self._is_pending and self._is_own_write:
             if time.monotonic() > ends:

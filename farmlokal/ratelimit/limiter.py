@@ -1,5 +1,6 @@
 """GCRA, a token bucket, in one script by Redis's clock.
 
+farmlokal.edge asks it for most requests, and answers them with the 429; middleware.py does so for the others.
 A client may call `quota` times at once, and regains one call every window / quota. A refused call costs nothing.
 Without Redis each process counts by itself. The fields are those of draft-ietf-httpapi-ratelimit-headers.
 """
@@ -117,8 +118,10 @@ def key_of(policy: Policy, client: str) -> str:
 
 
 def decisions(policy: Policy, client: str, calls: int, answer: Sequence[int] | None) -> list[Decision]:
-    """One decision per call of a client, from what limit() in gcra.lua returned for all of them together.
-    None, or CANNOT_WRITE: this process decides."""
+    """The decisions for several calls of one client.
+
+    answer: what limit() in gcra.lua returned for all of them. None, or CANNOT_WRITE: this process decides.
+    """
     name = f"{policy.name}:{client}"
     if answer is None or answer[0] == CANNOT_WRITE:
         metrics.count_local_limit(calls)

@@ -1,7 +1,8 @@
 """Lua scripts for Redis, and the names of our keys.
 
-The service sends only scripts, one command each. All keys share a hash tag (the part of a key that selects the node of
-a cluster), so a script may touch several keys, and a client needs only one node.
+The service does nearly everything in Redis by scripts, one command each. Exceptions are the locks of
+single_flight.try_lock and the login limits, which django-redis stores. All keys share a hash tag (the part of a key
+that selects the node of a cluster), so a script may touch several keys, and a client needs only one node.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Redis filters copies of an event before they reach MySQL: the event is done, or a process works on it.
+"""Filters copies of an event before they reach MySQL. In Redis an event is done, or claimed by one process.
 
-The source of truth is MySQL (inbox.py). If Redis has lost a claim, the log decides.
+MySQL is the source of truth (inbox.py): if Redis has lost a claim, the log decides.
 """
 
 from __future__ import annotations

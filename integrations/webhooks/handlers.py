@@ -1,7 +1,10 @@
-"""The effects of the partner's events. A new type needs a function, a serializer for its data, and a line in HANDLERS.
+"""The effects of the partner's events.
 
-Events may arrive late. Each has a version that the partner counts for each product. An event is superseded if a newer
-one of its type was applied already.
+A new type needs a serializer for its data, a function, and a line in HANDLERS. The serializer's name becomes the name
+of the event in the OpenAPI document: PriceChangedData describes PriceChanged.
+
+Events may arrive late. The partner counts the versions of each product. An event is superseded if one of its type with
+the same or a higher version was applied to the product, or if the product is withdrawn.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@
     Redis     The event is done; or release the claim, if the transaction failed.
 
 The claim only saves work. If Redis is away or has lost it, or a process is slower than its lease, two processes reach
-the row, and one of them finds it locked. If a handler fails, only its effect is rolled back; the row keeps the error,
-and the next delivery tries again.
+MySQL. One of them waits for the other's insert, or finds the row locked.
+
+If a handler fails, only its effect is rolled back. The row keeps the error, and the next delivery tries again.
 """
 
 from __future__ import annotations

@@ -13,13 +13,13 @@ from farmlokal.http.input_serializers import ObjectField, StringField
 from farmlokal.http.problems import Problem, body_too_large
 from farmlokal.openapi.parameters import JSON, cache_control, constant_header, parameter, response, whole
 from farmlokal.openapi.problems import ANYWHERE, problem_responses, raised_by
+from farmlokal.routes import MAX_WEBHOOK_BYTES
 from integrations.models import WebhookEvent
 from integrations.webhooks.events import TYPE, Envelope, read_event
 from integrations.webhooks.handlers import HANDLERS
 from integrations.webhooks.inbox import DUPLICATE, HAS_FAILED, IS_TAKEN
 from integrations.webhooks.signatures import (
     ID,
-    MAX_BODY_BYTES,
     SCHEME,
     SIGNATURE,
     TIMESTAMP,
@@ -98,7 +98,7 @@ receive_webhook = extend_schema(
             BAD_VERSION,
             UnsupportedMediaType("text/plain"),
             Problem("webhook-in-progress", IS_TAKEN),
-            Problem("payload-too-large", body_too_large(MAX_BODY_BYTES)),
+            Problem("payload-too-large", body_too_large(MAX_WEBHOOK_BYTES)),
             Problem("internal-error", HAS_FAILED),
             *ANYWHERE,
         ),

@@ -14,13 +14,11 @@ from typing import NamedTuple
 from django.conf import settings
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from farmlokal import routes
 from farmlokal.http.problems import InvalidHeader, Problem
 from integrations.models import MAX_ID_LENGTH
 from integrations.webhooks.signing_secrets import decode
 
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
-MAX_BODY_BYTES = routes.MAX_WEBHOOK_BYTES
 # id.timestamp.body is signed, so a dot in the id would be ambiguous. MySQL ignores spaces at the end.
 WEBHOOK_ID = rf"[!-\-/-~]{{1,{MAX_ID_LENGTH}}}"
 WHOLE_SECONDS = r"[1-9][0-9]{0,10}"

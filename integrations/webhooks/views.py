@@ -9,6 +9,7 @@ from rest_framework.views import APIView
 from farmlokal.http.json_bodies import check_media_type, read_text
 from farmlokal.http.problems import Problem, body_too_large
 from farmlokal.http.query_parameters import check_parameters
+from farmlokal.routes import MAX_WEBHOOK_BYTES
 from integrations.webhooks import inbox, schema, signatures
 
 
@@ -18,8 +19,8 @@ class PartnerWebhookView(APIView):
     @schema.receive_webhook
     def post(self, request: Request) -> Response:
         # farmlokal.edge has refused larger bodies already. This is for plain WSGI, before it reads the body.
-        if int(request.META.get("CONTENT_LENGTH") or 0) > signatures.MAX_BODY_BYTES:
-            raise Problem("payload-too-large", body_too_large(signatures.MAX_BODY_BYTES))
+        if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_WEBHOOK_BYTES:
+            raise Problem("payload-too-large", body_too_large(MAX_WEBHOOK_BYTES))
         delivery = signatures.verified(request.headers, read_text(request))
         check_media_type(request)
         check_parameters(request.query_params, ())

@@ -34,7 +34,7 @@ class Condition(Protocol):
         """The sampled products that meet the condition."""
 
     def sources(self, statistics: Statistics, order: str) -> Iterator[Source]:
-        """Sources that together contain exactly the products that meet the condition. None if no index serves it."""
+        """Sources that together contain exactly the products that meet the condition. Empty if no index serves it."""
 
 
 class OneOf(NamedTuple):

@@ -31,7 +31,11 @@ class FilterValue(NamedTuple):
 
 
 class Filter(Parameter):
-    """A parameter that narrows the listing. A new one is a class here and a line in ListingParameters."""
+    """A parameter that narrows the listing.
+
+    A new one needs a class here and a line in ListingParameters. If it needs a condition of its own, add that to
+    conditions.py, and its values to Statistics, whose estimates would be wrong otherwise.
+    """
 
     def to_internal_value(self, data: Any) -> FilterValue:
         raise NotImplementedError

@@ -73,7 +73,7 @@ class Listing(NamedTuple):
         return pairs
 
     def at(self, text: str) -> Listing:
-        """The listing at this cursor. Raises CursorError or ValidationError for the cursor of another listing."""
+        """The listing at this cursor. Raises CursorError, or ValidationError if its value no longer fits the field."""
         cursor = unseal(text, self._bound_to())
         field: Any = Product._meta.get_field(self.sort.field)
         return self._replace(cursor=cursor, position=Position(field.to_python(cursor.value), cursor.pk))

@@ -61,7 +61,7 @@ class ProductPagination(BasePagination):
         return Cursor(False, str(row[self.listing.sort.field]), row["id"])
 
     def _turned(self, cursor: Cursor) -> Cursor:
-        """The other direction from the same position, which is between two rows and needs neither of them to exist."""
+        """The same position, read in the other direction. It lies between two rows; neither of them needs to exist."""
         toward_it = 1 if self.listing.sort.is_descending == cursor.backward else -1
         return Cursor(not cursor.backward, cursor.value, cursor.pk + toward_it)
 
