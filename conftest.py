@@ -35,8 +35,11 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
 os.environ["RATE_LIMIT_ANONYMOUS"] = "off"
 settings.RATE_LIMIT_ANONYMOUS = None
 
-# A shell's background job ignores SIGINT, and so would the commands that tests start and interrupt.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+# A background job of a shell ignores SIGINT, and nohup SIGHUP. The commands that tests start and signal would inherit
+# that. They do not inherit a handler.
+for ignored in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, lambda *_: None)
 
 # A busy machine is slow, not wrong.
 hypothesis_settings.register_profile("any_speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

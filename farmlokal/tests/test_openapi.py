@@ -131,7 +131,7 @@ def test_document_supports_etags_and_compression(server: Server) -> None:
 
 def routes(patterns: list[URLPattern | URLResolver], prefix: str = "/") -> Iterator[str]:
     for pattern in patterns:
-        path = prefix + re.sub(r"<id:pk>", "{id}", str(pattern.pattern))
+        path = prefix + str(pattern.pattern).replace("<int:pk>", "{id}")
         if not isinstance(pattern, URLResolver):
             yield path
         elif path != "/admin/":
