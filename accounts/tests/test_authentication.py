@@ -295,7 +295,7 @@ def test_hostile_token_is_401(
     def view(*_: Any, **__: Any) -> Any:
         pytest.fail("the request has reached a view")
 
-    monkeypatch.setattr("products.views.answer", view)
+    monkeypatch.setattr("products.views.cached_response", view)
     monkeypatch.setattr("products.views.services.change", view)
     token = HOSTILE[attack](provider)
     for refused in (get(client, token), write(client, token or " ")):

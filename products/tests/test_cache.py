@@ -387,14 +387,14 @@ HOLDER = """
 import sys, time, django
 django.setup()
 from farmlokal.observability import request_costs
-from farmlokal.page_cache import cache, views
+from farmlokal.http.representations import Representation
 from django.test import Client
 def dies_in_the_middle(body, link="", **more):
     print("holding", request_costs.current.statements, flush=True)
     time.sleep(60)
 client = Client(headers={"Host": "localhost"})
 client.get("/products")  # statements of each new process
-views.Representation.of = dies_in_the_middle
+Representation.of = dies_in_the_middle
 print("ready", flush=True)
 sys.stdin.readline()
 client.get("/products")
