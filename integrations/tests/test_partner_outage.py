@@ -178,21 +178,25 @@ class Load:
 
     def __init__(self, server: Server, product_id: int) -> None:
         self.calls: list[Call] = []
+        self._counts = [0] * CALLERS  # ended calls of each caller
         self._has_ended = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(server, product_id, n)) for n in range(CALLERS)]
         for thread in self._threads:
             thread.start()
 
-    def _run(self, server: Server, product_id: int, number: int) -> None:
+    def _run(self, server: Server, product_id: int, caller: int) -> None:
         while not self._has_ended.is_set():
-            self.calls.append(ask(server, product_id, number))
-            number += CALLERS
+            self.calls.append(ask(server, product_id, self._counts[caller] * CALLERS + caller))
+            self._counts[caller] += 1
             self._has_ended.wait(0.1)
 
-    def wait_for_calls(self, number: int = 60) -> None:
-        """So many that every process has had some."""
-        end = len(self.calls) + number
-        wait_until(lambda: len(self.calls) >= end)
+    def wait_for_calls(self) -> None:
+        """Wait until each caller has begun and ended two calls, so that every process has had some.
+
+        Calls that are under way now have ended, too.
+        """
+        ends = [count + 3 for count in self._counts]
+        wait_until(lambda: all(count >= end for count, end in zip(self._counts, ends, strict=True)))
 
     def end(self) -> None:
         self._has_ended.set()
@@ -207,7 +211,9 @@ def load(
     """On a service of four processes whose partner fails, with its own Redis."""
     sandbox.faults = Faults(error_rate=1)
     with own_redis(tmp_path) as own:
-        patient = {"PARTNER_DEADLINE_SECONDS": "10", "WEB_CONCURRENCY": "4", "REDIS_URL": own.url}
+        # The longest timeout: on a busy machine Redis is slow, not silent. Without it, each process decides alone.
+        patient = {"PARTNER_DEADLINE_SECONDS": "10", "REDIS_TIMEOUT_SECONDS": "1"}
+        patient |= {"WEB_CONCURRENCY": "4", "REDIS_URL": own.url}
         with running(environment_of(database_environment, sandbox, **patient)) as server:
             load = Load(server, product_id)
             try:
@@ -216,18 +222,33 @@ def load(
                 load.end()
 
 
+def opening_time(client: redis.Redis) -> float:
+    """Wait until the breaker is open. Return when it opened, by time.monotonic."""
+    record: dict[Any, Any] = {}
+
+    def is_open() -> bool:
+        record.update(client.hgetall(key("breaker", "partner")))
+        return record.get(b"state") == b"open"
+
+    wait_until(is_open)
+    return int(record[b"epoch"]) / 1_000_000 - time.time() + time.monotonic()  # microseconds by Redis's clock
+
+
 def test_processes_share_one_breaker_and_one_probe(sandbox: Sandbox, load: tuple[Load, Daemon]) -> None:
-    callers, _ = load
-    wait_until(lambda: len(sandbox.arrivals) >= FAILURES_TO_OPEN)
-    callers.wait_for_calls()
+    callers, own = load
+    with redis.Redis.from_url(own.url) as client:
+        opened_at = opening_time(client)
+    callers.wait_for_calls()  # a process may have stood still since the breaker admitted its call
     arrivals = list(sandbox.arrivals)
+    assert len(arrivals) >= FAILURES_TO_OPEN
     before = [call for call in callers.calls if call.began <= arrivals[-1]]
     assert len(arrivals) <= 1.1 * len(before) + 1
+    sandbox.faults = Faults(error_rate=1, latency_ms=500)  # so that many calls begin during the probe
     wait_until(lambda: len(sandbox.arrivals) > len(arrivals))
     probe_at = sandbox.arrivals[len(arrivals)]
-    assert probe_at - arrivals[-1] > OPEN_SECONDS - 0.5
+    assert probe_at - opened_at > OPEN_SECONDS - 0.5
     callers.wait_for_calls()
-    assert [arrival for arrival in sandbox.arrivals if arrival < probe_at + 2 * OPEN_SECONDS - 0.5][-1] == probe_at
+    assert [at for at in list(sandbox.arrivals) if at < probe_at + 2 * OPEN_SECONDS - 0.5][-1] == probe_at
     sandbox.faults = Faults()
     wait_until(lambda: callers.calls[-1].code == "200")
     assert {call.code for call in callers.calls} == {"partner-unavailable", "200"}
