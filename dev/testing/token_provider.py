@@ -47,9 +47,17 @@ class Provider:
         return {"OAUTH_TOKEN_URL": self.url, "OAUTH_CLIENT_ID": "farm lokal", "OAUTH_CLIENT_SECRET": "s3cret:&%"}
 
 
+class PromptServer(HTTPServer):
+    """Stops at once, not after up to half a second."""
+
+    def thread_target(self) -> None:
+        assert self.server is not None
+        self.server.serve_forever(poll_interval=0.01)
+
+
 @contextmanager
 def serving() -> Iterator[HTTPServer]:
-    server = HTTPServer(threaded=True)
+    server = PromptServer(threaded=True)
     server.start()
     try:
         yield server
