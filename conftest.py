@@ -18,6 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from pytest_django import DjangoDbBlocker
 from pytest_django.fixtures import Settings
 
+from accounts.models import User
 from dev.testing.servers import Daemon, own_redis
 from dev.testing.waiting import wait_until
 from farmlokal.redis.client import run
@@ -70,6 +71,12 @@ def _empty_page_cache() -> None:
     wait_until(lambda: run(DELETE_KEY, [catalogue_cache.generation_key]))
     catalogue_cache.pending.check_connection()
     wait_until(lambda: not catalogue_cache.pending.is_pending)
+
+
+@pytest.fixture
+def admin_user(db: None) -> User:
+    """The user of pytest-django's admin_client, without a password: hashing one takes longer than most tests."""
+    return User.objects.create_superuser("admin")
 
 
 @pytest.fixture
