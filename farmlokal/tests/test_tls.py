@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -280,14 +281,19 @@ def test_both_redis_clients_agree_on_tls(redis_ports: tuple[int, int], server_ce
     plain, tls = redis_ports
     named = f"ssl_ca_certs={quote(str(server_certificate))}"
     reached, refused = (True, True), (False, False)
-    assert _reachable(f"redis://127.0.0.1:{plain}/0") == reached
-    assert _reachable(f"rediss://127.0.0.1:{plain}/0") == refused
-    assert _reachable(f"rediss://127.0.0.1:{plain}/0?ssl_cert_reqs=CERT_NONE") == refused
-    assert _reachable(f"rediss://127.0.0.1:{tls}/0") == refused  # the system does not know its CA
-    assert _reachable(f"rediss://127.0.0.1:{tls}/0?{named}") == reached
-    assert _reachable(f"valkeys://127.0.0.1:{tls}/0?{named}") == reached
-    assert _reachable(f"rediss://localhost:{tls}/0?{named}") == refused  # its certificate is for 127.0.0.1
-    assert _reachable(f"rediss://127.0.0.1:{tls}/0?ssl_cert_reqs=CERT_NONE") == reached
+    expected = {
+        f"redis://127.0.0.1:{plain}/0": reached,
+        f"rediss://127.0.0.1:{plain}/0": refused,
+        f"rediss://127.0.0.1:{plain}/0?ssl_cert_reqs=CERT_NONE": refused,
+        f"rediss://127.0.0.1:{tls}/0": refused,  # the system does not know its CA
+        f"rediss://127.0.0.1:{tls}/0?{named}": reached,
+        f"valkeys://127.0.0.1:{tls}/0?{named}": reached,
+        f"rediss://localhost:{tls}/0?{named}": refused,  # its certificate is for 127.0.0.1
+        f"rediss://127.0.0.1:{tls}/0?ssl_cert_reqs=CERT_NONE": reached,
+    }
+    with ThreadPoolExecutor(len(expected)) as threads:  # a Redis without TLS does not answer a handshake
+        found = dict(zip(expected, threads.map(_reachable, expected), strict=True))
+    assert found == expected
 
 
 @pytest.mark.usefixtures("_slow_machine")
