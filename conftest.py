@@ -21,8 +21,7 @@ from pytest_django.fixtures import Settings
 from accounts.models import User
 from dev.testing.servers import Daemon, own_redis
 from dev.testing.waiting import wait_until
-from farmlokal.redis.client import run
-from farmlokal.redis.scripts import DELETE_KEY
+from dev.testing.walks import forget_pages
 from products.catalogue_cache import catalogue_cache
 
 # pytest-django gives each xdist worker a MySQL database; this gives it a Redis database, for this process, whose
@@ -68,7 +67,7 @@ def django_db_setup(
 @pytest.fixture(autouse=True)
 def _empty_page_cache() -> None:
     """Invalidate the cached pages of earlier tests, and end a pending invalidation that a test left behind."""
-    wait_until(lambda: run(DELETE_KEY, [catalogue_cache.generation_key]))
+    forget_pages()
     catalogue_cache.pending.check_connection()
     wait_until(lambda: not catalogue_cache.pending.is_pending)
 

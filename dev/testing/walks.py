@@ -8,7 +8,17 @@ from typing import Any
 
 from django.test import Client
 
+from dev.testing.waiting import wait_until
+from farmlokal.redis.client import run
+from farmlokal.redis.scripts import DELETE_KEY
+from products.catalogue_cache import catalogue_cache
+
 SORTS = ["-created_at", "created_at", "price", "-price", "name", "-name"]
+
+
+def forget_pages() -> None:
+    """So that the next pages are read from MySQL, not from Redis."""
+    wait_until(lambda: run(DELETE_KEY, [catalogue_cache.generation_key]))
 
 
 def get_page(client: Client, url: str) -> dict[str, Any]:

@@ -9,10 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from dev.testing.databases import rows_read
-from dev.testing.walks import SORTS, get_page
-from farmlokal.redis.client import run
-from farmlokal.redis.scripts import DELETE_KEY
-from products.catalogue_cache import catalogue_cache
+from dev.testing.walks import SORTS, forget_pages, get_page
 from products.listing import statistics
 from products.listing.cursors import Cursor, seal
 from products.models import Product
@@ -27,11 +24,6 @@ LIMIT = 25
 @pytest.fixture(scope="module", autouse=True)
 def catalogue(live_database: None) -> None:
     call_command("seed_products", ROWS, "--reset")
-
-
-def forget_pages() -> None:
-    """So that the next page is rendered, not served from Redis."""
-    run(DELETE_KEY, [catalogue_cache.generation_key], insists=True)
 
 
 def reads_of(client: Client, url: str) -> int:
