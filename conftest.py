@@ -75,7 +75,8 @@ def _empty_page_cache() -> None:
 @pytest.fixture
 def admin_user(db: None) -> User:
     """The user of pytest-django's admin_client, without a password: hashing one takes longer than most tests."""
-    return User.objects.create_superuser("admin")
+    user: User = User.objects.create_superuser("admin")
+    return user
 
 
 @pytest.fixture
