@@ -187,7 +187,7 @@ def assert_walks_match(
 COMMON = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], database=None)
 
 
-@settings(COMMON, max_examples=800)
+@settings(COMMON, max_examples=1500)
 @given(query=query_strings(), sort=st.sampled_from(SORTS), limit=st.sampled_from([9, 25, 100]))
 def test_any_combination_matches_the_oracle(
     client: Client, rows: list[dict[str, Any]], query: list[tuple[str, str]], sort: str, limit: int
