@@ -5,7 +5,7 @@ help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 run:  ## Serve a sample catalogue on PORT (8000); DATABASE_URL and REDIS_URL replace the private servers
-	@exec dev/run.sh
+	@exec setpriv --pdeathsig TERM dev/run.sh
 
 manage:  ## Run manage.py ARGS beside a `make run` in another terminal
 	@test -f .local/run/env && ! flock --nonblock .local/run/lock true || { echo "make manage: needs a make run in another terminal" >&2; exit 1; }

@@ -39,6 +39,11 @@ class logger_class(Logger):  # type: ignore[misc]  # noqa: N801  # gunicorn requ
     # farmlokal.observability.logs writes the request line. With a logconfig_dict gunicorn would write one too.
     access_log_enabled = False
 
+    def info(self, msg: str, *args: object, **kwargs: object) -> None:
+        """Omits gunicorn's "Listening at:", which names no address with reuse_port. when_ready() logs it instead."""
+        if not msg.startswith("Listening at:"):
+            super().info(msg, *args, **kwargs)
+
 
 def on_starting(server: Any) -> None:
     """Exit if the database refuses TLS. If it is only away, the service starts, and answers 503 until it is back."""
@@ -51,6 +56,10 @@ def on_starting(server: Any) -> None:
         if error.args[0] == TLS_ERROR:
             on_exit(server)
             sys.exit(f"farmlokal: {error.args[1]}")
+
+
+def when_ready(server: Any) -> None:
+    server.log.info("Serving on %s", ", ".join(server.cfg.bind))
 
 
 def post_worker_init(worker: Any) -> None:

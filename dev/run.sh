@@ -6,4 +6,7 @@ export FARMLOKAL_TARGET
 . "$(dirname "$0")/steps.sh"
 
 dev/install.sh requirements.txt
-with_services .local/run dev/serve.sh
+[ -t 0 ] || with_services .local/run dev/serve.sh
+# In a terminal, services.sh gets a process group of its own: Ctrl-C reaches it, but not make, which would call it an error.
+set -m
+INTERRUPT_STATUS=0 setpriv --pdeathsig TERM dev/services.sh .local/run dev/serve.sh

@@ -16,13 +16,16 @@ SECRET_KEY=${SECRET_KEY:-$(secret secret_key 'import secrets; print(secrets.toke
 export SECRET_KEY
 printf 'export SECRET_KEY=%q ALLOWED_HOSTS=%q PORT=%q\n' "$SECRET_KEY" "$ALLOWED_HOSTS" "$PORT" >>.local/run/env
 
-port_is_free() { "$PYTHON" -c 'import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind((sys.argv[1], int(sys.argv[2])))' "$BIND" "$PORT" 2>/dev/null; }
+# port_is_free ADDRESS PORT
+port_is_free() { "$PYTHON" -c 'import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind((sys.argv[1], int(sys.argv[2])))' "$@" 2>/dev/null; }
 
-# Starts the sandbox as partner and OAuth2 provider. Its clients' secrets are public, so it listens on loopback only.
+# Starts the sandbox as partner and OAuth2 provider, on the port after the service's if that is free.
+# Its clients' secrets are public, so it listens on loopback only.
 start_sandbox() {
-    local log="$LOGS/run-sandbox.log" _
+    local log="$LOGS/run-sandbox.log" port=$((PORT + 1)) _
+    port_is_free 127.0.0.1 "$port" || port=0
     : >"$log"  # the address from an earlier run must not count
-    setpriv --pdeathsig TERM "$PYTHON" manage.py partner_sandbox --port 0 >"$log" 2>&1 </dev/null &
+    setpriv --pdeathsig TERM "$PYTHON" manage.py partner_sandbox --port "$port" >"$log" 2>&1 </dev/null &
     for _ in {1..600}; do
         SANDBOX=$(grep -o 'http://[0-9.:]*' "$log" | head -1) && break
         sleep 0.1
@@ -55,6 +58,7 @@ PYTHON
     cat <<TEXT
 
 FarmLokal is up:
+  $url/                this service, for people
   $url/products        the catalogue
   $url/docs            its API
   $url/readyz          the state of MySQL and Redis
@@ -70,7 +74,7 @@ Ctrl-C stops the service and its servers.
 TEXT
 }
 
-port_is_free || fail "port $PORT is taken; try PORT=8001 make run"
+port_is_free "$BIND" "$PORT" || fail "port $PORT is taken; try PORT=8001 make run"
 step migrate "$PYTHON" manage.py migrate --noinput
 # First with the progress bar on the terminal; if that fails, again with the output in a log.
 seed=("$PYTHON" manage.py seed_products "$FIRST_PRODUCTS" --if-empty)

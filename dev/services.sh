@@ -2,7 +2,7 @@
 # services.sh DIRECTORY COMMAND...: runs COMMAND with a private MariaDB and Redis, whose data are in DIRECTORY.
 # Sets DATABASE_URL and REDIS_URL, and stops both servers when COMMAND ends, however it ends.
 # A server whose URL is already set is not started. MARIADB_OPTIONS adds options to mariadbd. LOCK_SECONDS (20) is
-# how long to wait for an earlier run in the same DIRECTORY to end.
+# how long to wait for an earlier run in the same DIRECTORY to end. INTERRUPT_STATUS (130) is the status after Ctrl-C.
 # shellcheck disable=SC2317,SC2329  # functions are called by name, and from traps
 # shellcheck source=dev/steps.sh
 . "$(dirname "$0")/steps.sh"
@@ -113,7 +113,7 @@ end_everything() {
 }
 trap end_everything EXIT
 trap 'exit 129' HUP
-trap 'exit 130' INT
+trap 'exit ${INTERRUPT_STATUS:-130}' INT
 trap 'exit 143' TERM
 
 if [ -z "${DATABASE_URL:-}" ]; then
