@@ -51,15 +51,18 @@ def livez(request: Request) -> Response:
 @authentication_classes([])
 def readyz(request: Request) -> Response:
     """200 while the service can list products, for which it needs MySQL but neither Redis nor the partner; else 503."""
+    document, headers = readiness(), {"Cache-Control": "no-store"}
+    if document["status"] != "unavailable":
+        return Response(document, headers=headers)
+    return Response(document, status=503, headers=headers | {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def readiness() -> dict[str, Any]:
     checks, breakers = _checks(), _breakers()
     is_complete = all(checks.values()) and "open" not in breakers.values()
     status = "unavailable" if not checks["mysql"] else "ok" if is_complete else "degraded"
     states = {name: "up" if is_up else "down" for name, is_up in checks.items()}
-    document = {"status": status, "checks": states, "breakers": breakers}
-    headers = {"Cache-Control": "no-store"}
-    if status != "unavailable":
-        return Response(document, headers=headers)
-    return Response(document, status=503, headers=headers | {"Retry-After": str(RETRY_AFTER_SECONDS)})
+    return {"status": status, "checks": states, "breakers": breakers}
 
 
 @service.metrics

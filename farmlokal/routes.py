@@ -46,6 +46,7 @@ ROUTES = (
     _api("/categories"),
     _api("/states"),
     Route("/webhooks/partner", Pool.WEBHOOKS, max_body_bytes={"POST": MAX_WEBHOOK_BYTES}),
+    Route("/", Pool.CHECKS),
     Route("/livez", Pool.LIVENESS, is_probe=True),
     Route("/readyz", Pool.CHECKS, is_probe=True),
     Route("/metrics", Pool.CHECKS, is_probe=True),

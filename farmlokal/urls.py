@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
-from farmlokal import health
+from farmlokal import health, home
 from farmlokal.openapi import views as openapi
 from products.views import CategoryView, StateView
 
@@ -15,6 +15,7 @@ urlpatterns = [
     path("webhooks/", include("integrations.webhooks.urls")),
     path("categories", CategoryView.as_view()),
     path("states", StateView.as_view()),
+    path("", home.home),
     path("livez", health.livez),
     path("readyz", health.readyz),
     path("metrics", health.metrics),

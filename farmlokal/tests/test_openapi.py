@@ -30,7 +30,8 @@ pytestmark = pytest.mark.usefixtures("live_database")
 
 PROJECT = Path(__file__).parents[2]
 SCHEMATHESIS = str(Path(sys.executable).with_name("schemathesis"))
-PAGES = ["/docs", "/redoc"]
+VIEWERS = ["/docs", "/redoc"]
+PAGES = ["/", *VIEWERS]
 
 # The seed is fixed, so failures repeat. 412 and 422 depend on the resource and the key, not on the request's form.
 CONFIGURATION = """
@@ -245,7 +246,7 @@ class Links(HTMLParser):
         self.urls |= {value or "" for name, value in attrs if name in {"src", "href", "data-document"}}
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", VIEWERS)
 def test_viewer_loads_only_from_this_host(server: Server, path: str) -> None:
     page = server.request(path)
     assert page.status == 200
@@ -264,7 +265,7 @@ def test_viewer_loads_only_from_this_host(server: Server, path: str) -> None:
     }
 
 
-@pytest.mark.parametrize("path", [*PAGES, "/openapi.json"])
+@pytest.mark.parametrize("path", [*VIEWERS, "/openapi.json"])
 def test_viewers_and_document_allow_only_get_and_head(server: Server, path: str) -> None:
     assert server.request(path, "HEAD").status == 200
     post = server.request(path, "POST")

@@ -51,7 +51,6 @@ def test_example_path_finds_its_route(template: str) -> None:
 @pytest.mark.parametrize(
     ("path", "is_rate_limited"),
     [
-        ("/", False),
         ("/nowhere", False),
         ("/livez/", False),
         ("/products/", True),

@@ -1,0 +1,30 @@
+"""GET /: the front page, for people."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
+
+from farmlokal.health import readiness
+
+HEADERS = {
+    "Cache-Control": "no-store",  # it shows the state of this moment
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+}
+
+
+@csrf_exempt  # so that other methods get a 405
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """200 in every state: the page says what works."""
+    document = readiness()
+    checks, breakers = document["checks"], document["breakers"]
+    parts = {"MySQL": checks["mysql"], "Redis": checks["redis"], "partner's breaker": breakers["partner"]}
+    context = {"status": document["status"], "parts": parts, "products": request.build_absolute_uri("/products")}
+    response = render(request, "home.html", context)
+    for name, value in HEADERS.items():
+        response[name] = value
+    return response

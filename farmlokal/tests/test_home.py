@@ -1,0 +1,72 @@
+"""GET / tells people what this is, what works and where to go."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from farmlokal import home, routes
+
+pytestmark = pytest.mark.django_db
+
+STATES = {
+    "ok": ("up", "up", "closed", "Everything works."),
+    "degraded": ("up", "up", "open", "The catalogue works; a part is down."),
+    "unavailable": ("down", "up", "closed", "The catalogue is not available: MySQL is down."),
+}
+
+
+def document(status: str) -> dict[str, Any]:
+    mysql, redis, breaker, _ = STATES[status]
+    return {"status": status, "checks": {"mysql": mysql, "redis": redis}, "breakers": {"partner": breaker}}
+
+
+def test_page_shows_the_present_state(client: Client) -> None:
+    answer = client.get("/")
+    assert (answer.status_code, answer["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert answer["Cache-Control"] == "no-store"
+    assert "Everything works." in answer.content.decode()
+
+
+@pytest.mark.parametrize("status", STATES)
+def test_each_state_has_its_sentence(client: Client, monkeypatch: pytest.MonkeyPatch, status: str) -> None:
+    monkeypatch.setattr(home, "readiness", lambda: document(status))
+    answer = client.get("/")
+    page = answer.content.decode()
+    assert answer.status_code == 200
+    assert [sentence for *_, sentence in STATES.values() if sentence in page] == [STATES[status][3]]
+    assert re.findall("<dd>(.*?)</dd>", page) == list(STATES[status][:3])
+
+
+def test_every_link_leads_to_a_page(client: Client) -> None:
+    links = re.findall('href="(/[^"]*)"', client.get("/").content.decode())
+    assert links == ["/products", "/docs", "/redoc", "/admin/", "/readyz"]
+    for link in links:
+        assert client.get(link, follow=True).status_code == 200, link
+
+
+def test_examples_name_the_host_of_the_request(client: Client) -> None:
+    commands = re.findall(r"curl -s '(\S+)'", client.get("/", headers={"Host": "localhost:8123"}).content.decode())
+    assert len(commands) == 3
+    for url in commands:
+        assert url.startswith("http://localhost:8123/products")
+
+
+def test_page_loads_nothing_and_sets_no_cookie(client: Client) -> None:
+    answer = client.get("/")
+    assert "default-src 'none'" in answer["Content-Security-Policy"]
+    assert not re.findall(r"<script|<img|src=", answer.content.decode())
+    assert not answer.cookies
+
+
+def test_only_get_and_head_are_allowed(client: Client) -> None:
+    assert client.head("/").content == b""
+    post = client.post("/")
+    assert (post.status_code, post.json()["code"]) == (405, "method-not-allowed")
+
+
+def test_page_is_not_rate_limited() -> None:
+    assert not routes.find("/").is_rate_limited
