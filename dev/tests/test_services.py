@@ -2,63 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from dev.testing.checkouts import (
+    IS_UP,
+    PROGRESS,
+    PROJECT,
+    copy_checkout,
+    make_run,
+    processes,
+    started,
+    user_environment,
+)
 from dev.testing.servers import free_port
 from dev.testing.waiting import wait_until
 
-PROJECT = Path(__file__).parents[2]
 SERVICES = str(PROJECT / "dev" / "services.sh")
-IS_UP = "Ctrl-C stops the service"
-START_SECONDS = 300
 
 
 @pytest.fixture
 def environment() -> dict[str, str]:
-    """A user's environment, without URLs that would replace a private server."""
-    removed = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "ALLOWED_HOSTS", "DJANGO_SETTINGS_MODULE", "PORT"}
-    return {name: value for name, value in os.environ.items() if name not in removed}
-
-
-def processes(folder: Path) -> list[int]:
-    """Processes whose command line or working directory is in the folder."""
-    pids = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if str(folder) in (entry / "cmdline").read_text() or (entry / "cwd").readlink().is_relative_to(folder):
-                pids.append(int(entry.name))
-        except OSError:
-            continue
-    return pids
-
-
-@contextmanager
-def started(
-    command: list[str], environment: dict[str, str], log: Path, cwd: Path = PROJECT
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the command in a new session, as in another terminal, and end it after the test."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, env=environment, cwd=cwd, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(timeout=60)
+    return user_environment()
 
 
 def test_command_gets_both_urls_and_sets_the_exit_status(tmp_path: Path, environment: dict[str, str]) -> None:
@@ -135,20 +110,7 @@ def supervisor(checkout: Path) -> int:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of the project that shares the installed packages."""
-    copy = tmp_path / "checkout"
-    tracked = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=PROJECT,
-        check=True,
-        capture_output=True,
-    )
-    for name in tracked.stdout.decode().split("\0")[:-1]:
-        if (PROJECT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(PROJECT / name, copy / name)
-    (copy / ".venv").symlink_to(PROJECT / ".venv")
-    return copy
+    return copy_checkout(tmp_path / "checkout")
 
 
 def shell(command: str, environment: dict[str, str], cwd: Path) -> str:
@@ -189,10 +151,8 @@ def test_make_run_serves_sample_catalogue_and_ends_cleanly(
     users_key = {"SECRET_KEY": "a secret of the user that is long enough to be accepted"}
     for end, variables in ((end_by_ctrl_c, {}), (end_by_killing_the_supervisor, users_key), (end_by_killing_make, {})):
         running = environment | variables | {"PORT": str(free_port())}
-        with started(["make", "run"], running, log, checkout) as process:
-            wait_until(lambda: IS_UP in log.read_text() or process.poll() is not None, START_SECONDS)
+        with make_run(checkout, running, log) as process:
             text = log.read_text()
-            assert process.poll() is None, text
             assert ("20,000 products in" in text) == (end == end_by_ctrl_c)  # only the first run finds no products
             if end != end_by_killing_make:
                 check_printed_commands(text, checkout, environment)
@@ -201,6 +161,28 @@ def test_make_run_serves_sample_catalogue_and_ends_cleanly(
             process.wait(timeout=60)
             wait_until(lambda: processes(checkout) == [])
     assert len(webhook_secrets) == 1
+
+
+def read_until(terminal: int, text: str = "\0") -> str:
+    """What the terminal shows until the text, or until its last process has ended."""
+    shown = ""
+    with contextlib.suppress(OSError):  # the end
+        while text not in shown and (piece := os.read(terminal, 65_536)):
+            shown += piece.decode(errors="replace")
+    return shown
+
+
+def test_ctrl_c_in_a_terminal_ends_make_run_with_status_0(checkout: Path, environment: dict[str, str]) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(checkout)
+        os.execvpe("make", ["make", "run"], environment | {"PORT": str(free_port())})
+    assert IS_UP in read_until(terminal, IS_UP)
+    os.write(terminal, b"\x03")
+    shown = read_until(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, shown
+    assert "***" not in shown
+    wait_until(lambda: processes(checkout) == [])
 
 
 UNREACHABLE = {"DATABASE_URL": "mysql://u:p@127.0.0.1:1/x", "REDIS_URL": "redis://127.0.0.1:1/0"}
@@ -212,7 +194,8 @@ def failed_make_run(checkout: Path, environment: dict[str, str]) -> list[str]:
     done = subprocess.run(["make", "run"], cwd=checkout, env=variables, check=False, capture_output=True, text=True)
     assert done.returncode != 0
     assert processes(checkout) == []
-    return [line for line in done.stderr.splitlines() if line.startswith("make run:")]
+    messages = [line for line in done.stderr.splitlines() if line.startswith("make run:")]
+    return [message for message in messages if not PROGRESS.match(message)]
 
 
 def test_make_run_reports_a_taken_port(checkout: Path, environment: dict[str, str]) -> None:
