@@ -1,4 +1,4 @@
-"""The sandbox sends webhooks, and the README's examples for senders run."""
+"""The sandbox sends webhooks, and the examples for senders in docs/webhooks.md run."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ from products.models import Product
 
 pytestmark = pytest.mark.usefixtures("live_database")
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/webhooks.md"
 PATH = "/webhooks/partner"
+EXAMPLE_PRODUCT = 12345  # in the examples
 SECRET = signing_secrets.generate()
 
 
@@ -152,15 +154,15 @@ def test_later_changes_have_newer_versions() -> None:
 
 
 def examples(language: str) -> list[str]:
-    blocks = re.findall(rf"^```{language}\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     return [example for example in blocks if PATH in example]
 
 
 @pytest.mark.parametrize(("language", "command"), [("bash", ["bash", "-euc"]), ("python", [sys.executable, "-c"])])
-def test_examples_of_the_readme_run(server: Server, tmp_path: Path, language: str, command: list[str]) -> None:
-    Product.objects.filter(pk=1).delete()
-    AppliedVersion.objects.filter(product_id=1).delete()
-    make_offer(id=1)
+def test_documented_examples_run(server: Server, tmp_path: Path, language: str, command: list[str]) -> None:
+    Product.objects.filter(pk=EXAMPLE_PRODUCT).delete()
+    AppliedVersion.objects.filter(product_id=EXAMPLE_PRODUCT).delete()
+    make_offer(id=EXAMPLE_PRODUCT)
     (example,) = examples(language)
     secret_file = tmp_path / "webhook_secret"
     secret_file.write_text(f"{SECRET}\n")
@@ -178,5 +180,5 @@ def test_send_requires_a_secret() -> None:
 def test_no_webhook_secret_is_in_the_repository() -> None:
     """Anyone could change prices with a public secret. Tests are exempt."""
     command = ["git", "grep", "-lE", "whsec_[A-Za-z0-9+/]{24}", "--", ".", ":!*/tests/*"]
-    search = subprocess.run(command, cwd=README.parent, capture_output=True, text=True, check=False)
+    search = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert search.returncode == 1, search.stdout + search.stderr  # no match
