@@ -15,7 +15,7 @@ READS = {"GET", "HEAD"}
 WRITES = {"POST", "PATCH", "DELETE"}
 EXPOSED = (
     b"access-control-expose-headers",
-    b"ETag, Link, RateLimit, RateLimit-Policy, Retry-After, X-Request-ID, X-Cache",
+    b"ETag, Idempotent-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-ID, X-Cache",
 )
 VARY = b"vary", b"Origin"
 READ_HEADERS: Headers = [(b"access-control-allow-origin", b"*"), EXPOSED]

@@ -14,7 +14,17 @@ from dev.testing.servers import Answer, Server, running
 pytestmark = pytest.mark.usefixtures("live_database")
 
 SHOP, OTHER = "https://shop.example", "https://evil.example"
-EXPOSED = {"ETag", "Link", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID", "X-Cache"}
+EXPOSED = {
+    "ETag",
+    "Idempotent-Replayed",
+    "Link",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Request-ID",
+    "X-Cache",
+}
 
 
 @pytest.fixture(scope="module")
