@@ -11,7 +11,7 @@ from django.core.management import call_command
 
 from accounts import authentication, clients
 from accounts.models import ApiClient
-from dev.bench.figures import progress, spread, table
+from dev.bench.figures import progress, save, spread, table
 from dev.testing.issuer import Issuer, issuer
 from farmlokal.observability import request_costs
 
@@ -58,4 +58,6 @@ def main() -> None:
         (name, spread([cost.microseconds for cost in turns], ".1f"), str(max(cost.operations for cost in turns)))
         for name, turns in costs.items()
     ]
-    print(table(("token", "microseconds a call", "SQL statements and Redis commands"), rows))
+    columns = ("token", "microseconds a call", "SQL statements and Redis commands")
+    print(table(columns, rows))
+    save("auth", f"make bench-auth TURNS={TURNS}", columns, rows)

@@ -21,7 +21,7 @@ from redis import Redis
 
 from dev.bench.catalogue import seeded
 from dev.bench.client import Connection
-from dev.bench.figures import percentile, progress, ratios, spread, table
+from dev.bench.figures import percentile, progress, ratios, save, spread, table
 from dev.bench.stacks import OURS, STOCK, Server, running
 from products.listing.cursors import Cursor
 from products.listing.listings import Listing
@@ -31,6 +31,7 @@ TURNS = int(os.environ.get("TURNS") or 5)
 PAGES = 400
 CONNECTIONS = 16
 MAX_TURN_SECONDS = 15  # a slow server serves fewer pages
+COLUMNS = ("server, pages", "pages a second", "p50 ms", "p99 ms", f"{OURS} / server")
 
 
 class Load(NamedTuple):
@@ -128,4 +129,5 @@ def main(rows: int) -> None:
     print(
         f"\nCold pages: {PAGES} of 25 out of {rows:,} products, each once, {CONNECTIONS} connections, {TURNS} turns\n"
     )
-    print(table(("server", "pages a second", "p50 ms", "p99 ms", f"{OURS} / server"), report), flush=True)
+    print(table(COLUMNS, report), flush=True)
+    save("cold", f"make bench-cold ROWS={rows} TURNS={TURNS}", COLUMNS, report)

@@ -1,15 +1,49 @@
-"""Statistics and Markdown tables of the reports."""
+"""Statistics and Markdown tables of the reports, and their figures as JSON for the documentation."""
 
 from __future__ import annotations
 
+import datetime as dt
+import json
+import os
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from django.db import connection
+
+FOLDER = Path("docs/figures")
+DASH = "\N{EN DASH}"
+
+
+def save(name: str, command: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """With FIGURES=1, write a table of the report to docs/figures/NAME.json."""
+    if os.environ.get("FIGURES") == "1":
+        today = dt.datetime.now(dt.UTC).date()
+        about = {"command": command, "date": f"{today:%Y-%m}", "measured_at": f"{today}", "machine": machine()}
+        (FOLDER / f"{name}.json").write_text(as_json(about, columns, rows))
+
+
+def machine() -> str:
+    """The load, the servers and the database share the machine's cores."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT VERSION()")
+        ((version,),) = cursor.fetchall()
+    server = "MariaDB" if "MariaDB" in version else "MySQL"
+    return f"{os.cpu_count()} shared cores, {server} {'.'.join(version.split('.')[:2])}"
+
+
+def as_json(about: Mapping[str, str], columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """With one line for each row."""
+    parts = {**about, "columns": columns}
+    head = "".join(f'  "{name}": {json.dumps(value, ensure_ascii=False)},\n' for name, value in parts.items())
+    lines = ",\n".join(f"    {json.dumps(row, ensure_ascii=False)}" for row in rows)
+    return f'{{\n{head}  "rows": [\n{lines}\n  ]\n}}\n'
 
 
 def spread(values: Sequence[float], form: str = ",.0f") -> str:
-    """Median (minimum - maximum)."""
-    return f"{statistics.median(values):{form}} ({min(values):{form}} - {max(values):{form}})"
+    """Median, minimum and maximum."""
+    return f"{statistics.median(values):{form}} ({min(values):{form}} {DASH} {max(values):{form}})"
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> str:

@@ -17,7 +17,7 @@ from redis import Redis
 
 from dev.bench import stacks
 from dev.bench.catalogue import seeded
-from dev.bench.figures import progress, ratios, spread, table
+from dev.bench.figures import progress, ratios, save, spread, table
 from dev.bench.stacks import EXPRESS, FASTIFY, FOLDER, HELLO, OURS, STOCK, Server, running
 from dev.testing.servers import Answer
 
@@ -27,6 +27,7 @@ TURNS = int(os.environ.get("TURNS") or 5)
 SECONDS = int(os.environ.get("SECONDS") or 6)
 MODES = os.environ.get("MODES", "off on").split()
 PEERS = (FASTIFY, EXPRESS, STOCK, HELLO)
+COLUMNS = ("server", "logs and metrics", "requests a second", "p50 ms", "p99 ms", f"{OURS} / server")
 # Headers that the servers' libraries add, and headers that differ from response to response.
 LIBRARY_HEADERS = {"server", "date", "connection", "keep-alive", "content-length", "transfer-encoding"}
 CHANGING_HEADERS = {"x-request-id", "ratelimit", "x-ratelimit-remaining", "x-ratelimit-reset"}
@@ -94,11 +95,12 @@ def measure_in_turns(servers: list[Server], min_bytes: int) -> dict[str, list[Lo
     return loads
 
 
-def report(loads: dict[str, list[Load]]) -> str:
+def report_rows(loads: dict[str, list[Load]], logs: str) -> list[tuple[str, ...]]:
     rates = {name: [load.rate for load in turns] for name, turns in loads.items()}
-    rows = [
+    return [
         (
             name,
+            logs,
             spread(rates[name]),
             f"{statistics.median(load.p50 for load in turns):.2f}",
             f"{statistics.median(load.p99 for load in turns):.2f}",
@@ -106,10 +108,10 @@ def report(loads: dict[str, list[Load]]) -> str:
         )
         for name, turns in loads.items()
     ]
-    return table(("server", "requests a second", "p50 ms", "p99 ms", f"{OURS} / server"), rows)
 
 
-def compare(database: str, logs: str) -> None:
+def compare(database: str, logs: str) -> list[tuple[str, ...]]:
+    """Print the table of one mode, and return its rows."""
     Redis.from_url(os.environ["REDIS_URL"]).flushdb()
     with ExitStack() as stack:
         ours = stack.enter_context(running(OURS, logs, DATABASE_URL=database))
@@ -126,10 +128,12 @@ def compare(database: str, logs: str) -> None:
         loads = measure_in_turns(servers, min(stock_bytes, len(page.body)))
     print(f"\nHot page, logs and metrics {logs}: {len(page.body):,} bytes, {stacks.WORKERS} processes each,")
     print(f"wrk -t1 -c32 for {SECONDS} s, {TURNS} turns (stock DRF: the same products in {stock_bytes:,} bytes)\n")
-    print(report(loads), flush=True)
+    rows = report_rows(loads, logs)
+    print(table(COLUMNS, rows), flush=True)
+    return rows
 
 
 def main() -> None:
     database = seeded(ROWS)
-    for logs in MODES:
-        compare(database, logs)
+    rows = [row for logs in MODES for row in compare(database, logs)]
+    save("hot", f"make bench-hot TURNS={TURNS} SECONDS={SECONDS}", COLUMNS, rows)

@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.test import Client
 
-from dev.bench.figures import spread
+from dev.bench.figures import save, spread
 from products.models import Farm
 from products.models.postings import PostingQuerySet
 
@@ -52,4 +52,6 @@ def main(rows: int) -> None:
         ratios.append(with_entries / without)
         print(f"{turn + 1}: {with_entries:.2f} ms with search entries, {without:.2f} ms without")
     user.objects.filter(username=name).delete()
-    print(f"with / without: {spread(ratios, '.2f')} over {TURNS} turns")
+    row = ("time of a POST, with search entries / without", spread(ratios, ".2f"))
+    print(f"{row[0]}: {row[1]} over {TURNS} turns")
+    save("insert", f"make bench-insert ROWS={rows}", ("", f"ratio of {TURNS} turns"), [row])

@@ -10,7 +10,7 @@ import random
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from django.core.management import call_command
 from django.db import OperationalError, connection
 from tqdm import tqdm
 
-from dev.bench.figures import percentile, table
+from dev.bench.figures import DASH, percentile, save, table
 from dev.testing.databases import rows_read
 from products.listing import plans, queries
 from products.listing import statistics as catalogue_statistics
@@ -33,7 +33,9 @@ COMBINATION_REPEATS = 3
 COMBINATIONS = 200
 SORTS = ("-created_at", "created_at", "-price", "price", "-name", "name")
 MAX_RAW_SECONDS = 0.5
+PAGES = ("first", "middle", "last")
 HEAD = ("listing", "p50 ms", "p95 ms", "rows read", "best raw SQL ms", "rows read")
+SUMMARY = ("listing", *(f"{page} page, p50 ms" for page in PAGES), "p95 ms", "rows read", *HEAD[-2:])
 
 
 class Cell(NamedTuple):
@@ -90,10 +92,10 @@ def cases() -> dict[str, list[Any]]:
     }
     for size, count in ((20, 20), (5_000, 5_000 * share), (50_000, 50_000 * share), (300_000, 300_000 * share)):
         term, _ = min(terms, key=lambda row: abs(row[1] - count))
-        listings[f"word of {size:,}: {term}"] = [Prefix(term) if len(term) >= 3 else Word(term)]
-    listings["prefix: man"] = [Prefix("man")]
-    listings["two common words: organic tomato"] = [Word("organic"), Prefix("tomato")]
-    listings["never together: nadu assam"] = [Word("nadu"), Prefix("assam")]
+        listings[f"word of {size:,} ({term})"] = [Prefix(term) if len(term) >= 3 else Word(term)]
+    listings["prefix (man)"] = [Prefix("man")]
+    listings["two common words (organic tomato)"] = [Word("organic"), Prefix("tomato")]
+    listings["never together (nadu assam)"] = [Word("nadu"), Prefix("assam")]
     return listings
 
 
@@ -173,15 +175,35 @@ def measure(conditions: Sequence[Any], sort: Sort, after: Position | None, repea
     return Cell(times, rows_read(page), *best_raw(conditions, sort, after))
 
 
-def line(name: str, cells: Sequence[Cell]) -> tuple[str, ...]:
-    times = [milliseconds for cell in cells for milliseconds in cell.times]
+def all_times(cells: Sequence[Cell]) -> list[float]:
+    return [milliseconds for cell in cells for milliseconds in cell.times]
+
+
+def raw_median(cells: Sequence[Cell]) -> str:
     raw = [cell.raw_time for cell in cells if cell.raw_time < float("inf")]
+    return f"{statistics.median(raw):.2f}" if raw else f"over {MAX_RAW_SECONDS * 1000:.0f}"
+
+
+def line(name: str, cell: Cell) -> tuple[str, ...]:
     return (
         name,
-        f"{statistics.median(times):.2f}",
-        f"{percentile(times, 0.95):.2f}",
+        f"{statistics.median(cell.times):.2f}",
+        f"{percentile(cell.times, 0.95):.2f}",
+        f"{cell.rows_read:,}",
+        raw_median([cell]),
+        f"{cell.raw_rows_read:,}",
+    )
+
+
+def summary(name: str, pages: Mapping[str, Sequence[Cell]]) -> tuple[str, ...]:
+    """A line for all sorts: medians of each page, and percentiles and maxima of all pages."""
+    cells = [cell for page in pages.values() for cell in page]
+    return (
+        name,
+        *(f"{statistics.median(all_times(pages[page])):.2f}" if page in pages else DASH for page in PAGES),
+        f"{percentile(all_times(cells), 0.95):.1f}",
         f"{max(cell.rows_read for cell in cells):,}",
-        f"{statistics.median(raw):.2f}" if raw else f"> {MAX_RAW_SECONDS * 1000:.0f}",
+        " / ".join(raw_median(page) for page in pages.values()),
         f"{max(cell.raw_rows_read for cell in cells):,}",
     )
 
@@ -192,16 +214,19 @@ def main(rows: int, combination_count: int = COMBINATIONS) -> None:
         call_command("seed_products", rows, "--reset")
     rng = random.Random(1)
     jobs = [(name, conditions, sort, REPEATS) for name, conditions in cases().items() for sort in SORTS]
+    name = f"{combination_count} random combinations of two and three"
     for conditions in combinations(rng)[:combination_count]:
-        jobs.append(("random combinations", conditions, rng.choice(SORTS), COMBINATION_REPEATS))
-    by_page: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+        jobs.append((name, conditions, rng.choice(SORTS), COMBINATION_REPEATS))
+    cells: dict[str, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
     full = []
     for name, conditions, sort, repeats in tqdm(jobs, disable=None):
         for page, after in pages(conditions, Sort.parse(sort)).items():
             cell = measure(conditions, Sort.parse(sort), after, repeats)
-            by_page[name, page].append(cell)
+            cells[name][page].append(cell)
             if repeats == REPEATS:
-                full.append(line(f"{name}, {sort}, {page}", [cell]))
+                full.append(line(f"{name}, {sort}, {page}", cell))
     print(table(HEAD, full))
     print(f"\nOver all six sorts, {rows:,} products:\n")
-    print(table(HEAD, [line(f"{name}, {page}", cells) for (name, page), cells in by_page.items()]))
+    lines = [summary(name, by_page) for name, by_page in cells.items()]
+    print(table(SUMMARY, lines))
+    save("listing", f"make bench-listing ROWS={rows}", SUMMARY, lines)

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from django.core.management import call_command
 
 from dev.bench.client import Connection
-from dev.bench.figures import percentile, progress, table
+from dev.bench.figures import percentile, progress, save, table
 from dev.testing.servers import Server, free_port, running
 from dev.testing.sockets import answer_with, blackhole, listening, make_certificate
 from integrations.partner.client import client
@@ -188,7 +188,7 @@ def measure_fault(sandbox: Partner, name: str, fault: Fault) -> tuple[str, ...]:
     return (
         name,
         fault.expected,
-        ", ".join(f"{code} {number}" for code, number in codes.items()),
+        ", ".join(codes) if len(codes) == 1 else ", ".join(f"{code} {number}" for code, number in codes.items()),
         *(f"{percentile(seconds, share) * 1000:.0f}" for share in (0.5, 0.99, 1)),
         f"{after[0] - before[0]:+d} / {after[1] - before[1]:+d}",
     )
@@ -210,10 +210,11 @@ def run_faults(sandbox: Partner) -> None:
         "ended as",
         "p50 ms",
         "p99 ms",
-        "max",
+        "maximum ms",
         "new files / threads",
     )
     print(table(head, rows))
+    save("partner", f"make bench-partner CALLS={CALLS}", ("fault", *head[2:6]), [(row[0], *row[2:6]) for row in rows])
 
 
 @contextlib.contextmanager
@@ -244,22 +245,29 @@ def run_outage(sandbox: Partner) -> None:
         sandbox.set_faults()
         healed_at = time.monotonic()
         after = asyncio.run(load(server.port, seconds=RECOVERY_SECONDS, pause=PAUSE_SECONDS))
-    report_outage(calls, arrivals)
-    first_success = next((call for call in after if call.code == "200"), None)
-    print(f"first success {first_success.started_at - healed_at if first_success else -1:.1f} s after recovery")
+    first_success = next((call.started_at - healed_at for call in after if call.code == "200"), float("inf"))
+    rows = [*outage_rows(calls, arrivals), ("first success, s after recovery", f"{first_success:.1f}")]
+    columns = (f"outage of {OUTAGE_SECONDS:.0f} s, {CALLERS} callers, 4 processes", "")
+    print(table(columns, rows))
+    save("partner_outage", f"make bench-partner PARTS=outage OUTAGE_SECONDS={OUTAGE_SECONDS:.0f}", columns, rows)
 
 
-def report_outage(calls: list[Call], arrivals: list[float]) -> None:
+def outage_rows(calls: list[Call], arrivals: list[float]) -> list[tuple[str, str]]:
     gaps = [later - earlier for earlier, later in itertools.pairwise(arrivals)]
     opened = next((n for n, gap in enumerate(gaps) if gap > MIN_OPEN_SECONDS), len(arrivals) - 1)
     opened_at = arrivals[opened]
-    probes = [f"{arrival - opened_at:.2f}" for arrival in arrivals[opened + 1 :]]
+    probes = [f"{arrival - opened_at:.1f}" for arrival in arrivals[opened + 1 :]]
     before_open = [call for call in calls if call.started_at <= opened_at]
     while_open = [call.seconds for call in calls if call.started_at > opened_at + 0.5]
     p50, p99 = (percentile(while_open, share) * 1000 for share in (0.5, 0.99))
-    print(f"before the breaker opened: {len(before_open)} requests, {opened + 1} calls to the partner")
-    print(f"probes {', '.join(probes)} s after it opened")
-    print(f"while open: {len(while_open)} responses, p50 {p50:.1f}, p99 {p99:.1f} ms")
+    return [
+        ("requests before the breaker opened", f"{len(before_open)}"),
+        ("calls to the partner before it opened", f"{opened + 1}"),
+        ("probes, s after it opened", ", ".join(probes)),
+        ("responses while open, without a call", f"{len(while_open):,}"),
+        ("p50 ms while open", f"{p50:.1f}"),
+        ("p99 ms while open", f"{p99:.1f}"),
+    ]
 
 
 def run_open(sandbox: Partner) -> None:
@@ -270,7 +278,10 @@ def run_open(sandbox: Partner) -> None:
         seconds = [call.seconds for call in asyncio.run(load(server.port, CALLS, callers=1))]
         p50, p99 = (percentile(seconds, share) * 1000 for share in (0.5, 0.99))
         calls = len(sandbox.arrivals()) - before
-        print(f"breaker open, one caller: p50 {p50:.1f}, p99 {p99:.1f} ms, {calls} calls to the partner")
+        columns = ("breaker open, one caller", "")
+        rows = [("p50 ms", f"{p50:.1f}"), ("p99 ms", f"{p99:.1f}"), ("calls to the partner", f"{calls}")]
+        print(table(columns, rows))
+        save("partner_open", f"make bench-partner PARTS=open CALLS={CALLS}", columns, rows)
     client.breaker.reset()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.core.management import call_command
 
-from dev.bench.figures import table
+from dev.bench.figures import save, table
 from products import vocabulary
 from products.listing import statistics as catalogue_statistics
 from products.listing.conditions import Flag, OneOf, Prefix, Word
@@ -80,4 +80,6 @@ def main(rows: int) -> None:
         results.append(measure())
     small, large = results
     lines = [(name, f"{small[name]:.2f}", f"{large[name]:.2f}", f"{large[name] / small[name]:.2f}") for name in small]
-    print(table(("listing", f"{SMALL:,} products, ms", f"{rows:,} products, ms", "ratio"), lines))
+    columns = ("listing", f"{SMALL:,} products, ms", f"{rows:,} products, ms", "ratio")
+    print(table(columns, lines))
+    save("scale", f"make bench-scale ROWS={rows}", columns, lines)

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from django.core.management import call_command
 
-from dev.bench.figures import spread
+from dev.bench.figures import save, spread, table
 from products.seeding import bulk_loader, generator, replacement
 
 TURNS = 3
@@ -60,7 +60,7 @@ def main(rows: int) -> None:
     with bulk_loader.bulk_connection() as raw:
         ((_, definition),) = bulk_loader.execute(raw, "SHOW CREATE TABLE products_product")
     keys = replacement.secondary_keys(definition)
-    ratios = []
+    bounds, times = [], []
     with tempfile.TemporaryDirectory(dir=".local/bench") as folder:
         path = Path(folder, "rows.tsv").resolve()
         write_rows(path, rows)
@@ -68,8 +68,16 @@ def main(rows: int) -> None:
             load, alter = load_and_add_keys(path, keys)
             start = time.monotonic()
             subprocess.run([sys.executable, "manage.py", "seed_products", str(rows), "--reset"], check=True)
-            ours = time.monotonic() - start
-            ratios.append(ours / (load + alter))
-            print(f"{turn}: bound {load + alter:.1f} s ({load:.1f} + {alter:.1f}), seed_products {ours:.1f} s")
+            bounds.append(load + alter)
+            times.append(time.monotonic() - start)
+            print(f"{turn}: bound {bounds[-1]:.1f} s ({load:.1f} + {alter:.1f}), seed_products {times[-1]:.1f} s")
     megabytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"{rows:,} rows: seed_products / bound = {spread(ratios, '.2f')}; at most {megabytes:.0f} MB of memory")
+    columns = (f"{rows:,} products", f"median of {TURNS} turns")
+    report = [
+        ("lower bound, seconds", spread(bounds, ".1f")),
+        ("`seed_products`, seconds", spread(times, ".1f")),
+        ("ratio, turn by turn", spread([ours / bound for ours, bound in zip(times, bounds, strict=True)], ".2f")),
+        ("memory, at most, MB", f"{megabytes:.0f}"),
+    ]
+    print(table(columns, report))
+    save("seed", f"make bench-seed ROWS={rows}", columns, report)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from django.core.management import call_command
 
 from dev.bench.client import Connection
-from dev.bench.figures import progress, ratios, spread, table
+from dev.bench.figures import progress, ratios, save, spread, table
 from dev.testing.servers import json_request, running
 from integrations.sandbox.sender import PRICE, STOCK, Message, changes, headers_of
 from integrations.webhooks.signing_secrets import generate
@@ -63,5 +63,7 @@ def main() -> None:
             if turn:
                 rates["first deliveries"].append(first)
                 rates["duplicates"].append(copies)
-    rows = [[name, spread(turns)] for name, turns in rates.items()]
-    print(table(["", "a second"], [*rows, ["ratio", ratios(rates["duplicates"], rates["first deliveries"])]]))
+    rows = [(name, spread(turns)) for name, turns in rates.items()]
+    rows.append(("ratio, turn by turn", ratios(rates["duplicates"], rates["first deliveries"])))
+    print(table(("deliveries", "a second"), rows))
+    save("webhooks", f"make bench-webhooks TURNS={TURNS}", ("deliveries", "a second"), rows)

@@ -17,7 +17,7 @@ from redis import Redis
 
 from dev.bench.catalogue import connect, query, seeded
 from dev.bench.client import Connection
-from dev.bench.figures import percentile, progress, table
+from dev.bench.figures import percentile, progress, save, table
 from dev.bench.queries import distinct_targets
 from dev.bench.stacks import OURS, Server, running
 from dev.testing.servers import Answer
@@ -29,6 +29,8 @@ WARM_CONNECTIONS = 4
 SECONDS = int(os.environ.get("ZIPF_SECONDS") or 30)
 READS = "reads"
 NO_ANSWER = Answer(0, {}, b"")
+COLUMNS = ("", f"{QUERIES:,} queries with Zipf popularity, {RATE} a second")
+PERCENTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("maximum", 1))
 
 
 class Sample(NamedTuple):
@@ -88,15 +90,15 @@ def per_thousand(counts: Counter[str], requests: int) -> str:
     return ", ".join(kinds) or "none"
 
 
-def report(samples: list[Sample], sql: Counter[str], redis: Counter[str]) -> str:
+def report_rows(samples: list[Sample], sql: Counter[str], redis: Counter[str]) -> list[tuple[str, str]]:
     count = len(samples)
     times = [sample.milliseconds for sample in samples]
     failures = Counter(sample.status for sample in samples if not 200 <= sample.status < 300)
     questions, reads = sql.pop("Questions", 0), redis.pop(READS, 0)
     cache = Counter(sample.cache or "no header" for sample in samples)
-    rows = [
+    return [
         ("requests", f"{count:,}; not 2xx, by status (0: no response): {dict(failures) or 'none'}"),
-        ("p50, p95, p99, maximum, ms", ", ".join(f"{percentile(times, p):.1f}" for p in (0.5, 0.95, 0.99, 1))),
+        *((f"{name} ms", f"{percentile(times, share):.1f}") for name, share in PERCENTILES),
         (
             "SQL statements per 1,000 requests, without pings",
             f"{questions / count * 1000:.1f} ({per_thousand(sql, count)})",
@@ -105,7 +107,6 @@ def report(samples: list[Sample], sql: Counter[str], redis: Counter[str]) -> str
         ("Redis commands per 1,000 requests, with those inside scripts", per_thousand(redis, count)),
         ("X-Cache", ", ".join(f"{name} {share / count:.1%}" for name, share in cache.most_common())),
     ]
-    return table(("", f"{QUERIES:,} queries with Zipf popularity, {RATE} a second"), rows)
 
 
 def main(rows: int) -> None:
@@ -126,6 +127,8 @@ def main(rows: int) -> None:
         sql = count_statements(connection) - sql_before - Counter({"Questions": 1, "Com_show_status": 1})
         commands = count_commands(redis) - commands_before - Counter({"info": 1, READS: 1})
     print(f"\nOn {rows:,} products, for {SECONDS} s, after each query was requested once:\n")
-    print(report(samples, sql, commands), flush=True)
+    report = report_rows(samples, sql, commands)
+    print(table(COLUMNS, report), flush=True)
+    save("zipf", f"make bench-zipf ROWS={rows} ZIPF_SECONDS={SECONDS}", COLUMNS, report)
     if any(not 200 <= sample.status < 300 for sample in samples):
         raise SystemExit("Zipf: some responses were not 2xx")
