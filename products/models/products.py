@@ -1,4 +1,4 @@
-"""The products, and the indexes that serve the listing. README explains each index with its query."""
+"""The products, and the indexes that serve the listing. docs/schema.md explains each index with its query."""
 
 from __future__ import annotations
 
