@@ -26,7 +26,8 @@ step() {
     report_progress "$name" "$log" &
     progress=$!
     "$@" >"$log" 2>&1 </dev/null || status=$?
-    kill "$progress" 2>/dev/null && wait "$progress" 2>/dev/null || true
+    kill "$progress" 2>/dev/null || true
+    wait "$progress" 2>/dev/null || true
     [ "$status" = 0 ] || fail "step \"$name\" failed, see ${log#"$PROJECT"/}"
 }
 
