@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run manage test format requirements load bench bench-hot bench-cold bench-zipf bench-auth bench-partner bench-webhooks chaos-webhooks bench-seed bench-insert bench-listing bench-scale
+.PHONY: help run manage test format requirements docs pictures load bench bench-hot bench-cold bench-zipf bench-auth bench-partner bench-webhooks chaos-webhooks bench-seed bench-insert bench-listing bench-scale
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,13 @@ requirements:  ## Pin the dependencies of pyproject.toml with hashes (ARGS=--upg
 	@dev/install.sh requirements-dev.txt
 	@.venv/bin/uv pip compile --quiet --universal --no-header --generate-hashes $(ARGS) pyproject.toml -o requirements.txt
 	@.venv/bin/uv pip compile --quiet --universal --no-header --generate-hashes $(ARGS) --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+
+docs:  ## Fill the generated tables of README.md and docs/, and draw the charts
+	@dev/install.sh requirements-dev.txt
+	@.venv/bin/python -m dev.docs.generate
+
+pictures:  ## Take the screenshots of docs/ in a real browser, beside a `make run` in another terminal
+	@exec dev/pictures.sh
 
 load:  ## Load-test URL or a private service with Locust; HTML report (USERS=50 SECONDS_OF_LOAD=30 ROWS=100000)
 	@exec dev/load.sh

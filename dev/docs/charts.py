@@ -95,10 +95,15 @@ def draw(chart: Chart) -> str:
     return "\n".join([*lines, "</svg>", ""])
 
 
+def charts() -> dict[Path, str]:
+    """The text of each chart by its file."""
+    return {PICTURES / "hot-page.svg": draw(hot_page()), PICTURES / "scale.svg": draw(scale())}
+
+
 def main() -> None:
     PICTURES.mkdir(exist_ok=True)
-    for name, chart in (("hot-page", hot_page()), ("scale", scale())):
-        (PICTURES / f"{name}.svg").write_text(draw(chart))
+    for file, svg in charts().items():
+        file.write_text(svg)
 
 
 if __name__ == "__main__":

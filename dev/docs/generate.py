@@ -1,0 +1,130 @@
+"""make docs: fills the regions of the documentation that are derived from other files.
+
+A region stands between `<!-- NAME: begin -->` and `<!-- NAME: end -->`. The region "figures FILE" is the whole table
+of docs/figures/FILE.json, which a benchmark has written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+
+from dev.docs import charts
+from dev.docs.pages import PROJECT, pages
+
+README = PROJECT / "README.md"
+FIGURES = PROJECT / "docs" / "figures"
+REGION = re.compile(r"(<!-- ([\w ]+): begin -->\n)(.*?)(<!-- \2: end -->)", re.DOTALL)
+
+# What README compares: text, figures, cells that select the row, columns of the result, command.
+COMPARISONS = [
+    ("Fastify 5 + ioredis, cached page", "hot", ("Fastify", "off"), "FarmLokal / server"),
+    ("Express 5 + ioredis, cached page", "hot", ("Express", "off"), "FarmLokal / server"),
+    ("stock DRF with Redis cache and throttle, cached page", "hot", ("stock DRF", "off"), "FarmLokal / server"),
+    ("the same Python server with a constant answer", "hot", ("bare ASGI", "off"), "FarmLokal / server"),
+    ("stock DRF, uncached page in the middle of a million", "cold", ("stock DRF, middle",), "FarmLokal / server"),
+]
+# What README groups: text, query that it serves, pattern of the names in sizes.json.
+INDEXES = [
+    (
+        "product `(is_active, SORT, id)`",
+        "the whole catalogue, in each sort and direction",
+        r"product product_(created_at|name)",
+    ),
+    (
+        "product `(is_active, price, id, created_at, name)`",
+        "by price; also a price range in another sort",
+        r"product product_price",
+    ),
+    (
+        "product `(FILTER_id, is_active, SORT, id)`, 15 of them",
+        "category, commodity, state, district or farm, in each sort",
+        r"product product_\w+_(created_at|price|name)",
+    ),
+    ("posting `(term, SORT, product_id)`, 3 of them", "a word of a search, in each sort", r"posting .*"),
+]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
+
+
+def settings_table() -> str:
+    """From .env.example, where a comment explains each variable. test_settings.py compares that with settings.py."""
+    rows = []
+    comment: list[str] = []
+    is_required = True
+    for line in (PROJECT / ".env.example").read_text().splitlines():
+        if line.startswith("# Optional"):
+            is_required = False
+        if variable := re.fullmatch(r"([A-Z_]+)=(.*)", line):
+            default = "required" if is_required else f"`{variable[2]}`" if variable[2] else "none"
+            rows.append((f"`{variable[1]}`", default, _cell(" ".join(comment))))
+        comment = [*comment, line.removeprefix("# ")] if line.startswith("# ") else []
+    return table(("Variable", "Default", "Meaning"), rows)
+
+
+def _cell(text: str) -> str:
+    """URLs and commands as code, so that they stay as they are."""
+    return re.sub(r"((?:https?|mysql|rediss?)://\S*[\w/]|\?ssl_\S+|python -c '[^']*')", r"`\1`", text)
+
+
+def figures_table(name: str) -> str:
+    figures = json.loads((FIGURES / f"{name}.json").read_text())
+    return table(figures["columns"], figures["rows"])
+
+
+def performance_table() -> str:
+    rows = []
+    for text, name, selected, column in COMPARISONS:
+        figures = json.loads((FIGURES / f"{name}.json").read_text())
+        (row,) = [row for row in figures["rows"] if tuple(row[: len(selected)]) == selected]
+        rows.append(
+            (
+                text,
+                row[figures["columns"].index(column)],
+                f"`{figures['command'].split(' ROWS')[0].split(' TURNS')[0]}`",
+            )
+        )
+    scale = json.loads((FIGURES / "scale.json").read_text())
+    ratios = sorted(float(row[-1]) for row in scale["rows"])
+    rows.append(
+        (
+            "itself among 50,000 products instead of 5 million",
+            f"{ratios[len(ratios) // 2]:.2f} ({ratios[0]:.2f} \N{EN DASH} {ratios[-1]:.2f}) of the time",
+            "`make bench-scale`",
+        )
+    )
+    return table(("FarmLokal beside", "Ratio of the rates, median (from \N{EN DASH} to)", "Command"), rows)
+
+
+def index_table() -> str:
+    sizes = json.loads((FIGURES / "sizes.json").read_text())["rows"]
+    rows = []
+    for text, query, pattern in INDEXES:
+        total = sum(int(size.replace(",", "")) for name, size, _ in sizes if re.fullmatch(pattern, name))
+        rows.append((text, query, f"{total:,}"))
+    return table(("Index", "Query that it serves", "MiB for a million products"), rows)
+
+
+def _content(name: str) -> str:
+    kind, _, rest = name.partition(" ")
+    if kind == "figures":
+        return figures_table(rest)
+    return {"settings": settings_table, "performance": performance_table, "indexes": index_table}[name]()
+
+
+def generated(text: str) -> str:
+    return REGION.sub(lambda region: f"{region[1]}{_content(region[2])}\n{region[4]}", text)
+
+
+def main() -> None:
+    for page in pages():
+        page.write_text(generated(page.read_text()))
+    charts.main()
+
+
+if __name__ == "__main__":
+    main()
