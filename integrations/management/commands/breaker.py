@@ -42,7 +42,8 @@ def _text(status: Status) -> str:
     if status.state == "held":
         return "open until you close it"
     if status.state == "open":
-        return f"open for another {status.wait_seconds:.1f} s, {status.streak} times in a row"
+        times = "time" if status.streak == 1 else "times in a row"
+        return f"open for another {status.wait_seconds:.1f} s; it has opened {status.streak} {times}"
     if status.state == "half-open":
         return "half-open: one probe decides"
     return f"closed; {status.failures} of the last {status.calls} calls failed"
