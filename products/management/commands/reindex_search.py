@@ -17,9 +17,9 @@ from products.search.reindexing import reindex
 
 class Command(BaseCommand):
     help = (
-        "Rebuilds each product's words and search entries. Run it after a category, commodity, district or state was "
-        "renamed, after the rules for words changed, or after rows were changed by SQL. Searches stay complete "
-        "meanwhile. It may be interrupted and run again."
+        "Rebuilds each product's words and search entries. Run it after a commodity, district or state was renamed, "
+        "after the rules for words changed, or after rows were changed by SQL. Searches stay complete meanwhile. It may "
+        "be interrupted and run again."
     )
 
     def handle(self, **_: Any) -> None:
