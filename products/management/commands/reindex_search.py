@@ -18,8 +18,8 @@ from products.search.reindexing import reindex
 class Command(BaseCommand):
     help = (
         "Rebuilds each product's words and search entries. Run it after a commodity, district or state was renamed, "
-        "after the rules for words changed, or after rows were changed by SQL. Searches stay complete meanwhile. It may "
-        "be interrupted and run again."
+        "after the rules for words changed, or after rows were changed by SQL. Searches stay complete meanwhile. You "
+        "may interrupt it and run it again."
     )
 
     def handle(self, **_: Any) -> None:
