@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from pytest_django.fixtures import Settings
 
 from farmlokal import home, routes
 
@@ -48,11 +49,12 @@ def test_every_link_leads_to_a_page(client: Client) -> None:
         assert client.get(link, follow=True).status_code == 200, link
 
 
-def test_examples_name_the_host_of_the_request(client: Client) -> None:
-    commands = re.findall(r"curl -s '(\S+)'", client.get("/", headers={"Host": "localhost:8123"}).content.decode())
+def test_examples_name_the_host_of_the_request(client: Client, settings: Settings) -> None:
+    settings.ALLOWED_HOSTS = ["shop.example"]
+    commands = re.findall(r"curl -s '(\S+)'", client.get("/", headers={"Host": "shop.example:8123"}).content.decode())
     assert len(commands) == 3
     for url in commands:
-        assert url.startswith("http://localhost:8123/products")
+        assert url.startswith("http://shop.example:8123/products")
 
 
 def test_page_loads_nothing_and_sets_no_cookie(client: Client) -> None:
