@@ -117,7 +117,16 @@ def index_table() -> str:
     for text, query, pattern in INDEXES:
         total = sum(int(size.replace(",", "")) for name, size, _ in sizes if re.fullmatch(pattern, name))
         rows.append((text, query, f"{total:,}"))
-    return table(("Index", "Query that it serves", "MiB for a million products"), rows)
+    return f"{table(('Index', 'Query that it serves', 'MiB for a million products'), rows)}\n\n{_write_cost()}"
+
+
+def _write_cost() -> str:
+    count = sum(name.startswith("product product_") for name, *_ in _read("sizes")["rows"])
+    bare, indexed, postings, *_ = (float(median) for _, median, _ in _read("writes")["rows"])
+    return (
+        f"The {count} indexes add {indexed - bare:.1f} ms to the INSERT of a product, and its postings take "
+        f"{postings:.1f} ms. All indexes are ascending, because InnoDB reads them in both directions."
+    )
 
 
 def _content(name: str) -> str:
