@@ -54,7 +54,7 @@ class Decision(NamedTuple):
     @property
     def detail(self) -> str:
         quota, seconds = self.policy.quota, self.policy.window
-        return f"At most {quota} calls in {seconds} s; try again in {self.retry_after} s."
+        return f"The limit of {quota} calls in {seconds} s is used up; try again in {self.retry_after} s."
 
     @property
     def header(self) -> str:
