@@ -1,7 +1,7 @@
 """dev/bench/run.sh sizes 1000000: the size of each index of products and postings, and the cost of writing one product.
 
 Sizes are the server's own: pages of each index in mysql.innodb_index_stats. A copy of the product table without its
-secondary indexes shows what they add to an INSERT.
+secondary indexes shows the cost that they add to an INSERT.
 """
 
 from __future__ import annotations

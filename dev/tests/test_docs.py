@@ -30,7 +30,7 @@ def runnable(page: str) -> list[Block]:
 
 
 def answer_of(block: Block) -> Block | None:
-    """The block directly after it, if that shows what it prints."""
+    """The block directly after it, if that shows the expected output."""
     following = [other for other in blocks(block.page) if other.line > block.line]
     end = block.line + block.text.count("\n") + 3
     is_answer = following and following[0].language in ANSWERS and following[0].line == end
@@ -122,7 +122,7 @@ def test_blocks_run_as_printed(service: tuple[Path, tuple[int, int]], tmp_path: 
             if answer := answer_of(block):
                 pattern = ".*?".join(map(re.escape, answer.text.strip().split("…")))
                 where = f"{page}:{answer.line}"
-                assert re.fullmatch(pattern, printed.strip(), re.DOTALL), f"{where} is not what it prints:\n{printed}"
+                assert re.fullmatch(pattern, printed.strip(), re.DOTALL), f"{where} differs from the output:\n{printed}"
     finally:
         terminal.close()
 

@@ -32,7 +32,7 @@ class PageFlights:
         return self._flights.get(address)
 
     def begin(self, address: Address) -> PageFlight:
-        """If there is a flight for the address already, later requests wait for that one, not for the new one."""
+        """If the address already has a flight, later requests join that flight, not the new one."""
         flight = PageFlight()
         self._flights.setdefault(address, flight)
         return flight
