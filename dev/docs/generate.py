@@ -6,16 +6,13 @@ of docs/figures/FILE.json, which a benchmark has written.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
 
+from dev.bench.figures import table
 from dev.docs import charts
 from dev.docs.pages import PROJECT, pages
 
 README = PROJECT / "README.md"
-FIGURES = PROJECT / "docs" / "figures"
 REGION = re.compile(r"(<!-- ([\w ]+): begin -->\n)(.*?)(<!-- \2: end -->)", re.DOTALL)
 
 # What README compares: text, figures, cells that select the row, columns of the result, command.
@@ -52,11 +49,6 @@ INDEXES = [
 ]
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
-
-
 def settings_table() -> str:
     """From .env.example, where a comment explains each variable. test_settings.py compares that with settings.py."""
     rows = []
@@ -78,14 +70,14 @@ def _cell(text: str) -> str:
 
 
 def figures_table(name: str) -> str:
-    figures = _read(name)
+    figures = charts.read(name)
     return table(figures["columns"], figures["rows"])
 
 
 def performance_table() -> str:
     rows = []
     for text, name, selected, column in COMPARISONS:
-        figures = _read(name)
+        figures = charts.read(name)
         (row,) = [row for row in figures["rows"] if tuple(row[: len(selected)]) == selected]
         command = re.sub(r" [A-Z]+=.*", "", figures["command"])
         rows.append((text, _without_false_digits(row[figures["columns"].index(column)]), f"`{command}`"))
@@ -99,7 +91,7 @@ def _without_false_digits(ratios: str) -> str:
 
 
 def _scale() -> str:
-    ratios = sorted(float(row[-1]) for row in _read("scale")["rows"])
+    ratios = sorted(float(row[-1]) for row in charts.read("scale")["rows"])
     median, least, most = ratios[len(ratios) // 2], ratios[0], ratios[-1]
     return (
         f"Above 1, FarmLokal is faster. A listing among 5 million products takes {median:.2f} "
@@ -107,12 +99,8 @@ def _scale() -> str:
     )
 
 
-def _read(name: str) -> Any:
-    return json.loads((FIGURES / f"{name}.json").read_text())
-
-
 def index_table() -> str:
-    sizes = _read("sizes")["rows"]
+    sizes = charts.read("sizes")["rows"]
     rows = []
     for text, query, pattern in INDEXES:
         total = sum(int(size.replace(",", "")) for name, size, _ in sizes if re.fullmatch(pattern, name))
@@ -121,8 +109,8 @@ def index_table() -> str:
 
 
 def _write_cost() -> str:
-    count = sum(name.startswith("product product_") for name, *_ in _read("sizes")["rows"])
-    bare, indexed, postings, *_ = (float(median) for _, median, _ in _read("writes")["rows"])
+    count = sum(name.startswith("product product_") for name, *_ in charts.read("sizes")["rows"])
+    bare, indexed, postings, *_ = (float(median) for _, median, _ in charts.read("writes")["rows"])
     return (
         f"The {count} indexes add {indexed - bare:.1f} ms to the INSERT of a product, and its postings take "
         f"{postings:.1f} ms. All indexes are ascending, because InnoDB reads them in both directions."
