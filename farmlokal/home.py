@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
@@ -24,7 +24,4 @@ def home(request: HttpRequest) -> HttpResponse:
     checks, breakers = document["checks"], document["breakers"]
     parts = {"MySQL": checks["mysql"], "Redis": checks["redis"], "partner's breaker": breakers["partner"]}
     context = {"status": document["status"], "parts": parts, "products": request.build_absolute_uri("/products")}
-    response = render(request, "home.html", context)
-    for name, value in HEADERS.items():
-        response[name] = value
-    return response
+    return HttpResponse(render_to_string("home.html", context, request), headers=HEADERS)
