@@ -1,11 +1,14 @@
-"""The filters of GET /products: the texts that each takes, and the conditions that they mean."""
+"""The filters of GET /products: the texts that each takes, and the conditions that they mean.
+
+Texts are validated without I/O, so that the edge can do it too. Only conditions() may read the vocabulary.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, TypeAlias
 
 from rest_framework.serializers import ValidationError
 
@@ -23,11 +26,9 @@ MAX_Q_LENGTH = 100
 MIN_PREFIX_LENGTH = 3
 
 
-class FilterValue(NamedTuple):
-    """The value of a filter, as links and cursors spell it and as the SQL needs it."""
-
-    texts: tuple[str, ...]  # equal values have equal texts; more than one if the parameter is repeated
-    conditions: tuple[Condition, ...]
+# A validated value, as links, cursors and cache keys spell it. Equal values have equal texts; more than one if the
+# parameter is repeated.
+Texts: TypeAlias = tuple[str, ...]
 
 
 class Filter(Parameter):
@@ -37,23 +38,29 @@ class Filter(Parameter):
     conditions.py, and its values to Statistics, whose estimates would be wrong otherwise.
     """
 
-    def to_internal_value(self, data: Any) -> FilterValue:
+    def to_internal_value(self, data: Any) -> Texts:
+        raise NotImplementedError
+
+    def conditions(self, texts: Texts) -> Sequence[Condition]:
+        """The conditions that validated texts mean. Raises ValidationError for an unknown slug."""
         raise NotImplementedError
 
 
 class WordsFilter(Filter):
     schema: ClassVar[JSON] = {"type": "string", "pattern": rf"^\s*\S(?:[\s\S]{{0,{MAX_Q_LENGTH - 2}}}\S)?\s*$"}
 
-    def to_internal_value(self, data: str) -> FilterValue:
+    def to_internal_value(self, data: str) -> Texts:
         text = data.strip()
         if not 1 <= len(text) <= MAX_Q_LENGTH:
             raise ValidationError(f"must have 1 to {MAX_Q_LENGTH} characters besides the blanks around them.")
-        words = words_of(text)
-        folded = " ".join(words)
-        return FilterValue((folded if 1 <= len(folded) <= MAX_Q_LENGTH else text,), tuple(_conditions(words)))
+        folded = " ".join(words_of(text))
+        return (folded if 1 <= len(folded) <= MAX_Q_LENGTH else text,)
+
+    def conditions(self, texts: Texts) -> Sequence[Condition]:
+        return _conditions_of(words_of(texts[0]))
 
 
-def _conditions(words: list[str]) -> Sequence[Condition]:
+def _conditions_of(words: list[str]) -> Sequence[Condition]:
     """Every word, and the last one also as a prefix if it is long enough."""
     if not words:
         return [Nothing()]
@@ -71,17 +78,20 @@ class SlugFilter(Filter):
 
     schema: ClassVar[JSON] = SLUG_TEXT
 
-    def to_internal_value(self, data: str) -> FilterValue:
-        pk = self._find(data)
-        return FilterValue((data,), (OneOf(self.list_name, (pk,)) if pk else Nothing(),))
+    def to_internal_value(self, data: str) -> Texts:
+        if not re.fullmatch(SLUG, data):
+            raise ValidationError(f"must be the slug of a {self.list_name}.")
+        return (data,)
+
+    def conditions(self, texts: Texts) -> Sequence[Condition]:
+        pk = self._find(texts[0])
+        return [OneOf(self.list_name, (pk,)) if pk else Nothing()]
 
     @property
     def list_name(self) -> str:
         return self.field_name or ""
 
     def _find(self, slug: str) -> int | None:
-        if not re.fullmatch(SLUG, slug):
-            raise ValidationError(f"must be the slug of a {self.list_name}.")
         return vocabulary.find(self.list_name, slug)
 
 
@@ -103,20 +113,25 @@ class CategoryFilter(KnownSlugFilter):
     schema: ClassVar[JSON] = {"type": "array", "items": SLUG_TEXT, "minItems": 1, "maxItems": MAX_CATEGORIES}
     is_list = True
 
-    def to_internal_value(self, data: list[str]) -> FilterValue:  # type: ignore[override]
+    def to_internal_value(self, data: list[str]) -> Texts:  # type: ignore[override]
         if len(data) > MAX_CATEGORIES:
             raise ValidationError(f"may be given up to {MAX_CATEGORIES} times.")
-        ids = {slug: self._find(slug) for slug in sorted(set(data))}
-        return FilterValue(tuple(ids), (OneOf(self.list_name, tuple(ids.values())),))
+        return tuple(slug for text in sorted(set(data)) for slug in super(CategoryFilter, self).to_internal_value(text))
+
+    def conditions(self, texts: Texts) -> Sequence[Condition]:
+        return [OneOf(self.list_name, tuple(self._find(slug) for slug in texts))]
 
 
 class FarmFilter(Filter):
     schema: ClassVar[JSON] = ID
 
-    def to_internal_value(self, data: str) -> FilterValue:
+    def to_internal_value(self, data: str) -> Texts:
         if not re.fullmatch(WHOLE_NUMBER, data):
             raise ValidationError("must be the id of a farm, a whole number.")
-        return FilterValue((str(int(data)),), (OneOf("farm", (int(data),)),))
+        return (str(int(data)),)
+
+    def conditions(self, texts: Texts) -> Sequence[Condition]:
+        return [OneOf("farm", (int(texts[0]),))]
 
 
 class PriceFilter(Filter):
@@ -124,18 +139,23 @@ class PriceFilter(Filter):
 
     schema: ClassVar[JSON] = {"type": "string", "pattern": whole(PRICE)}
 
-    def to_internal_value(self, data: str) -> FilterValue:
+    def to_internal_value(self, data: str) -> Texts:
         if not re.fullmatch(PRICE, data):
             raise ValidationError("must be rupees such as 45 or 45.50, up to 99999999.99.")
-        price = Decimal(data).quantize(Decimal("0.01"))
-        condition = Priced(price, None) if self.field_name == "price_min" else Priced(None, price)
-        return FilterValue((str(price),), (condition,))
+        return (str(Decimal(data).quantize(Decimal("0.01"))),)
+
+    def conditions(self, texts: Texts) -> Sequence[Condition]:
+        price = Decimal(texts[0])
+        return [Priced(price, None) if self.field_name == "price_min" else Priced(None, price)]
 
 
 class FlagFilter(Filter):
     schema: ClassVar[JSON] = {"type": "boolean"}
 
-    def to_internal_value(self, data: str) -> FilterValue:
+    def to_internal_value(self, data: str) -> Texts:
         if data not in {"true", "false"}:
             raise ValidationError("must be true or false.")
-        return FilterValue((data,), (Flag(self.field_name or "", data == "true"),))
+        return (data,)
+
+    def conditions(self, texts: Texts) -> Sequence[Condition]:
+        return [Flag(self.field_name or "", texts[0] == "true")]

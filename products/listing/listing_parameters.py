@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 from django.core.exceptions import ValidationError as InvalidValueError
 from django.http import QueryDict
@@ -10,13 +14,13 @@ from rest_framework.serializers import Serializer, ValidationError
 
 from farmlokal.http.problems import InvalidParameter, Problem
 from farmlokal.http.query_parameters import check_parameters
-from products.listing.conditions import Priced
+from products.listing.conditions import Condition, Priced
 from products.listing.cursors import CursorError
 from products.listing.filters import (
     MAX_Q_LENGTH,
     CategoryFilter,
     FarmFilter,
-    FilterValue,
+    Filter,
     FlagFilter,
     KnownSlugFilter,
     PriceFilter,
@@ -71,22 +75,31 @@ class ListingParameters(Serializer[Any]):
         """Raises the Problem that names every bad parameter."""
         if not query:
             return Listing()
-        known = ["ids", "fields"] if "ids" in query else list(self.fields)
-        check_parameters(query, known, [name for name, field in self.fields.items() if field.is_list])
-        values = self._validated(query)
+        conditions: dict[str, Sequence[Condition]] = {}
+        values = self._validated(query, conditions)
+        return self._wanted(values, _joined(conditions))
+
+    def normalised(self, query: QueryDict) -> str:
+        """The query as links and cache keys spell it. Raises Problem. Needs no I/O, so unknown slugs pass."""
+        return urlencode(self._wanted(self._validated(query), ()).parameters())
+
+    def _wanted(self, values: dict[str, Any], conditions: Iterable[Condition]) -> Listing | Selection:
         if "ids" in values:
             return Selection(values["ids"], values.get("fields"))
-        filters = {name: value for name, value in values.items() if isinstance(value, FilterValue)}
+        filters = (name for name in values if isinstance(self.fields[name], Filter))
         listing = Listing(
-            tuple(condition for value in filters.values() for condition in value.conditions),
-            tuple((name, text) for name, value in filters.items() for text in value.texts),
+            tuple(conditions),
+            tuple((name, text) for name in filters for text in values[name]),
             values.get("sort", DEFAULT_SORT),
             values.get("limit", PAGE_SIZE),
             values.get("fields"),
         )
         return _at_cursor(listing, values["cursor"]) if "cursor" in values else listing
 
-    def _validated(self, query: QueryDict) -> dict[str, Any]:
+    def _validated(self, query: QueryDict, conditions: dict[str, Sequence[Condition]] | None = None) -> dict[str, Any]:
+        """The values by name. Also adds the conditions of each filter to `conditions`, if it is given."""
+        known = ["ids", "fields"] if "ids" in query else list(self.fields)
+        check_parameters(query, known, [name for name, field in self.fields.items() if field.is_list])
         values: dict[str, Any] = {}
         errors: list[dict[str, Any]] = []
         for name, field in self.fields.items():
@@ -94,10 +107,12 @@ class ListingParameters(Serializer[Any]):
                 continue
             try:
                 values[name] = field.run_validation(query.getlist(name) if field.is_list else query[name])
+                if conditions is not None and isinstance(field, Filter):
+                    conditions[name] = field.conditions(values[name])
             except ValidationError as error:
                 allowed = {"allowed": field.allowed()} if field.allowed() else {}
                 errors.append({"parameter": name, "detail": " ".join(map(str, error.detail)), **allowed})
-        if not _join_prices(values):
+        if {"price_min", "price_max"} <= values.keys() and _price(values, "price_min") > _price(values, "price_max"):
             errors.append({"parameter": "price_min", "detail": "must not be above price_max."})
         if errors:
             raise Problem("invalid-parameter", f"{errors[0]['parameter']}: {errors[0]['detail']}", errors)
@@ -108,14 +123,16 @@ class ListingParameters(Serializer[Any]):
 PARAMETERS = ListingParameters()
 
 
-def _join_prices(values: dict[str, Any]) -> bool:
-    """Make price_min and price_max one condition, which one index range serves. False if no price is in the range."""
-    if not {"price_min", "price_max"} <= values.keys():
-        return True
-    ((low, _),), ((_, high),) = values["price_min"].conditions, values["price_max"].conditions
-    values["price_min"] = values["price_min"]._replace(conditions=(Priced(low, high),))
-    values["price_max"] = values["price_max"]._replace(conditions=())
-    return bool(low <= high)
+def _price(values: dict[str, Any], name: str) -> Decimal:
+    return Decimal(values[name][0])
+
+
+def _joined(conditions: dict[str, Sequence[Condition]]) -> Iterator[Condition]:
+    """All conditions; price_min and price_max as one, which one index range serves."""
+    prices: list[Any] = [*conditions.pop("price_min", ()), *conditions.pop("price_max", ())]
+    yield from itertools.chain.from_iterable(conditions.values())
+    if prices:
+        yield Priced(prices[0].low, prices[-1].high)
 
 
 def _at_cursor(listing: Listing, text: str) -> Listing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import pytest
@@ -15,7 +15,8 @@ from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
 from dev.testing.offers import make_offers
-from products.listing.filters import Filter, FilterValue
+from products.listing.conditions import Condition
+from products.listing.filters import Filter, Texts
 from products.listing.listing_parameters import PARAMETERS, ListingParameters
 from products.listing.listings import Listing
 from products.listing.pagination import ProductPagination
@@ -47,8 +48,11 @@ class OfGrade(NamedTuple):
 class GradeFilter(Filter):
     schema: ClassVar[dict[str, Any]] = {"type": "string"}
 
-    def to_internal_value(self, data: str) -> FilterValue:
-        return FilterValue((data,), (OfGrade(data),))
+    def to_internal_value(self, data: str) -> Texts:
+        return (data,)
+
+    def conditions(self, texts: Texts) -> Sequence[Condition]:
+        return [OfGrade(texts[0])]
 
 
 class ParametersWithGrade(ListingParameters):
@@ -93,6 +97,27 @@ def test_a_filter_is_added_by_one_declaration() -> None:
         "schema": {"type": "string", "examples": ["A"]},
         "description": "A grade.",
     } in document["paths"]["/x"]["get"]["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("query", "spelling"),
+    [
+        ("", ""),
+        ("sort=-created_at&limit=25", ""),
+        (
+            "in_stock=true&category=fruits&category=cereals&category=fruits",
+            "category=cereals&category=fruits&in_stock=true",
+        ),
+        ("price_max=45&price_min=1.5&q=%20Ripe++MANGO", "q=ripe+mango&price_min=1.50&price_max=45.00"),
+        ("farm=007&state=no-such-state&limit=10", "state=no-such-state&farm=7&limit=10"),
+        ("ids=3&ids=1,3&fields=name,id", "ids=3%2C1&fields=id%2Cname"),
+    ],
+)
+def test_normalised_query_needs_no_statement(
+    query: str, spelling: str, django_assert_num_queries: Callable[[int], Any]
+) -> None:
+    with django_assert_num_queries(0):
+        assert PARAMETERS.normalised(QueryDict(query)) == spelling
 
 
 def test_a_queryset_is_refused_because_its_filters_would_be_lost() -> None:
