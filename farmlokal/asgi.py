@@ -24,7 +24,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def _run_lifespan(receive: Receive, send: Send) -> None:
     await receive()
-    _edge.start()
+    await _edge.start()
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await send({"type": "lifespan.shutdown.complete"})

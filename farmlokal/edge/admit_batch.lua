@@ -1,25 +1,23 @@
 -- Everything that the requests of one batch ask of Redis.
--- KEYS: generation, writers, bucket..., page...
--- ARGV: coalesce_ms, number of buckets, (quota, interval, calls) per bucket, generation of the copy at hand per page.
--- Returns {generation or '', {room, wait, ...}, {page or '', ms until it is stale, ...}}.
--- A page is sent if it is of the current generation and the copy at hand is not.
+-- KEYS: generation, writers, bucket..., (page, lock)...
+-- ARGV: coalesce_ms, lock_ms, number of buckets, (quota, interval, calls) per bucket, then per page an owner for its
+--   lock, and the call that wants the page: the number of its bucket (0: no limit) and its number among the calls of
+--   that bucket. A refused call gets no lock, because it will not render the page.
+-- Returns {generation or '', {room, wait, ...}, {what find() returns for the first page, ...}}.
 -- include: ../redis/clock.lua
 -- include: ../ratelimit/gcra.lua
--- include: ../page_cache/generation.lua
-local current = generation(KEYS[1], KEYS[2], tonumber(ARGV[1])) or ''
-local count = tonumber(ARGV[2])
+-- include: ../page_cache/find.lua
+local current = generation(KEYS[1], KEYS[2], tonumber(ARGV[1]))
+local count = tonumber(ARGV[3])
 local limits, pages = {}, {}
 for n = 1, count do
   limits[2 * n - 1], limits[2 * n] =
-    limit(KEYS[2 + n], tonumber(ARGV[3 * n]), tonumber(ARGV[1 + 3 * n]), tonumber(ARGV[2 + 3 * n]))
+    limit(KEYS[2 + n], tonumber(ARGV[1 + 3 * n]), tonumber(ARGV[2 + 3 * n]), tonumber(ARGV[3 + 3 * n]))
 end
-for n = 1, #KEYS - count - 2 do
-  local page, left = '', 0
-  if current ~= '' and ARGV[2 + 3 * count + n] ~= current then
-    local stored = redis.call('GET', KEYS[2 + count + n])
-    local of_generation, of_left = of_page(stored)
-    if of_generation == current then page, left = stored, of_left end
-  end
-  pages[2 * n - 1], pages[2 * n] = page, left
+for n = 0, (#KEYS - count - 2) / 2 - 1 do
+  local owner, bucket, call = unpack(ARGV, 4 + 3 * count + 3 * n, 6 + 3 * count + 3 * n)
+  local is_admitted = bucket == '0' or limits[2 * bucket - 1] >= tonumber(call)
+  local found = {find(KEYS[3 + count + 2 * n], KEYS[4 + count + 2 * n], current, is_admitted and owner or '', ARGV[2])}
+  for part = 1, 4 do pages[4 * n + part] = found[part] end
 end
-return {current, limits, pages}
+return {current or '', limits, pages}

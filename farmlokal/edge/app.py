@@ -1,21 +1,22 @@
 """The front door: counts each call against its client's limit, and serves cached pages without Django.
 
-Limits and pages cost one round trip to Redis, which all requests of one tick share. Django answers everything else. Its
-first response to an address shows which page the address means, so only Django interprets queries. A page in this
-process's memory serves as long as the catalogue's generation, read in that round trip, is the page's own.
+Limits and pages cost one round trip to Redis, which all requests of one tick share. A page in this process's memory
+serves as long as the catalogue's generation, read in that round trip, is the page's own. Django answers everything
+else. If the page is missing, the round trip has already taken its lock, so Django renders it at once.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 
 from django.conf import settings
 
 from accounts.authentication import cached_caller, is_checked, looks_like_jwt, token_in
-from farmlokal.edge.asgi_types import Message, Send
+from farmlokal.edge.asgi_types import Headers, Response
 from farmlokal.edge.batching import ADMIT_BATCH, Admissions
-from farmlokal.edge.flights import PageFlight, PageFlights
+from farmlokal.edge.flights import PageFlights
 from farmlokal.edge.local_pages import LocalPage, LocalPages
 from farmlokal.edge.request import EdgeRequest
 from farmlokal.observability import metrics
@@ -23,26 +24,32 @@ from farmlokal.ratelimit import limiter
 from farmlokal.ratelimit.client_identity import client_of
 from farmlokal.ratelimit.limiter import Policy
 from farmlokal.redis.async_client import AsyncClient
-from farmlokal.redis.scripts import DELETE_KEY
 from products.catalogue_cache import catalogue_cache
 
-Django = Callable[[EdgeRequest, Send], Awaitable[None]]
+Django = Callable[[EdgeRequest], Awaitable[Response]]
+
+# The headers that all pages of a route have, apart from those of the page. No other header of Django is repeated.
+HEADERS_OF_ROUTE = {
+    *(b"cache-control", b"strict-transport-security"),
+    *(b"x-content-type-options", b"x-frame-options", b"referrer-policy", b"cross-origin-opener-policy"),
+}
 
 
 class Edge:
     def __init__(self, django: Django) -> None:
         self._django = django
-        self._redis = AsyncClient(settings.REDIS_URL, [ADMIT_BATCH], (DELETE_KEY, [catalogue_cache.generation_key]))
+        self._redis = AsyncClient(settings.REDIS_URL, [ADMIT_BATCH], catalogue_cache.greeting())
         self._admissions = Admissions(self._redis)
         self._anonymous = limiter.anonymous_policy()
         self._token_checks = limiter.LocalBuckets()
         self._has_proxies = settings.TRUSTED_PROXY_HOPS > 0
         self._pages = LocalPages()
         self._flights = PageFlights()
+        self._headers: dict[tuple[str, str], Headers] = {}  # by route and scheme, from Django's first response
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Connects to Redis; otherwise the first request would."""
-        self._redis.start()
+        self._redis.start(await asyncio.to_thread(catalogue_cache.first_greeting))
 
     async def __call__(self, request: EdgeRequest) -> None:
         if request.route.is_rate_limited:
@@ -50,7 +57,7 @@ class Edge:
         elif request.route.is_cors_open and request.is_preflight:
             await request.answer_preflight()
         else:
-            await self._django(request, request.forward)
+            await request.forward(await self._django(request))
 
     async def _answer_limited(self, request: EdgeRequest) -> None:
         policy, client = self._anonymous, ""
@@ -76,7 +83,7 @@ class Edge:
         its check back: it works even from an address that has used up the anonymous limit.
         """
         if not self._anonymous or is_checked(authorization):
-            await self._django(request, request.forward)
+            await request.forward(await self._django(request))
             return
         client = self._client_address(request)
         decision = self._token_checks.decide(client, limiter.TOKEN_CHECKS)
@@ -84,65 +91,77 @@ class Edge:
             request.admission = request.admission._replace(decision=decision)
             await request.refuse(decision)
             return
-        await self._django(request, request.forward)
+        await request.forward(await self._django(request))
         if is_checked(authorization):
             self._token_checks.give_back(client, limiter.TOKEN_CHECKS)
 
     async def _admit(self, request: EdgeRequest, policy: Policy | None, client: str) -> None:
-        known = self._pages.address(request.address) if request.is_shareable else None
-        page = self._pages.page(known.page_key) if known else None
-        known_generation = page.generation if page and page.is_fresh else ""
-        page_key = known.page_key if known else ""
-        admission = request.admission = await self._admissions.ask(policy, client, page_key, known_generation)
+        key = request.page_key
+        page = self._pages.get(key) if key else None
+        limited = (policy, client) if policy else None
+        admission = request.admission = await self._admissions.ask(limited, "" if page and page.is_fresh else key)
         if admission.decision and admission.decision.is_refused:
             await request.refuse(admission.decision)
-            return
-        if request.is_preflight:
+        elif request.is_preflight:
             await request.answer_preflight()
+        elif key:
+            await self._answer_with_page(request, key, page)
+        else:
+            await request.forward(await self._ask_django(request))
+
+    async def _answer_with_page(self, request: EdgeRequest, key: str, page: LocalPage | None) -> None:
+        """page: the local copy."""
+        admission = request.admission
+        headers = self._headers.get((request.route.template, request.scope["scheme"]))
+        if page and page.is_fresh and page.generation == admission.generation and headers is not None:
+            await request.serve(page, "hit", headers)
             return
-        if known and admission.page:
-            page = self._pages.put(known.page_key, admission.page)
-        if known and page and self._is_current(page, request):
-            is_fresh = page.is_fresh
-            if is_fresh or request.address in self._flights:
-                await request.serve(known, page, "hit" if is_fresh else "stale")
-                return
+        if admission.generation and not admission.look:  # the local copy was fresh, but is of an older generation
+            again = await self._admissions.ask(None, key)
+            admission = request.admission = again._replace(
+                decision=admission.decision, commands=admission.commands + again.commands
+            )
+        look = admission.look
+        if look and look.page and not look.is_locked and headers is not None:
+            found = LocalPage(look.page)
+            self._pages.put(key, found)
+            await request.serve(found, "hit" if look.freshness > 1 else "stale", headers)
+            return
+        request.state.look = look
         request.state.local_page = page.as_of_now() if page else None
-        await self._join_flight(request)
+        await self._join_flight(request, key)
 
-    async def _join_flight(self, request: EdgeRequest) -> None:
-        """Wait for a request that asks Django for the same page, or ask Django."""
-        while request.is_shareable and (flight := self._flights.get(request.address)):
+    async def _join_flight(self, request: EdgeRequest, key: str) -> None:
+        """Wait for a request that asks Django for the same page, or ask Django.
+
+        A request with the page's lock never waits: the other one may be waiting for that lock.
+        """
+        is_locked = bool(request.state.look and request.state.look.is_locked)
+        while not is_locked and (flight := self._flights.get(key)):
             await flight.landed.wait()
-            known = self._pages.address(request.address)
-            if not (flight.page and known):
+            headers = self._headers.get((request.route.template, request.scope["scheme"]))
+            if flight.page is None or headers is None:
                 break  # Django's answer was no page, so each request gets its own
-            if flight.began_at >= request.state.arrived_at or self._is_current(flight.page, request):
-                await request.serve(known, flight.page, flight.result)
+            is_current = flight.page.generation == request.admission.generation != ""
+            if flight.began_at >= request.state.arrived_at or is_current:
+                await request.serve(flight.page, flight.result, headers)
                 return
-        flight = self._flights.begin(request.address) if request.is_shareable else None
+        flight = self._flights.begin(key)
         try:
-            await self._ask_django(request, flight)
+            response = await self._ask_django(request)
+            if served := request.state.served:
+                flight.page, flight.result = LocalPage(served.page), served.result
+                self._pages.put(key, flight.page)
+                common = [header for header in response.headers if header[0] in HEADERS_OF_ROUTE]
+                self._headers[request.route.template, request.scope["scheme"]] = common
         finally:
-            if flight:
-                self._flights.land(request.address, flight)
+            self._flights.land(key, flight)  # the others do not wait for a client that reads slowly
+        await request.forward(response)
 
-    @staticmethod
-    def _is_current(page: LocalPage, request: EdgeRequest) -> bool:
-        return page.generation == request.admission.generation != ""
-
-    async def _ask_django(self, request: EdgeRequest, flight: PageFlight | None) -> None:
-        async def send(message: Message) -> None:
-            if flight and message["type"] == "http.response.start":
-                if served := request.state.served:
-                    flight.page = self._pages.learn(request.address, served, message["headers"])
-                    flight.result = served.result
-                self._flights.land(request.address, flight)  # the others do not wait for a client that reads slowly
-            await request.forward(message)
-
+    async def _ask_django(self, request: EdgeRequest) -> Response:
         request.state.is_counted = True
         metrics.count_cost(request.route.template or None, 0, request.admission.commands)
-        await self._django(request, send)
+        return await self._django(request)
 
 
 @lru_cache(maxsize=4096)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
+import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import structlog
 
-from farmlokal.page_cache.cache import coalesce_ms
-from farmlokal.page_cache.pages import Page, unpacked
+from farmlokal.page_cache.cache import LOCK_SECONDS, coalesce_ms, lock_of
+from farmlokal.page_cache.pages import Look, unpacked
 from farmlokal.ratelimit import limiter
 from farmlokal.ratelimit.limiter import Decision, Policy
 from farmlokal.redis.async_client import AsyncClient, RedisAwayError
@@ -29,7 +32,7 @@ ADMIT_BATCH = load(__file__, "admit_batch.lua")
 class Admission(NamedTuple):
     decision: Decision | None = None  # None: there is no limit
     generation: str = ""  # the current one; "": no cached page is valid
-    page: Page | None = None  # of that generation, if it is newer than the local copy
+    look: Look | None = None  # at the wanted page; its lock is for the first request of the batch that wants the page
     commands: int = 0  # to Redis: 1 for the first request of a batch
 
 
@@ -37,17 +40,32 @@ NOT_LIMITED = Admission()
 
 
 class _Waiting(NamedTuple):
-    policy: Policy | None
-    client: str
-    page_key: str  # "": none
-    known_generation: str  # of the local copy
+    client: LimitedClient | None
+    page_key: str  # "": no page is wanted
     admission: asyncio.Future[Admission]
 
 
 class _Reply(NamedTuple):
     generation: str = ""
     buckets: Sequence[int] | None = None  # room and wait per client; None: Redis is away
-    pages: dict[str, Page] = {}  # noqa: RUF012
+    looks: Mapping[str, Look] = MappingProxyType({})  # by page key
+
+
+class _Batch(NamedTuple):
+    """calls: by client. pages: by key, with the client and the number of the call that wants the page first."""
+
+    calls: Counter[LimitedClient]
+    pages: dict[str, tuple[LimitedClient | None, int]]
+
+    @classmethod
+    def of(cls, waiting: Sequence[_Waiting]) -> _Batch:
+        batch = cls(Counter(), {})
+        for client, page_key, _ in waiting:
+            if client:
+                batch.calls[client] += 1
+            if page_key:
+                batch.pages.setdefault(page_key, (client, batch.calls[client] if client else 0))
+        return batch
 
 
 class Admissions:
@@ -57,11 +75,10 @@ class Admissions:
         self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
 
-    def ask(
-        self, policy: Policy | None, client: str, page_key: str, known_generation: str
-    ) -> asyncio.Future[Admission]:
+    def ask(self, client: LimitedClient | None, page_key: str) -> asyncio.Future[Admission]:
+        """client: None if the request is not limited. page_key: "" if it needs no page."""
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(policy, client, page_key, known_generation, loop.create_future())
+        waiting = _Waiting(client, page_key, loop.create_future())
         self._waiting.append(waiting)
         if self._task is None:
             self._task = loop.create_task(self._settle_all())
@@ -76,38 +93,56 @@ class Admissions:
         finally:
             self._task = None
 
-    async def _settle(self, batch: list[_Waiting]) -> None:
-        calls = Counter((one.policy, one.client) for one in batch if one.policy)
-        reply = await self._ask_redis(calls, {one.page_key: one.known_generation for one in batch if one.page_key})
+    async def _settle(self, waiting: list[_Waiting]) -> None:
+        batch = _Batch.of(waiting)
+        reply = await self._ask_redis(batch)
         decisions = {}
-        for number, (client, count) in enumerate(calls.items()):
+        for number, (client, count) in enumerate(batch.calls.items()):
             bucket = reply.buckets[2 * number : 2 * number + 2] if reply.buckets else None
             decisions[client] = iter(limiter.decisions(*client, count, bucket))
-        for number, one in enumerate(batch):
-            decision = next(decisions[one.policy, one.client]) if one.policy else None
+        looks = dict(reply.looks)
+        for number, one in enumerate(waiting):
+            decision = next(decisions[one.client]) if one.client else None
+            look = looks.get(one.page_key)
+            if look and look.is_locked:
+                looks[look.page_key] = look._replace(is_locked=False)  # for the others
             if not one.admission.done():
-                page = reply.pages.get(one.page_key)
-                one.admission.set_result(Admission(decision, reply.generation, page, int(number == 0)))
+                one.admission.set_result(Admission(decision, reply.generation, look, int(number == 0)))
 
-    async def _ask_redis(self, calls: Counter[LimitedClient], pages: dict[str, str]) -> _Reply:
-        """pages: the generation of the local copy, by page key."""
-        buckets = [limiter.key_of(*client) for client in calls]
-        keys = [catalogue_cache.generation_key, catalogue_cache.writers_key, *buckets, *pages]
-        costs = [number for (policy, _), count in calls.items() for number in (policy.quota, policy.interval, count)]
+    async def _ask_redis(self, batch: _Batch) -> _Reply:
+        catalogue_cache.pending.check_connection()
+        at, owner = time.monotonic(), uuid.uuid4().hex
         try:
-            arguments = [self._coalesce_ms, len(calls), *costs, *pages.values()]
-            generation, rooms, stored = await self._redis.run(ADMIT_BATCH, keys, arguments)
-            if catalogue_cache.pending.is_pending:
-                return _Reply(buckets=rooms)
-            return _Reply(generation.decode(), rooms, _unpack_all(list(pages), stored))
+            answer = await self._redis.run(ADMIT_BATCH, _keys(batch), self._arguments(batch, owner))
         except RedisAwayError:
             return _Reply()
         except Exception:  # every request of the batch waits for an answer
             logger.exception("admission_failed")
             return _Reply()
+        generation, rooms, found = answer
+        if catalogue_cache.pending.is_pending:
+            return _Reply(buckets=rooms)
+        pages = zip(batch.pages, *(found[part::4] for part in range(4)), strict=True)
+        looks = {
+            page_key: Look(
+                *(page_key, owner, at, generation.decode(), freshness),
+                *(unpacked(stored, left) if stored else None, bool(is_locked)),
+            )
+            for page_key, freshness, stored, left, is_locked in pages
+        }
+        return _Reply(generation.decode(), rooms, looks)
+
+    def _arguments(self, batch: _Batch, owner: str) -> list[str | int]:
+        numbers = {client: number for number, client in enumerate(batch.calls, 1)}
+        arguments: list[str | int] = [self._coalesce_ms, LOCK_SECONDS * 1000, len(batch.calls)]
+        for (policy, _), count in batch.calls.items():
+            arguments += [policy.quota, policy.interval, count]
+        for client, call in batch.pages.values():
+            arguments += [owner, numbers[client] if client else 0, call]
+        return arguments
 
 
-def _unpack_all(keys: list[str], stored: list[bytes | int]) -> dict[str, Page]:
-    """stored: per key the page, or b"", and its milliseconds until it is stale."""
-    by_key = zip(keys, stored[::2], stored[1::2], strict=True)
-    return {key: unpacked(page, int(left)) for key, page, left in by_key if isinstance(page, bytes) and page}
+def _keys(batch: _Batch) -> list[str]:
+    buckets = (limiter.key_of(*client) for client in batch.calls)
+    pages = (name for page_key in batch.pages for name in (page_key, lock_of(page_key)))
+    return [catalogue_cache.generation_key, catalogue_cache.writers_key, *buckets, *pages]

@@ -1,16 +1,12 @@
-"""Single flight by address: one request asks Django for a page, and the others wait for it."""
+"""Single flight by page: one request asks Django for it, and the others wait for the answer."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
 
 from farmlokal.edge.local_pages import LocalPage
 from farmlokal.page_cache.pages import Result
-
-if TYPE_CHECKING:  # imported at run time, it would be a cycle
-    from farmlokal.edge.request import Address
 
 
 class PageFlight:
@@ -23,21 +19,18 @@ class PageFlight:
 
 class PageFlights:
     def __init__(self) -> None:
-        self._flights: dict[Address, PageFlight] = {}
+        self._flights: dict[str, PageFlight] = {}  # by page key
 
-    def __contains__(self, address: Address) -> bool:
-        return address in self._flights
+    def get(self, page_key: str) -> PageFlight | None:
+        return self._flights.get(page_key)
 
-    def get(self, address: Address) -> PageFlight | None:
-        return self._flights.get(address)
-
-    def begin(self, address: Address) -> PageFlight:
-        """If the address already has a flight, later requests join that flight, not the new one."""
+    def begin(self, page_key: str) -> PageFlight:
+        """If the page already has a flight, later requests join that flight, not the new one."""
         flight = PageFlight()
-        self._flights.setdefault(address, flight)
+        self._flights.setdefault(page_key, flight)
         return flight
 
-    def land(self, address: Address, flight: PageFlight) -> None:
-        if self._flights.get(address) is flight:
-            del self._flights[address]
+    def land(self, page_key: str, flight: PageFlight) -> None:
+        if self._flights.get(page_key) is flight:
+            del self._flights[page_key]
         flight.landed.set()

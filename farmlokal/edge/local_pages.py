@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
 from cachetools import LRUCache
 
 from farmlokal.edge.asgi_types import Headers
 from farmlokal.http.representations import CONTENT_TYPE
-from farmlokal.page_cache.pages import Page, Served
-
-if TYPE_CHECKING:  # imported at run time, it would be a cycle
-    from farmlokal.edge.request import Address
+from farmlokal.page_cache.pages import Page
 
 OVERHEAD_BYTES = 2000  # of the objects around a page's bodies
 MAX_PAGES_BYTES = 32 * 1024 * 1024
-MAX_ADDRESSES = 10_000
-MAX_QUERY_BYTES = 2048  # Django reads a longer query each time
-
-# The headers that every response at one address has. No other header of Django's response is repeated.
-HEADERS_OF_ADDRESS = {
-    *(b"cache-control", b"strict-transport-security"),
-    *(b"x-content-type-options", b"x-frame-options", b"referrer-policy", b"cross-origin-opener-policy"),
-}
-
-
-class KnownAddress(NamedTuple):
-    page_key: str
-    headers: Headers
 
 
 class LocalPage:
@@ -64,34 +47,17 @@ class LocalPage:
 
 
 class LocalPages:
-    """Pages by key, and the page key of each address that Django has answered. The least recently used go first."""
+    """Pages by key. The least recently used go first."""
 
     def __init__(self) -> None:
-        self._addresses: LRUCache[Address, KnownAddress] = LRUCache(MAX_ADDRESSES)
         self._pages: LRUCache[str, LocalPage] = LRUCache(MAX_PAGES_BYTES, getsizeof=lambda page: page.size)
 
-    def address(self, address: Address) -> KnownAddress | None:
-        try:  # get() takes twice as long
-            return self._addresses[address]
-        except KeyError:
-            return None
-
-    def page(self, key: str) -> LocalPage | None:
-        try:
+    def get(self, key: str) -> LocalPage | None:
+        try:  # LRUCache.get() takes twice as long
             return self._pages[key]
         except KeyError:
             return None
 
-    def put(self, key: str, page: Page) -> LocalPage:
-        local = self._pages[key] = LocalPage(page)
-        return local
-
-    def learn(self, address: Address, served: Served, headers: Headers) -> LocalPage:
-        """From Django's response: its page and headers."""
-        page = LocalPage(served.page)
-        if len(address[1]) <= MAX_QUERY_BYTES:
-            common = [header for header in headers if header[0] in HEADERS_OF_ADDRESS]
-            self._addresses[address] = KnownAddress(served.key, common)
-            if page.generation and page.is_fresh:
-                self._pages[served.key] = page
-        return page
+    def put(self, key: str, page: LocalPage) -> None:
+        if page.generation and page.is_fresh:
+            self._pages[key] = page

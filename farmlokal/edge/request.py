@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TypeAlias, get_args
+from typing import get_args
 
 import orjson
 from django.utils.encoding import escape_uri_path
 
 from farmlokal import request_state, routes
 from farmlokal.edge import cors
-from farmlokal.edge.asgi_types import Headers, Message, Receive, Scope, Send
+from farmlokal.edge.addresses import page_key_of
+from farmlokal.edge.asgi_types import Headers, Receive, Response, Scope, Send
 from farmlokal.edge.batching import NOT_LIMITED
-from farmlokal.edge.local_pages import KnownAddress, LocalPage
+from farmlokal.edge.local_pages import LocalPage
 from farmlokal.edge.uploads import UnreadBody
 from farmlokal.http.conditional import is_not_modified
 from farmlokal.http.problems import CONTENT_TYPE, MAX_PATH_LENGTH, problem_document
 from farmlokal.observability import logs, metrics
 from farmlokal.page_cache.pages import Result
 from farmlokal.ratelimit.limiter import Decision
-
-Address: TypeAlias = tuple[str, bytes, bytes | None, str]  # path, query, Host, scheme
 
 X_CACHE = {result: (b"x-cache", result.encode()) for result in get_args(Result)}
 
@@ -41,9 +40,14 @@ class EdgeRequest:
         self.has_body = b"transfer-encoding" in self.headers or self.headers.get(b"content-length", b"0") != b"0"
         body = UnreadBody(receive, send) if self.has_body else None
         self.receive, self._send = (body.receive, body.send) if body else (receive, send)
-        self.address: Address = self.path, scope["query_string"], self.headers.get(b"host"), scope["scheme"]
-        # Other requests may get the same response. None waits for a body, and Django checks If-Match.
-        self.is_shareable = self.method in cors.READS and not self.has_body and b"if-match" not in self.headers
+        # Whether other requests may get the same response. None waits for a body; Django checks If-Match, and reads the
+        # query in the charset of a Content-Type.
+        self.is_shareable = (
+            self.method in cors.READS
+            and not self.has_body
+            and b"if-match" not in self.headers
+            and b"charset" not in self.headers.get(b"content-type", b"").lower()
+        )
         self.request_id = logs.request_id_of(self.header(b"x-request-id"))
         self.admission = NOT_LIMITED
 
@@ -60,11 +64,20 @@ class EdgeRequest:
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin1")
 
-    async def serve(self, address: KnownAddress, page: LocalPage, result: Result) -> None:
+    @property
+    def page_key(self) -> str:
+        """Of the cached page that may answer this request; "": only Django can."""
+        if not self.is_shareable:
+            return ""
+        scheme, host = self.scope["scheme"], self.headers.get(b"host", b"")
+        return page_key_of(self.route.template, scheme, host, self.path, self.scope["query_string"])
+
+    async def serve(self, page: LocalPage, result: Result, headers: Headers) -> None:
+        """headers: those that all responses of this route have."""
         known_etags, etag = self.headers.get(b"if-none-match"), page.representation.etag
         is_whole = known_etags is None or not is_not_modified(known_etags.decode("latin1"), etag)
         body = page.representation.body_for(self.header(b"accept-encoding"))
-        headers = [*address.headers, *page.headers(body, is_whole=is_whole), X_CACHE[result]]
+        headers = [*headers, *page.headers(body, is_whole=is_whole), X_CACHE[result]]
         await self._respond(200 if is_whole else 304, headers, body if is_whole else b"", result)
 
     async def answer_preflight(self) -> None:
@@ -84,11 +97,11 @@ class EdgeRequest:
         ]
         await self._respond(429, headers, body)
 
-    async def forward(self, message: Message) -> None:
-        """Send a message of Django's response."""
-        if message["type"] == "http.response.start":
-            message["headers"] += self._common_headers()
-        await self._send(message)
+    async def forward(self, response: Response) -> None:
+        """Send Django's response."""
+        headers = [*response.headers, *self._common_headers()]
+        await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": response.body})
 
     async def _respond(self, status: int, headers: Headers, body: bytes = b"", page_result: str = "") -> None:
         headers.append((b"x-request-id", self.request_id.encode()))

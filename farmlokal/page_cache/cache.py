@@ -17,46 +17,45 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from django.conf import settings
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from farmlokal.http.representations import Representation
 from farmlokal.mysql.errors import is_unavailable
-from farmlokal.page_cache.pages import Lifetime, Page, Served, unpacked
+from farmlokal.page_cache.missed_writes import MissedWrites
+from farmlokal.page_cache.pages import Lifetime, Look, Page, Served, unpacked
 from farmlokal.page_cache.pending import PendingInvalidation
+from farmlokal.redis.async_client import Greeting
 from farmlokal.redis.client import run
-from farmlokal.redis.scripts import key, load
+from farmlokal.redis.scripts import DELETE_KEY, key, load
 from farmlokal.single_flight import fly
 
 ANNOUNCED_SECONDS = 10
 LOCK_SECONDS = 3
+LOOK_SECONDS = 0.5  # an older look may have lost its lock, or missed a page that another process has stored
 MAX_PAGE_BYTES = 256 * 1024
 JITTER = 0.1
 
 ANNOUNCE = load(__file__, "announce.lua")
 WRITTEN = load(__file__, "written.lua")
 FIND_PAGE = load(__file__, "find_page.lua")
+PEEK_PAGE = load(__file__, "peek_page.lua")
 STORE_PAGE = load(__file__, "store_page.lua")
+START = load(__file__, "start.lua")
 
 
 def coalesce_ms() -> int:
     return round(settings.PAGE_COALESCE_SECONDS * 1000)
 
 
-class Look(NamedTuple):
-    generation: str = ""  # "": no cached page is valid
-    freshness: int = 0
-    page: Page | None = None
-    is_locked: bool = False
-
-
 class PageCache:
     """The cached pages of one app. name: the prefix of its keys."""
 
     def __init__(self, name: str) -> None:
+        self._name = name
         self.generation_key = key(name, "generation")
+        self.origin_key = key(name, "origin")
         self.writers_key = key(name, "writers")  # a sorted set: writer -> when its announcement expires
         self.pending = PendingInvalidation(self.generation_key)
 
@@ -74,50 +73,73 @@ class PageCache:
         writer, keys = uuid.uuid4().hex, [self.generation_key, self.writers_key]
         is_told = run(ANNOUNCE, keys, [coalesce_ms(), writer, ANNOUNCED_SECONDS], insists=True)
         try:
+            if not is_told:
+                MissedWrites.objects.add(self._name)  # in the transaction of the write
             yield
             is_told = run(WRITTEN, keys, [coalesce_ms(), writer], insists=True) and is_told
         finally:
             if not is_told:
                 self.pending.add_write()
 
+    def first_greeting(self) -> Greeting:
+        """For the first connection of a process to Redis. Asks MySQL, and closes that connection."""
+        try:
+            noted = str(MissedWrites.objects.number_of(self._name))
+        except DatabaseError:
+            noted = ""
+        finally:
+            connection.close()
+        return Greeting(START, [self.generation_key, self.origin_key], [noted])
+
+    def greeting(self) -> Greeting:
+        """For every later connection: Redis may have come back with old data."""
+        return Greeting(DELETE_KEY, [self.generation_key])
+
     def get(
-        self, page_key: str, make: Callable[[], Representation], lifetime: Lifetime, held: Page | None = None
+        self,
+        page_key: str,
+        make: Callable[[], Representation],
+        lifetime: Lifetime,
+        held: Page | None = None,
+        first_look: Look | None = None,
     ) -> Served:
         """The page from Redis, or rendered by one process of all.
 
-        While MySQL is away, an older page serves as long as pages are kept: the one in Redis, else `held`, the copy in
-        this process's memory.
+        first_look: of the edge, in the round trip that counted the request. While MySQL is away, an older page serves
+        as long as pages are kept: the one in Redis, else `held`, the copy in this process's memory.
         """
         if connection.in_atomic_block:  # a transaction may see rows that are not committed
             return Served(page_key, Page(make(), "", 0), "bypass")
-        owner, ends = uuid.uuid4().hex, time.monotonic() + LOCK_SECONDS
+        ends = time.monotonic() + LOCK_SECONDS
+        owner = first_look.owner if first_look else uuid.uuid4().hex
+        looks = [first_look] if first_look and first_look.at > time.monotonic() - LOOK_SECONDS else []
 
         def answer() -> Callable[[], Served] | None:
-            look = self.look(page_key, owner)
+            look = looks.pop() if looks else self.look(page_key, owner)
             if look.page and look.freshness and not look.is_locked:
                 served = Served(page_key, look.page, "hit" if look.freshness > 1 else "stale")
                 return lambda: served
             must_wait = look.generation and not look.is_locked and time.monotonic() < ends
-            return None if must_wait else lambda: _render(page_key, owner, make, lifetime, look, held)
+            return None if must_wait else lambda: _render(look, make, lifetime, held)
 
         return fly(answer, ends)
 
     def look(self, page_key: str, owner: str) -> Look:
         """What Redis has; takes the page's lock for `owner` if the page has to be rendered."""
+        look = Look(page_key, owner, time.monotonic())
         self.pending.check_connection()
         if self.pending.is_pending:
-            return Look()
-        keys = [self.generation_key, self.writers_key, page_key, _lock_of(page_key)]
+            return look
+        keys = [self.generation_key, self.writers_key, page_key, lock_of(page_key)]
         answer = run(FIND_PAGE, keys, [coalesce_ms(), owner, LOCK_SECONDS * 1000])
         if not answer:
-            return Look()
-        generation, freshness, page, is_locked, left = answer
-        return Look(generation.decode(), freshness, unpacked(page, left) if page else None, bool(is_locked))
+            return look
+        generation, freshness, stored, left, is_locked = answer
+        page = unpacked(stored, left) if stored else None
+        return look._replace(generation=generation.decode(), freshness=freshness, page=page, is_locked=bool(is_locked))
 
 
-def _render(
-    page_key: str, owner: str, make: Callable[[], Representation], lifetime: Lifetime, look: Look, held: Page | None
-) -> Served:
+def _render(look: Look, make: Callable[[], Representation], lifetime: Lifetime, held: Page | None) -> Served:
     # With jitter, so that pages do not expire together.
     fresh = lifetime.fresh * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # no secret
     packed = b""
@@ -125,17 +147,26 @@ def _render(
         page = Page(make(), look.generation, fresh)
         packed = page.packed()
     except Exception as error:
-        old = look.page or (held if held and held.left > -lifetime.kept else None)
-        if old and is_unavailable(error):
-            return Served(page_key, old._replace(generation=""), "stale")
+        old = _old_page(look.page_key, lifetime, held) if is_unavailable(error) else None
+        if old:
+            return Served(look.page_key, old._replace(generation=""), "stale")
         raise
     finally:
         if look.is_locked:
             stored = packed if len(packed) <= MAX_PAGE_BYTES else b""
             times = [round(fresh * 1000), lifetime.kept * 1000]
-            run(STORE_PAGE, [page_key, _lock_of(page_key)], [owner, look.generation, *times, stored])
-    return Served(page_key, page, "miss" if look.is_locked else "bypass")
+            keys = [look.page_key, lock_of(look.page_key)]
+            run(STORE_PAGE, keys, [look.owner, look.generation, *times, stored])
+    return Served(look.page_key, page, "miss" if look.is_locked else "bypass")
 
 
-def _lock_of(page_key: str) -> str:
+def _old_page(page_key: str, lifetime: Lifetime, held: Page | None) -> Page | None:
+    """A page of any generation, while MySQL is away."""
+    answer = run(PEEK_PAGE, [page_key])
+    if answer and answer[0]:
+        return unpacked(answer[0])
+    return held if held and held.left > -lifetime.kept else None
+
+
+def lock_of(page_key: str) -> str:
     return f"{page_key}:lock"

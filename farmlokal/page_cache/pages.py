@@ -43,3 +43,15 @@ class Served(NamedTuple):
     key: str
     page: Page
     result: Result
+
+
+class Look(NamedTuple):
+    """What a process found in Redis. If it has the page's lock, it has to render the page."""
+
+    page_key: str
+    owner: str  # of the lock
+    at: float  # by time.monotonic
+    generation: str = ""  # "": no cached page is valid
+    freshness: Literal[0, 1, 2] = 0  # 2 fresh, 1 stale, 0 of another generation, or no page
+    page: Page | None = None
+    is_locked: bool = False

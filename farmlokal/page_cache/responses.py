@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 
 from django.http import HttpRequest, HttpResponse
@@ -10,8 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from farmlokal.http.representations import Representation, respond
 from farmlokal.observability.metrics import count_page
 from farmlokal.page_cache.cache import PageCache
+from farmlokal.page_cache.keys import page_key
 from farmlokal.page_cache.pages import Lifetime
-from farmlokal.redis.scripts import key
 from farmlokal.request_state import state_of
 
 
@@ -24,10 +23,10 @@ def cached_response(
     lifetime: Lifetime,
 ) -> HttpResponse:
     """The answer to a read. query: the normalised query, one spelling for all queries that mean the same."""
-    address = request.build_absolute_uri(f"{request.path}?{query}")
-    page_key = key("page", hashlib.sha256(address.encode("utf-8", "surrogatepass")).hexdigest()[:32])
     state = state_of(request)
-    served = state.served = cache.get(page_key, make, lifetime, state.local_page)
+    key = page_key(request.scheme or "", request.get_host(), request.path, query)
+    look = state.look if state.look and state.look.page_key == key else None
+    served = state.served = cache.get(key, make, lifetime, state.local_page, look)
     count_page(served.result)
     response = respond(request, served.page.representation, headers)
     response["X-Cache"] = served.result

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import hiredis
 from django.conf import settings
@@ -32,24 +32,34 @@ class RedisAwayError(RedisError):
     """Redis does not answer, or refuses the command."""
 
 
-class AsyncClient:
-    """greeting: a script, and its keys, that runs on each new connection before anything else."""
+class Greeting(NamedTuple):
+    """A script that runs on a new connection before anything else."""
 
-    def __init__(self, url: str, scripts: Sequence[Script], greeting: tuple[Script, Sequence[str]]) -> None:
+    script: Script
+    keys: Sequence[str]
+    arguments: Sequence[str | int] = ()
+
+
+class AsyncClient:
+    """greeting: for each connection, also the first unless start() names another."""
+
+    def __init__(self, url: str, scripts: Sequence[Script], greeting: Greeting) -> None:
         self._pool: Any = ConnectionPool.from_url(
             url, protocol=2, socket_timeout=None, socket_connect_timeout=None, redis_connect_func=self._greet
         )
         self._timeout: float = settings.REDIS_TIMEOUT_SECONDS
         self._scripts = scripts
         self._greeting = greeting
+        self._first_greeting: Greeting | None = None
         self._connection: AbstractConnection | None = None
         self._answer: asyncio.Future[Any] | None = None  # of the command that is on its way
         self._patience = asyncio.Timeout(None)
         self._keeping: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
 
-    def start(self) -> None:
+    def start(self, first_greeting: Greeting | None = None) -> None:
         if self._keeping is None:
+            self._first_greeting = first_greeting
             self._keeping = asyncio.get_running_loop().create_task(self._keep_connected())
 
     async def close(self) -> None:
@@ -159,8 +169,9 @@ class AsyncClient:
 
     async def _greet(self, connection: AbstractConnection) -> None:
         await connection.on_connect()
-        script, keys = self._greeting
-        commands = [*(("SCRIPT", "LOAD", each.text) for each in self._scripts), ("EVAL", script.text, len(keys), *keys)]
-        for command in commands:
+        script, keys, arguments = self._first_greeting or self._greeting
+        commands = [("SCRIPT", "LOAD", each.text) for each in self._scripts]
+        for command in [*commands, ("EVAL", script.text, len(keys), *keys, *arguments)]:
             await connection.send_command(*command)
             await connection.read_response()
+        self._first_greeting = None

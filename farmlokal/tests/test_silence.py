@@ -24,7 +24,7 @@ from dev.testing.waiting import wait_until
 from farmlokal.edge.batching import ADMIT_BATCH
 from farmlokal.observability import request_costs
 from farmlokal.redis import async_client, client
-from farmlokal.redis.async_client import AsyncClient, RedisAwayError
+from farmlokal.redis.async_client import AsyncClient, Greeting, RedisAwayError
 from farmlokal.redis.client import Outages, ask, run, until
 from farmlokal.redis.scripts import DELETE_KEY, Script
 from products.catalogue_cache import catalogue_cache
@@ -158,7 +158,7 @@ def test_answer_that_came_while_the_process_stood_still_counts(redis_alone: Daem
 
 @contextlib.asynccontextmanager
 async def connected(server: Daemon) -> AsyncIterator[AsyncClient]:
-    edge = AsyncClient(server.url, [ADMIT_BATCH], (DELETE_KEY, [GENERATION]))
+    edge = AsyncClient(server.url, [ADMIT_BATCH], Greeting(DELETE_KEY, [GENERATION]))
     try:
         yield edge
     finally:

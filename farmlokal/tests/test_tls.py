@@ -32,7 +32,7 @@ from farmlokal.mysql import watchdog
 from farmlokal.mysql.driver import TLS_ERROR, ConnectError, connect
 from farmlokal.redis import async_client
 from farmlokal.redis import url as redis_url
-from farmlokal.redis.async_client import AsyncClient, RedisAwayError
+from farmlokal.redis.async_client import AsyncClient, Greeting, RedisAwayError
 from farmlokal.redis.scripts import Script
 from products.seeding import bulk_loader
 
@@ -265,7 +265,7 @@ def _reachable(url: str) -> tuple[bool, bool]:
         django = False
 
     async def ask() -> bool:
-        edge = AsyncClient(parsed, [], (ECHO, []))
+        edge = AsyncClient(parsed, [], Greeting(ECHO, []))
         try:
             return bool(await edge.run(ECHO, [], []) == b"echo")
         except RedisAwayError:

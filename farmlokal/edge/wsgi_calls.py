@@ -1,0 +1,69 @@
+"""Calls Django for a request of ASGI. The request and the response are whole, so one function call is enough."""
+
+from __future__ import annotations
+
+import io
+import sys
+from contextlib import closing
+from typing import Any
+
+from django.core.handlers.wsgi import WSGIHandler
+
+from farmlokal.edge.asgi_types import Response, Scope
+
+Environ = dict[str, Any]
+
+FRAMING = {b"content-length", b"transfer-encoding"}  # of the body as it arrived; it may have been left unread
+
+
+def call(application: WSGIHandler, scope: Scope, body: bytes) -> Response:
+    """Run Django in this thread."""
+    started: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Any:
+        started.append((status, headers))
+
+    response: Any = application(environ_of(scope, body), start_response)
+    with closing(response) as chunks:
+        content = b"".join(chunks)
+    status, headers = started[-1]
+    encoded = [(name.lower().encode("latin1"), value.encode("latin1")) for name, value in headers]
+    return Response(int(status[:3]), encoded, content)
+
+
+def environ_of(scope: Scope, body: bytes) -> Environ:
+    """PEP 3333: text is bytes decoded as Latin-1."""
+    server, port = scope.get("server") or ("localhost", 80)
+    client, client_port = scope.get("client") or ("", 0)
+    environ: Environ = {
+        "asgi.scope": scope,
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope["path"].encode().decode("latin1"),
+        "QUERY_STRING": scope["query_string"].decode("latin1"),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "SERVER_NAME": server,
+        "SERVER_PORT": str(port or 0),
+        "REMOTE_ADDR": client,
+        "REMOTE_PORT": str(client_port),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    if body:
+        environ["CONTENT_LENGTH"] = str(len(body))
+    for name, value in scope["headers"]:
+        if name not in FRAMING:
+            _add_header(environ, name, value.decode("latin1"))
+    return environ
+
+
+def _add_header(environ: Environ, name: bytes, value: str) -> None:
+    variable = name.decode("latin1").upper().replace("-", "_")
+    if variable != "CONTENT_TYPE":
+        variable = f"HTTP_{variable}"
+    environ[variable] = f"{environ[variable]},{value}" if variable in environ else value

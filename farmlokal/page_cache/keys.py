@@ -1,0 +1,32 @@
+"""The key of a page: its absolute URL with a normalised query, and the release that rendered it.
+
+A process never serves pages of another release, whose documents may differ. So a deployment need not clear Redis.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from django.conf import settings
+
+from farmlokal.redis.scripts import key
+
+PROJECT = Path(__file__).resolve().parents[2]
+PACKAGES = ("farmlokal", "accounts", "products", "integrations")
+
+
+def page_key(scheme: str, host: str, path: str, query: str) -> str:
+    """query: the normalised one. host: as the request spells it, since pages contain absolute links."""
+    address = f"{_release()} {scheme}://{host}{path}?{query}"
+    return key("page", hashlib.sha256(address.encode("utf-8", "surrogatepass")).hexdigest()[:32])
+
+
+@cache
+def _release() -> str:
+    """Depends on the code, and on the key that seals the cursors in pages."""
+    digest = hashlib.sha256(settings.SECRET_KEY.encode())
+    for file in sorted(file for package in PACKAGES for file in (PROJECT / package).rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
