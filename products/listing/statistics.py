@@ -5,6 +5,7 @@ A wrong estimate can make a page slower or shorter, but never wrong.
 
 from __future__ import annotations
 
+import operator
 import random
 import threading
 import time
@@ -13,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 from django.db.models import Max, Min
@@ -24,6 +26,7 @@ MAX_AGE_SECONDS = 600
 MAX_AGE_OF_SMALL_CATALOGUE_SECONDS = 60  # a catalogue that fits into the sample may soon be a different one
 SEGMENTS = 16
 HITS_PER_SEGMENT = 8
+PRICE_BLOCK = 64
 CACHED_SETS = 5000
 COLUMNS = (*SORT_FIELDS, *INDEXED_FILTERS, "organic", "stock", "words")
 
@@ -45,6 +48,7 @@ class Statistics:
         self._by_price = sorted(range(self.count), key=lambda number: rows[number]["price"])
         self._prices = [rows[number]["price"] for number in self._by_price]
         self._ranks = {field: _ranks([_sort_key(row[field]) for row in rows]) for field in SORT_FIELDS}
+        self._price_blocks = {field: self._find_price_blocks(field) for field in SORT_FIELDS}
         self._with_value = lru_cache(maxsize=CACHED_SETS)(self._find_with_value)
 
     def all_products(self) -> SampleSet:
@@ -63,7 +67,21 @@ class Statistics:
     def with_price(self, order: str, low: Decimal | None, high: Decimal | None) -> SampleSet:
         start = 0 if low is None else bisect_left(self._prices, low)
         end = self.count if high is None else bisect_right(self._prices, high)
-        return self._set(order, self._by_price[start:end])
+        return self._cheapest(order, end) & ~self._cheapest(order, start)
+
+    def _cheapest(self, order: str, count: int) -> SampleSet:
+        """The first products by price. Prices are seldom asked twice, so no cache of ranges would help."""
+        blocks, ranks = self._price_blocks[order], self._ranks[order]
+        products = blocks[count // PRICE_BLOCK]
+        for number in self._by_price[count // PRICE_BLOCK * PRICE_BLOCK : count]:
+            products |= 1 << ranks[number]
+        return products
+
+    def _find_price_blocks(self, order: str) -> list[SampleSet]:
+        """The first 0, PRICE_BLOCK, 2 * PRICE_BLOCK… products by price."""
+        starts = range(0, self.count, PRICE_BLOCK)
+        blocks = (self._set(order, self._by_price[start : start + PRICE_BLOCK]) for start in starts)
+        return list(accumulate(blocks, operator.or_, initial=0))
 
     def words_with_prefix(self, prefix: str) -> list[str]:
         """The sampled words that begin with the prefix, the most frequent first."""
