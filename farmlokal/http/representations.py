@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from farmlokal.http.conditional import check_if_match, condition_in, etag_of, is_not_modified
 
 CONTENT_TYPE = "application/json"
-GZIP_LEVEL = 6
+GZIP_LEVEL = 1  # level 6 takes three times as long, for pages that are a sixth smaller
 WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
 
 
