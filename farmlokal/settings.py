@@ -134,7 +134,7 @@ TEMPLATES = [
     }
 ]
 
-# Connections live as long as their thread; a health check replaces a dead one before use.
+# Connections live as long as their thread; farmlokal.mysql replaces a dead one before use.
 # The SQL mode is strict on every server, independent of its default. wsgi.py adds the time limits of the service.
 DATABASES = {
     "default": database

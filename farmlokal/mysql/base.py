@@ -6,6 +6,8 @@ Settings name this package as ENGINE; Django looks for `base.DatabaseWrapper` in
 from __future__ import annotations
 
 import contextlib
+import select
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,6 +21,8 @@ from django.utils.functional import cached_property
 
 from farmlokal.mysql.watchdog import watchdog
 from farmlokal.observability import request_costs
+
+IDLE_SECONDS = 30
 
 
 class DatabaseFeatures(features.DatabaseFeatures):
@@ -65,17 +69,29 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.execute_wrappers.append(_counted_and_watched)
+        self._used_at = 0.0
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         return watchdog.connect(conn_params)
 
     def is_usable(self) -> bool:
+        """Django's health check, mostly without a round trip: the socket of a closed connection has something to read.
+        A ping is for doubts: after an error, or if a firewall may have dropped an idle connection."""
+        is_idle = time.monotonic() - self._used_at > IDLE_SECONDS
         try:
-            with watchdog.watch(self.connection):
-                self.connection.ping()
+            if self._has_unread_bytes():
+                return False
+            if is_idle or self.errors_occurred:
+                with watchdog.watch(self.connection):
+                    self.connection.ping()
         except (MySQLdb.Error, OperationalError):
             return False
         return True
+
+    def _has_unread_bytes(self) -> bool:
+        poll = select.poll()
+        poll.register(self.connection.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def _commit(self) -> None:
         around, self.around_commit = self.around_commit or contextlib.nullcontext, None
@@ -91,5 +107,7 @@ def _counted_and_watched(
     execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
 ) -> Any:
     request_costs.current.statements += 1
-    with watchdog.watch(context["connection"].connection):
+    wrapper = context["connection"]
+    wrapper._used_at = time.monotonic()
+    with watchdog.watch(wrapper.connection):
         return execute(sql, params, many, context)
