@@ -18,6 +18,7 @@ from farmlokal.observability.logs import logging_config
 HOST = r"\*|\.?[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]"  # a name, .example.com for all below it, an address, or *
 ORIGIN = r"https?://[a-z0-9.-]+(:[0-9]{1,5})?"  # browsers send lower case and no path
 MIN_KEY_CHARACTERS = 50  # Django's own advice
+MIN_CONNECT_SECONDS = 0.5  # several round trips: TCP, TLS, login
 
 
 try:
@@ -69,7 +70,7 @@ try:
     )
     PARTNER_WEBHOOK_SECRETS = env.webhook_secrets("PARTNER_WEBHOOK_SECRETS", "")
     REDIS_TIMEOUT_SECONDS = env.float(
-        "REDIS_TIMEOUT_SECONDS", 0.5, validate=validate.Range(min=0.01, max=1, error="must be from 0.01 to 1")
+        "REDIS_TIMEOUT_SECONDS", 0.2, validate=validate.Range(min=0.01, max=1, error="must be from 0.01 to 1")
     )
     PAGE_COALESCE_SECONDS = env.float(
         "PAGE_COALESCE_SECONDS", 0.0, validate=validate.Range(min=0, max=60, error="must be from 0 to 60")
@@ -154,7 +155,7 @@ CACHES = {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": REDIS_URL,
         "OPTIONS": {
-            "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_SECONDS,
+            "SOCKET_CONNECT_TIMEOUT": max(REDIS_TIMEOUT_SECONDS, MIN_CONNECT_SECONDS),
             "SOCKET_TIMEOUT": REDIS_TIMEOUT_SECONDS,
             "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},
             "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
