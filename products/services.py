@@ -1,11 +1,13 @@
 """Writes to the catalogue, for views and other apps. Admin forms call Product.save() themselves.
 
 Each is one transaction that locks the product's row. Raises ValidationError for values that the model rejects, and
-Product.DoesNotExist for an unknown or withdrawn product.
+Product.DoesNotExist for an unknown or withdrawn product. In a transaction that has locked the product already, call
+change_locked or withdraw_locked: they need no second lock.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection
 from decimal import Decimal
 from typing import TypedDict, Unpack
@@ -57,21 +59,32 @@ def create(**fields: Unpack[Fields]) -> Product:
 def change(product_id: int, **fields: Unpack[Fields]) -> Product:
     """Writes nothing if no value differs."""
     product = lock_listed(product_id)
-    before = _values(product)
+    change_locked(product, **fields)
+    return product
+
+
+def change_locked(product: Product, **fields: Unpack[Fields]) -> None:
+    """The product must come from lock(), and be unchanged since."""
+    before = copy.copy(product)
     for name, value in fields.items():
         setattr(product, name, value)
     _check(product, fields)
-    if _values(product) != before:
-        product.save()
-    return product
+    if _values(product) != _values(before):
+        product.save(before=before)
 
 
 @atomic_with_retry
 def withdraw(product_id: int) -> Product:
     product = lock_listed(product_id)
-    product.is_active = False
-    product.save()
+    withdraw_locked(product)
     return product
+
+
+def withdraw_locked(product: Product) -> None:
+    """The product must come from lock(), and be unchanged since."""
+    before = copy.copy(product)
+    product.is_active = False
+    product.save(before=before)
 
 
 def _values(product: Product) -> list[object]:
