@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import models
+from django.db import connection, models
 from django.utils import timezone
 from django.utils.text import Truncator
 
@@ -77,16 +77,20 @@ class WebhookReplay(models.Model):
         return f"by {self.by}"
 
 
+# Django's bulk_create(ignore_conflicts=True) does not tell whether it inserted the row.
+INSERT_IF_MISSING = "INSERT IGNORE INTO `{table}` (product_id, event_type, version) VALUES (%s, %s, %s)"
+
+
 class AppliedVersionQuerySet(models.QuerySet[Any]):
     def advance(self, product_id: int, event_type: str, version: int) -> bool:
         """Record the version as applied. False if it is not newer than the last one. Needs the product's lock."""
-        applied = self.filter(product_id=product_id, event_type=event_type)
-        if applied.filter(version__lt=version).update(version=version):
-            return True
-        if applied.exists():
-            return False
-        self.create(product_id=product_id, event_type=event_type, version=version)
-        return True
+        older = self.filter(product_id=product_id, event_type=event_type, version__lt=version)
+        return bool(older.update(version=version)) or self._insert_if_missing(product_id, event_type, version)
+
+    def _insert_if_missing(self, *values: int | str) -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(INSERT_IF_MISSING.format(table=self.model._meta.db_table), values)
+            return bool(cursor.rowcount)
 
 
 class AppliedVersion(models.Model):

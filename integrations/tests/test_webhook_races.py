@@ -306,8 +306,8 @@ def test_deadlock_restarts_the_transaction(product: Product, monkeypatch: pytest
     apply = handlers.HANDLERS[PRICE].apply
     deadlocks: list[int] = []
 
-    def deadlock_once(data: dict[str, Any]) -> None:
-        apply(data)
+    def deadlock_once(product: Product, data: dict[str, Any]) -> None:
+        apply(product, data)
         if not deadlocks:
             deadlocks.append(1)
             raise OperationalError(1213, "Deadlock found when trying to get lock; try restarting transaction")
