@@ -31,8 +31,8 @@ def fail() -> None:
 
 
 def test_nested_function_needs_no_savepoint() -> None:
-    # SET autocommit = 0; SELECT; COMMIT; SET autocommit = 1
-    assert statements_sent(lambda: call(lambda: call(read))) == 4
+    # BEGIN; SELECT; COMMIT
+    assert statements_sent(lambda: call(lambda: call(read))) == 3
 
 
 def test_caught_error_of_a_nested_function_prevents_the_commit() -> None:
