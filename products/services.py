@@ -37,7 +37,11 @@ def is_listed(product_id: int) -> bool:
 
 def lock(product_id: int) -> Product | None:
     """The product, even if withdrawn, locked until the transaction ends. None if it does not exist."""
-    return Product.objects.select_for_update().filter(pk=product_id).first()
+    try:
+        product: Product = Product.objects.select_for_update().get(pk=product_id)  # first() would sort
+    except Product.DoesNotExist:
+        return None
+    return product
 
 
 def lock_listed(product_id: int) -> Product:
@@ -69,7 +73,7 @@ def change_locked(product: Product, **fields: Unpack[Fields]) -> None:
     for name, value in fields.items():
         setattr(product, name, value)
     _check(product, fields)
-    if _values(product) != _values(before):
+    if product.changed_fields(before):
         product.save(before=before)
 
 
@@ -85,10 +89,6 @@ def withdraw_locked(product: Product) -> None:
     before = copy.copy(product)
     product.is_active = False
     product.save(before=before)
-
-
-def _values(product: Product) -> list[object]:
-    return [getattr(product, field.attname) for field in Product._meta.fields]
 
 
 def _check(product: Product, names: Collection[str]) -> None:

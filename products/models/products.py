@@ -119,10 +119,11 @@ class Product(models.Model):
         return self.name
 
     def save(self, *, before: Product | None = None, **kwargs: Any) -> None:
-        """Writes the whole row as its next version, with its derived fields and postings.
+        """Writes the row as its next version, with its derived fields and postings.
 
         Lock a row first if others may change it at the same time.
-        before: a copy of the row as it was locked in this transaction. Without it, save() locks and reads the row.
+        before: a copy of the row as it was locked in this transaction. Only columns that differ from it are written.
+        Without it, save() locks and reads the row, and writes all columns.
         """
         if kwargs.get("update_fields") is not None:
             raise ValueError("Save the whole product: its derived fields depend on the others.")
@@ -137,10 +138,16 @@ class Product(models.Model):
         if before is None or before._sources() != self._sources():
             self._read_farm()
             self.derive()
-        if before is None and not self._state.adding:
+        if before:
+            kwargs["update_fields"] = self.changed_fields(before)
+        elif not self._state.adding:
             before = type(self).objects.select_for_update().filter(pk=self.pk).first()
         super().save(**kwargs)
         Posting.objects.update_product(before, self)
+
+    def changed_fields(self, before: Product) -> list[str]:
+        names = [field.attname for field in self._meta.concrete_fields]
+        return [name for name in names if getattr(self, name) != getattr(before, name)]
 
     def _sources(self) -> tuple[Any, ...]:
         """The fields from which the others derive."""
