@@ -89,7 +89,7 @@ def apply(event_type: str, data: dict[str, Any]) -> WebhookEvent.Status:
     product = services.lock(product_id)  # one event of a product at a time
     if product is None:
         return Status.IGNORED
-    if not product.is_active or not AppliedVersion.objects.advance(product_id, event_type, data["version"]):
+    if not product.is_active or not AppliedVersion.advance(product_id, event_type, data["version"]):
         return Status.SUPERSEDED
     handler.apply(product, data)
     return Status.PROCESSED
