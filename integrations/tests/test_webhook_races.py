@@ -212,7 +212,7 @@ def receive(delivery: Delivery) -> str:
 
 INSERT_EVENT = "INSERT INTO `integrations_webhookevent`"
 STATEMENTS = [
-    *(INSERT_EVENT, "SELECT `products_product`", "UPDATE `integrations_appliedversion`"),
+    *(INSERT_EVENT, "SELECT * FROM products_product", "UPDATE `integrations_appliedversion`"),
     *("INSERT IGNORE INTO `integrations_appliedversion`", "UPDATE `products_product`", "UPDATE `products_posting`"),
 ]
 
