@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.db import models
+from django.db import connection, models
 from django.utils import timezone
 from django.utils.text import Truncator
 
@@ -77,16 +75,9 @@ class WebhookReplay(models.Model):
         return f"by {self.by}"
 
 
-class AppliedVersionQuerySet(models.QuerySet[Any]):
-    def advance(self, product_id: int, event_type: str, version: int) -> bool:
-        """Record the version as applied. False if it is not newer than the last one. Needs the product's lock."""
-        applied = self.filter(product_id=product_id, event_type=event_type)
-        if applied.filter(version__lt=version).update(version=version):
-            return True
-        if applied.exists():
-            return False
-        self.create(product_id=product_id, event_type=event_type, version=version)
-        return True
+# SQL, since Django's bulk_create(ignore_conflicts=True) does not tell whether it inserted the row.
+UPDATE_OLDER = "UPDATE `{}` SET version = %s WHERE product_id = %s AND event_type = %s AND version < %s"
+INSERT_FIRST = "INSERT IGNORE INTO `{}` (version, product_id, event_type) VALUES (%s, %s, %s)"
 
 
 class AppliedVersion(models.Model):
@@ -97,10 +88,16 @@ class AppliedVersion(models.Model):
     event_type = models.CharField(max_length=MAX_TYPE_LENGTH, db_collation=BYTE_FOR_BYTE)
     version = models.BigIntegerField()
 
-    objects = AppliedVersionQuerySet.as_manager()
-
     class Meta:
         default_permissions = ()
 
     def __str__(self) -> str:
         return f"{self.event_type} of product {self.product_id}: {self.version}"
+
+    @classmethod
+    def advance(cls, product_id: int, event_type: str, version: int) -> bool:
+        """Record the version as applied. False if it is not newer than the last one. Needs the product's lock."""
+        row, table = (version, product_id, event_type), cls._meta.db_table
+        with connection.cursor() as cursor:
+            is_newer = cursor.execute(UPDATE_OLDER.format(table), (*row, version))
+            return bool(is_newer or cursor.execute(INSERT_FIRST.format(table), row))

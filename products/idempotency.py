@@ -78,7 +78,8 @@ def answer_once(caller: str, key: str, body: Any, create: Callable[[], HttpRespo
 def purge() -> None:
     """Delete a few expired keys."""
     expired = IdempotencyKey.objects.filter(created_at__lte=timezone.now() - LIFETIME).order_by("created_at")
-    IdempotencyKey.objects.filter(pk__in=list(expired.values_list("pk", flat=True)[:PURGE_ROWS])).delete()
+    if pks := list(expired.values_list("pk", flat=True)[:PURGE_ROWS]):  # delete() begins a transaction even for none
+        IdempotencyKey.objects.filter(pk__in=pks).delete()
 
 
 def _lock(keys: QuerySet[IdempotencyKey]) -> IdempotencyKey | None:

@@ -116,8 +116,7 @@ class ProductViewSet(ViewSet):
 
         @atomic_with_retry
         def change() -> HttpResponse:
-            lock_as_expected(request, pk)
-            services.change(pk, **fields)
+            services.change_locked(lock_as_expected(request, pk), **fields)
             return written(render_product(pk))
 
         with not_found_as_404():
@@ -129,8 +128,7 @@ class ProductViewSet(ViewSet):
 
         @atomic_with_retry
         def withdraw() -> None:
-            lock_as_expected(request, pk)
-            services.withdraw(pk)
+            services.withdraw_locked(lock_as_expected(request, pk))
 
         with not_found_as_404():
             withdraw()
@@ -145,14 +143,15 @@ def not_found_as_404() -> Iterator[None]:
         raise Http404 from error
 
 
-def lock_as_expected(request: Request, product_id: int) -> None:
-    """Lock the product, and check the request's preconditions."""
+def lock_as_expected(request: Request, product_id: int) -> Product:
+    """The listed product, locked. Checks the request's preconditions."""
     if_match, if_none_match = (condition_in(request.headers, name) for name in ("If-Match", "If-None-Match"))
-    services.lock_listed(product_id)
+    product = services.lock_listed(product_id)
     if if_match or if_none_match:
         etag = render_product(product_id).etag
         check_if_match(if_match, etag)
         check_if_none_match(if_none_match, etag)
+    return product
 
 
 def written(product: Representation, status: int = 200) -> HttpResponse:

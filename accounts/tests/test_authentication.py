@@ -296,7 +296,7 @@ def test_hostile_token_is_401(
         pytest.fail("the request has reached a view")
 
     monkeypatch.setattr("products.views.cached_response", view)
-    monkeypatch.setattr("products.views.services.change", view)
+    monkeypatch.setattr("products.views.services.change_locked", view)
     token = HOSTILE[attack](provider)
     for refused in (get(client, token), write(client, token or " ")):
         assert (refused.status_code, refused["Content-Type"]) == (401, "application/problem+json")

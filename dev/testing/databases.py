@@ -80,7 +80,21 @@ def rows_read(work: Callable[[], object]) -> int:
     return _handler_reads() - start - cost_of_counting
 
 
+def statements_sent(work: Callable[[], object]) -> int:
+    """Statements that work() sends over this connection, by the server's own count: BEGIN and COMMIT are among them.
+
+    Needs live_database: in the transaction of a test, a transaction is a savepoint.
+    """
+    start = _status("Questions")
+    work()
+    return _status("Questions") - start - 1  # the second reading counts itself
+
+
 def _handler_reads() -> int:
+    return _status("Handler_read%")
+
+
+def _status(name: str) -> int:
     with connection.cursor() as cursor:
-        cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%'")
+        cursor.execute("SHOW SESSION STATUS LIKE %s", [name])
         return sum(int(value) for _, value in cursor.fetchall())

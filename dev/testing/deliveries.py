@@ -17,6 +17,7 @@ from django.test import Client
 from integrations.sandbox.sender import PRICE
 from integrations.webhooks import handlers
 from products import services
+from products.models import Product
 
 SECRET = "whsec_" + base64.b64encode(b"the partner's secret, 32 bytes..").decode()
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another one, not configured here").decode()
@@ -80,8 +81,8 @@ class BrokenHandler:
     def __init__(self, times: int) -> None:
         self.times = times
 
-    def __call__(self, data: dict[str, Any]) -> None:
-        services.change(data["product_id"], price=data["price"])
+    def __call__(self, product: Product, data: dict[str, Any]) -> None:
+        services.change_locked(product, price=data["price"])
         if self.times:
             self.times -= 1
             raise RuntimeError("the handler is broken")

@@ -6,9 +6,11 @@ All errors of a body are reported together, each with a JSON Pointer (RFC 6901).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import cache
 from itertools import islice
 from typing import Any, ClassVar, TypeAlias
 
+from django.utils.functional import cached_property
 from rest_framework import serializers
 
 from farmlokal.http.json_bodies import JSONObject
@@ -25,6 +27,14 @@ class InputSerializer(serializers.Serializer[Any]):
 
     pointer = ""  # of this object in the body
     is_open = False
+
+    @cached_property
+    def fields(self) -> Any:
+        """Built once for each class, because DRF copies all declared fields for each serializer.
+
+        The fields keep no state of a request. Their parent is the first serializer, which differs in its data only.
+        """
+        return _fields_of(type(self))
 
     def checked(self) -> dict[str, Any]:
         """The validated members. Raises InvalidBody."""
@@ -51,6 +61,11 @@ class InputSerializer(serializers.Serializer[Any]):
         name = name.replace("~", "~0").replace("/", "~1").encode("utf-8", "replace").decode()
         error = {"pointer": f"{self.pointer}/{name}"[:MAX_POINTER_LENGTH], "detail": detail}
         return error | {"allowed": list(allowed)} if allowed else error
+
+
+@cache
+def _fields_of(serializer: type[InputSerializer]) -> Any:
+    return super(InputSerializer, serializer()).fields
 
 
 class StrictField:

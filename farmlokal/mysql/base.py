@@ -93,6 +93,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         poll.register(self.connection.fileno(), select.POLLIN)
         return bool(poll.poll(0))
 
+    def _start_transaction_under_autocommit(self) -> None:
+        """One statement for each transaction, where Django's backend turns autocommit off, and on again at its end."""
+        with self.wrap_database_errors, watchdog.watch(self.connection):
+            self.connection.query("BEGIN")
+
     def _commit(self) -> None:
         around, self.around_commit = self.around_commit or contextlib.nullcontext, None
         with around(), watchdog.watch(self.connection):

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -31,7 +31,7 @@ from django.utils import timezone
 from redis import Redis
 
 from dev.testing.databases import is_statement_running
-from dev.testing.deliveries import SECRET, Delivery, event
+from dev.testing.deliveries import SECRET, BrokenHandler, Delivery, event
 from dev.testing.offers import make_offer
 from dev.testing.proxy import Proxy
 from dev.testing.servers import Answer, Daemon, Server, json_request, own_redis, running
@@ -194,12 +194,97 @@ def test_claim_lost_while_its_owner_works(server: Server, product: Product) -> N
             wait_until(is_waiting_for_lock)
             reset_all()
             copy = pool.submit(post, server, delivery)
-            wait_until(lambda: is_statement_running("INSERT INTO `integrations_webhookevent`") or copy.done())
+            wait_until(lambda: is_statement_running(INSERT_EVENT) or copy.done())
         assert_answered(first.result())
         assert_answered(copy.result())
     retry_until_done(server, delivery)
     assert_one_effect(product, delivery)
     assert outcome_of(post(server, delivery)) == "duplicate"
+
+
+def receive(delivery: Delivery) -> str:
+    """From a thread of this process."""
+    try:
+        return inbox.receive(signatures.Delivery(delivery.webhook_id, delivery.body.decode(), {}))
+    finally:
+        connection.close()
+
+
+INSERT_EVENT = "INSERT INTO `integrations_webhookevent`"
+STATEMENTS = [
+    *(INSERT_EVENT, "SELECT * FROM products_product", "UPDATE `integrations_appliedversion`"),
+    *("INSERT IGNORE INTO `integrations_appliedversion`", "UPDATE `products_product`", "UPDATE `products_posting`"),
+]
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_one_of_two_copies_is_processed_in_any_interleaving(product: Product, statement: str) -> None:
+    """Redis is emptied, and a copy arrives, before this statement of the first delivery."""
+    delivery = Delivery(event(product.pk))
+    is_stopped, may_go_on = threading.Event(), threading.Event()
+
+    def stop_once(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith(statement) and not is_stopped.is_set():
+            is_stopped.set()
+            assert may_go_on.wait(60)
+        return execute(sql, *args)
+
+    def receive_with_a_stop() -> str:
+        with connection.execute_wrapper(stop_once):
+            return receive(delivery)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(receive_with_a_stop)
+        wait_until(is_stopped.is_set)
+        reset_all()
+        copy = pool.submit(receive, delivery)
+        wait_until(lambda: copy.done() or is_statement_running(INSERT_EVENT))
+        assert copy.done() == (statement == INSERT_EVENT)
+        may_go_on.set()
+        outcomes = [first.result(), copy.result()]
+    assert outcomes == (["duplicate", "processed"] if statement == INSERT_EVENT else ["processed", "duplicate"])
+    assert_one_effect(product, delivery)
+
+
+def test_copy_of_a_failing_delivery_is_processed_once(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy waits at its INSERT, and is done before the failure is stored."""
+    delivery, apply = Delivery(event(product.pk)), handlers.HANDLERS[PRICE].apply
+    failures: list[RuntimeError] = []
+
+    def fail_once(*args: Any) -> None:
+        apply(*args)
+        if not failures:
+            failures.append(RuntimeError("the handler is broken"))
+            reset_all()
+            copies.append(pool.submit(receive, delivery))
+            wait_until(lambda: is_statement_running(INSERT_EVENT))
+            raise failures[0]
+
+    def store_after_the_copy(*args: Any) -> str:
+        if len(args) > 2:  # a failure
+            copies[0].result()
+        return process_known(*args)
+
+    process_known = inbox._process_known
+    monkeypatch.setattr(inbox, "_process_known", store_after_the_copy)
+    monkeypatch.setitem(handlers.HANDLERS, PRICE, handlers.HANDLERS[PRICE]._replace(apply=fail_once))
+    copies: list[Future[str]] = []
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(receive, delivery)
+        assert (first.result(), copies[0].result()) == ("duplicate", "processed")
+    assert_one_effect(product, delivery)
+
+
+def test_failures_count_as_attempts_if_redis_forgot_them(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery = Delivery(event(product.pk))
+    monkeypatch.setitem(handlers.HANDLERS, PRICE, handlers.HANDLERS[PRICE]._replace(apply=BrokenHandler(2)))
+    for _ in range(2):
+        with pytest.raises(Problem, match="handler of this event failed"):
+            receive(delivery)
+        reset_all()
+    assert WebhookEvent.objects.get(webhook_id=delivery.webhook_id).attempts == 2
+    assert receive(delivery) == "processed"
+    assert_one_effect(product, delivery, attempts=3)
 
 
 def assert_answered(answer: Answer) -> None:
@@ -306,15 +391,15 @@ def test_deadlock_restarts_the_transaction(product: Product, monkeypatch: pytest
     apply = handlers.HANDLERS[PRICE].apply
     deadlocks: list[int] = []
 
-    def deadlock_once(data: dict[str, Any]) -> None:
-        apply(data)
+    def deadlock_once(product: Product, data: dict[str, Any]) -> None:
+        apply(product, data)
         if not deadlocks:
             deadlocks.append(1)
             raise OperationalError(1213, "Deadlock found when trying to get lock; try restarting transaction")
 
     monkeypatch.setitem(handlers.HANDLERS, PRICE, handlers.HANDLERS[PRICE]._replace(apply=deadlock_once))
     delivery = Delivery(event(product.pk))
-    assert inbox.receive(signatures.Delivery(delivery.webhook_id, delivery.body.decode(), {})) == "processed"
+    assert receive(delivery) == "processed"
     assert deadlocks
     assert_one_effect(product, delivery)
 

@@ -181,7 +181,7 @@ class UnprintableError(Exception):
 def test_only_handler_errors_are_logged_as_failures(
     client: Client, product: Product, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str, statuses: list[str]
 ) -> None:
-    def fail(_: dict[str, Any]) -> None:
+    def fail(*_: Any) -> None:
         raise error
 
     monkeypatch.setitem(handlers.HANDLERS, PRICE, handlers.HANDLERS[PRICE]._replace(apply=fail))

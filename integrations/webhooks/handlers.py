@@ -1,7 +1,7 @@
 """The effects of the partner's events.
 
-A new type needs a serializer for its data, a function, and a line in HANDLERS. The serializer's name becomes the name
-of the event in the OpenAPI document: PriceChangedData describes PriceChanged.
+A new type needs a serializer for its data, a function, and a line in HANDLERS. The function gets the product, locked.
+The serializer's name becomes the name of the event in the OpenAPI document: PriceChangedData describes PriceChanged.
 
 Events may arrive late. The partner counts the versions of each product. An event is superseded if one of its type with
 the same or a higher version was applied to the product, or if the product is withdrawn.
@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 from farmlokal.http.input_serializers import InputSerializer, Messages, WholeNumberField
 from integrations.models import AppliedVersion, WebhookEvent
 from products import services
-from products.models import MAX_ID, MAX_STOCK
+from products.models import MAX_ID, MAX_STOCK, Product
 from products.serializers import STOCK_TEXT, PriceField
 
 Status = WebhookEvent.Status
@@ -56,21 +56,21 @@ class WithdrawnData(ProductData):
     pass
 
 
-def withdraw(data: dict[str, Any]) -> None:
-    services.withdraw(data["product_id"])
+def withdraw(product: Product, _: dict[str, Any]) -> None:
+    services.withdraw_locked(product)
 
 
-def change_price(data: dict[str, Any]) -> None:
-    services.change(data["product_id"], price=data["price"])
+def change_price(product: Product, data: dict[str, Any]) -> None:
+    services.change_locked(product, price=data["price"])
 
 
-def change_stock(data: dict[str, Any]) -> None:
-    services.change(data["product_id"], stock=data["stock"])
+def change_stock(product: Product, data: dict[str, Any]) -> None:
+    services.change_locked(product, stock=data["stock"])
 
 
 class Handler(NamedTuple):
     data: type[ProductData]
-    apply: Callable[[dict[str, Any]], None]
+    apply: Callable[[Product, dict[str, Any]], None]
 
 
 HANDLERS = {
@@ -89,7 +89,7 @@ def apply(event_type: str, data: dict[str, Any]) -> WebhookEvent.Status:
     product = services.lock(product_id)  # one event of a product at a time
     if product is None:
         return Status.IGNORED
-    if not product.is_active or not AppliedVersion.objects.advance(product_id, event_type, data["version"]):
+    if not product.is_active or not AppliedVersion.advance(product_id, event_type, data["version"]):
         return Status.SUPERSEDED
-    handler.apply(data)
+    handler.apply(product, data)
     return Status.PROCESSED

@@ -1,13 +1,19 @@
 """Each event has its effect once: its row in the log and its effect are committed together, or not at all.
 
     Redis     The event is done: answer "duplicate" without MySQL. Another process works on it: 409. Otherwise claim it.
-    MySQL     One transaction: the event's row, under a unique key; its effect; its outcome.
+    MySQL     One transaction: the event's row, under a unique key, as if it were processed; its effect.
     Redis     The event is done; or release the claim, if the transaction failed.
 
 The claim only saves work. If Redis is away or has lost it, or a process is slower than its lease, two processes reach
-MySQL. One of them waits for the other's insert, or finds the row locked.
+MySQL. All of them take their locks in one order, first the event's row, then the product. So a copy waits at its INSERT
+until the first process ends:
 
-If a handler fails, only its effect is rolled back. The row keeps the error, and the next delivery tries again.
+- The first commits: the INSERT finds the row. A second transaction reads it, and answers "duplicate".
+- The first rolls back, or is killed: the INSERT succeeds, and the copy is processed.
+- The handler fails: the transaction is rolled back, and a second one stores the row with the error. In between, a copy
+  may have stored the row. If it is done, this delivery is a duplicate; if it failed, this is one more attempt.
+
+The next delivery of a failed event finds the row, locks it, and tries again.
 """
 
 from __future__ import annotations
@@ -90,8 +96,53 @@ def _claim_and_process(delivery: Delivery, event: Event) -> str:
     return outcome
 
 
-@atomic_with_retry
+class _KnownError(Exception):
+    """The event has a row already."""
+
+
+class _HandlerError(Exception):
+    """The handler failed, and not by a transient error."""
+
+    def __init__(self, reason: Exception) -> None:
+        self.reason = reason
+
+
 def _process(delivery: Delivery, event: Event) -> str:
+    try:
+        return _process_new(delivery, event)
+    except _KnownError:
+        return _process_known(delivery, event)
+    except _HandlerError as error:
+        return _process_known(delivery, event, error.reason)
+
+
+@atomic_with_retry
+def _process_new(delivery: Delivery, event: Event) -> str:
+    """In as few statements as possible. Raises _KnownError, and _HandlerError."""
+    row = WebhookEvent(webhook_id=delivery.webhook_id, status=Status.PROCESSED, attempts=1)
+    try:
+        _save(row, delivery, event)
+    except IntegrityError as error:
+        raise _KnownError from error
+    status = _apply(event)
+    if status != row.status:
+        row.status = status
+        row.save(update_fields=["status"])
+    return status
+
+
+def _apply(event: Event) -> WebhookEvent.Status:
+    try:
+        return handlers.apply(event.type, event.data)
+    except Exception as error:  # a handler may raise anything
+        if is_transient(error):
+            raise
+        raise _HandlerError(error) from error
+
+
+@atomic_with_retry
+def _process_known(delivery: Delivery, event: Event, failure: Exception | None = None) -> str:
+    """failure: the handler's error, if it has run already, in a transaction that was rolled back."""
     rows = WebhookEvent.objects.filter(source=PARTNER, webhook_id=delivery.webhook_id).defer("payload", "headers")
     row = rows.first()  # without a lock, so that copies of a finished event do not wait for each other
     if row and row.status not in WebhookEvent.DONE:
@@ -102,18 +153,18 @@ def _process(delivery: Delivery, event: Event) -> str:
         return DUPLICATE
     if row.status == Status.DEAD:
         return Status.DEAD
-    _save(row, delivery, event)
-    return _attempt(row, event)
+    try:
+        _save(row, delivery, event)
+    except IntegrityError as error:
+        raise _in_progress() from error
+    return _attempt(row, event, failure)
 
 
 def _save(row: WebhookEvent, delivery: Delivery, event: Event) -> None:
     """Locks the row until the transaction ends; another process that inserts it waits until then."""
     row.type, row.payload, row.headers = event.type, delivery.body.encode(), delivery.headers
     row.product_id = event.product_id
-    try:
-        row.save()
-    except IntegrityError as error:
-        raise _in_progress() from error
+    row.save()
 
 
 @atomic_with_retry
@@ -128,18 +179,19 @@ def _process_again(pk: int, by: str) -> tuple[str, str]:
     return row.webhook_id, outcome
 
 
-def _attempt(row: WebhookEvent, event: Event) -> str:
+def _attempt(row: WebhookEvent, event: Event, failure: Exception | None = None) -> str:
     row.attempts = 1 if row.status in WebhookEvent.DONE else row.attempts + 1
     row.attempted_at = timezone.now()
     try:
-        with transaction.atomic():
-            row.status, row.error = handlers.apply(event.type, event.data), ""
-    except Exception as error:  # a handler may raise anything
-        if is_transient(error):
-            raise
-        logger.exception("webhook_failed", webhook_id=row.webhook_id, type=event.type)
+        if failure is None:
+            with transaction.atomic():  # a failure rolls back the effect, and keeps the row locked
+                row.status, row.error = _apply(event), ""
+    except _HandlerError as error:
+        failure = error.reason
+    if failure:
+        logger.error("webhook_failed", webhook_id=row.webhook_id, type=event.type, exc_info=failure)
         row.status = Status.DEAD if row.attempts >= MAX_ATTEMPTS else Status.FAILED
-        row.error = _error_text(error)[:MAX_ERROR_LENGTH]
+        row.error = _error_text(failure)[:MAX_ERROR_LENGTH]
     row.save(update_fields=["attempts", "attempted_at", "product_id", "status", "error"])
     return row.status
 

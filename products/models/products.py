@@ -118,29 +118,47 @@ class Product(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def save(self, **kwargs: Any) -> None:
-        """Writes the whole row as its next version, with its derived fields and postings.
+    def save(self, *, before: Product | None = None, **kwargs: Any) -> None:
+        """Writes the row as its next version, with its derived fields and postings.
 
         Lock a row first if others may change it at the same time.
+        before: a copy of the row as it was locked in this transaction. Only columns that differ from it are written.
+        Without it, save() locks and reads the row, and writes all columns.
         """
         if kwargs.get("update_fields") is not None:
             raise ValueError("Save the whole product: its derived fields depend on the others.")
         if not self._state.adding:
             self.version += 1
             self.updated_at = timezone.now()
-        self._write(**kwargs)
+        self._write(before, **kwargs)
 
     @atomic_with_retry
-    def _write(self, **kwargs: Any) -> None:
+    def _write(self, before: Product | None, **kwargs: Any) -> None:
         announce_write()
-        # The lock keeps the farm's name, whose words the product takes, until the end of the transaction.
-        self.farm.name = Farm.objects.select_for_update().values_list("name", flat=True).get(pk=self.farm_id)
-        self.derive()
-        before = None
-        if not self._state.adding:
+        if before is None or before._sources() != self._sources():
+            self._read_farm()
+            self.derive()
+        if before:
+            kwargs["update_fields"] = self.changed_fields(before)
+        elif not self._state.adding:
             before = type(self).objects.select_for_update().filter(pk=self.pk).first()
         super().save(**kwargs)
         Posting.objects.update_product(before, self)
+
+    def changed_fields(self, before: Product) -> list[str]:
+        names = [field.attname for field in self._meta.concrete_fields]
+        return [name for name in names if getattr(self, name) != getattr(before, name)]
+
+    def _sources(self) -> tuple[Any, ...]:
+        """The fields from which the others derive."""
+        return self.name, self.variety, self.commodity_id, self.farm_id
+
+    def _read_farm(self) -> None:
+        """The lock keeps the farm's name, whose words the product takes, until the end of the transaction."""
+        name = Farm.objects.select_for_update().values_list("name", flat=True).get(pk=self.farm_id)
+        if not Product.farm.is_cached(self):  # one statement instead of one for each table
+            self.farm = Farm.objects.select_related("district__state").get(pk=self.farm_id)
+        self.farm.name = name
 
     def derive(self) -> None:
         """Set the fields that follow from name, variety, commodity and farm."""

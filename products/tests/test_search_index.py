@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
@@ -102,6 +104,29 @@ def test_renamed_farm_is_searchable_at_once(client: Client) -> None:
     product.farm.save()
     assert ids(client.get("/products?q=zubin").json()) == [product.pk]
     assert ids(client.get("/products?q=patil").json()) == []
+    assert_index_is_complete()
+
+
+def test_product_read_before_a_farm_rename_is_saved_with_the_new_name() -> None:
+    product = make_offer()
+    stale = Product.objects.get(pk=product.pk)
+    product.farm.name = "Zubin Orchards"
+    product.farm.save()
+    stale.price = Decimal("5.00")
+    stale.save()
+    assert_index_is_complete()
+
+
+def test_new_price_does_not_wait_for_a_farm_rename() -> None:
+    product = make_offer()
+
+    def change_price() -> None:
+        with contextlib.closing(connection):
+            services.change(product.pk, price=Decimal("5.00"))
+
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        Farm.objects.select_for_update().get(pk=product.farm_id)
+        pool.submit(change_price).result(timeout=30)  # a lock wait takes 50 s
     assert_index_is_complete()
 
 

@@ -11,6 +11,7 @@ from django.test import Client
 from dev.testing.offers import make_offer
 from dev.testing.staff import patch_product, post_product, product_body
 from products.models import Product
+from products.serializers import NewProductSerializer, ProductChangeSerializer
 
 pytestmark = pytest.mark.django_db
 
@@ -133,3 +134,13 @@ def test_query_parameters_are_400(staff: Client) -> None:
 def test_derived_fields_in_the_body_are_400(staff: Client) -> None:
     for name in ("category", "district", "state", "slug", "version", "created_at"):
         assert pointers(post_product(staff, product_body(**{name: "fruits"}))) == {f"/{name}"}
+
+
+def test_fields_are_built_once_for_each_class() -> None:
+    first, second, change = (
+        NewProductSerializer(data={}),
+        NewProductSerializer(data={}),
+        ProductChangeSerializer(data={}),
+    )
+    assert first.fields is second.fields
+    assert (first.fields["name"].required, change.fields["name"].required) == (True, False)
