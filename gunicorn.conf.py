@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import shutil
@@ -20,6 +21,11 @@ from gunicorn.glogging import Logger
 
 from farmlokal.mysql.driver import TLS_ERROR, ConnectError, connect
 from farmlokal.observability import metrics
+
+# glibc gives each thread a heap of its own, which rarely shrinks: 20 MB a worker under load.
+M_ARENA_MAX, HEAPS = -8, 2
+if hasattr(libc := ctypes.CDLL(None), "mallopt"):
+    libc.mallopt(M_ARENA_MAX, HEAPS)
 
 wsgi_app = "farmlokal.asgi:application"
 worker_class = "farmlokal.server.worker.Worker"
