@@ -51,7 +51,7 @@ class ProductSerializer(ModelSerializer[Product]):
 
 
 class Newest(CursorPagination):
-    page_size = 25
+    page_size, max_page_size, page_size_query_param = 25, 100, "limit"
     ordering = "-created_at"
 
 
