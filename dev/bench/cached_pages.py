@@ -25,6 +25,7 @@ LIBRARY_HEADERS = {"server", "date", "connection", "keep-alive", "content-length
 CHANGING_HEADERS = {"x-request-id", "ratelimit", "x-ratelimit-remaining", "x-ratelimit-reset"}
 PAGE_HEADERS = {"etag", "link"}
 DJANGO_HEADER = "allow"
+MAX_READS = 30
 
 
 class Pages(NamedTuple):
@@ -60,10 +61,13 @@ def render(server: Server, targets: Sequence[str]) -> None:
 def _read_cached(server: Server, targets: Sequence[str]) -> dict[str, Answer]:
     """Read the pages until the edge answers; Django's answers have one more header."""
     answers: dict[str, Answer] = {}
-    while remaining := [target for target in targets if target not in answers]:
+    for _ in range(MAX_READS):
+        remaining = [target for target in targets if target not in answers]
         new = asyncio.run(get_all(server.port, remaining))
         answers |= {target: answer for target, answer in new.items() if DJANGO_HEADER not in answer.headers}
-    return {target: answers[target] for target in targets}
+        if len(answers) == len(targets):
+            return {target: answers[target] for target in targets}
+    raise SystemExit(f"{server.name}: the edge does not answer {remaining[:3]}")
 
 
 def publish(ours: Server, rows: int, count: int) -> Pages:

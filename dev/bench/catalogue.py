@@ -44,7 +44,7 @@ def seeded(rows: int) -> str:
 
 
 def _analyze(connection: Any) -> None:
-    """MariaDB counts rows a while after a seeding. Until then it joins small tables first, and stock DRF hangs."""
+    """MariaDB counts the rows a while after a seeding. Until then its plans differ from run to run."""
     names = ", ".join(name for (name,) in query(connection, "SHOW TABLES LIKE 'products\\_%'"))
     query(connection, f"ANALYZE TABLE {names}")
 
