@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from redis import Redis
@@ -53,28 +52,33 @@ def render(server: Server, targets: Sequence[str]) -> None:
     """Put all pages of ours in Redis, as fresh as possible: some are fresh for three minutes only."""
     with Redis.from_url(os.environ["REDIS_URL"]) as redis:
         redis.delete(catalogue_cache.generation_key)
-    answers = asyncio.run(get_all(server.port, targets))
-    if failures := Counter(answer.status for answer in answers.values() if answer.status != 200):
-        raise SystemExit(f"{server.name}: pages failed, by status: {dict(failures)}")
+    _read(server, targets, lambda answer: answer.status == 200)
 
 
-def _read_cached(server: Server, targets: Sequence[str]) -> dict[str, Answer]:
-    """Read the pages until the edge answers; Django's answers have one more header."""
+def _read(server: Server, targets: Sequence[str], is_good: Callable[[Answer], bool]) -> dict[str, Answer]:
+    """Request each target until its answer is good. MySQL may be too slow at first, which is a 503."""
     answers: dict[str, Answer] = {}
+    remaining = list(targets)
     for _ in range(MAX_READS):
-        remaining = [target for target in targets if target not in answers]
         new = asyncio.run(get_all(server.port, remaining))
-        answers |= {target: answer for target, answer in new.items() if DJANGO_HEADER not in answer.headers}
-        if len(answers) == len(targets):
-            return {target: answers[target] for target in targets}
-    raise SystemExit(f"{server.name}: the edge does not answer {remaining[:3]}")
+        answers |= {target: answer for target, answer in new.items() if is_good(answer)}
+        remaining = [target for target in targets if target not in answers]
+        if not remaining:
+            return answers
+    raise SystemExit(f"{server.name}: no good answer for {remaining[:3]}")
+
+
+def _is_from_edge(answer: Answer) -> bool:
+    """The edge answers once it knows the address. Django's answers have one more header."""
+    return answer.status == 200 and DJANGO_HEADER not in answer.headers
 
 
 def publish(ours: Server, rows: int, count: int) -> Pages:
     """Render `count` pages, the most popular first, and give them to the peers."""
     targets = distinct_targets(ours, rows, count)
     render(ours, targets)
-    answers = _read_cached(ours, targets)
+    read = _read(ours, targets, _is_from_edge)
+    answers = {target: read[target] for target in targets}
     constant = _constant(answers[PLAIN])
     headers_file, pages_file = FOLDER / "headers.json", FOLDER / "pages.jsonl"
     headers_file.write_text(json.dumps(constant))
