@@ -54,7 +54,8 @@ def restart(name: str, database: str, pages: Pages, targets: Path) -> Restart:
     with running(name, **environment) as server:
         start_seconds = time.monotonic() - stopped_at
         after = wrk.load(server, targets, SECONDS)
-    shares = [count / steady.rate for count in after.windows[:SECONDS]]  # the last window may be a fraction
+    counts = [*after.windows, *[0] * SECONDS][:SECONDS]  # wrk sees no seconds without requests at the end
+    shares = [count / steady.rate for count in counts]
     return Restart(steady.rate, start_seconds, shares, after.errors)
 
 
