@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run manage test format requirements docs pictures load bench bench-hot bench-cold bench-zipf bench-auth bench-partner bench-webhooks chaos-webhooks bench-seed bench-insert bench-listing bench-scale
+.PHONY: help run manage test format requirements docs pictures load bench bench-hot bench-zipf bench-restart bench-mixed bench-outage bench-cold bench-auth bench-partner bench-webhooks chaos-webhooks bench-seed bench-insert bench-listing bench-scale
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -33,19 +33,32 @@ pictures:  ## Take the screenshots of docs/ in a real browser, beside a `make ru
 load:  ## Load-test URL or a private service with Locust; HTML report (USERS=50 SECONDS_OF_LOAD=30 ROWS=100000)
 	@exec dev/load.sh
 
-bench:  ## Compare hot, cold and mixed pages with Fastify, Express, stock DRF and bare ASGI (ROWS=1000000 TURNS=5)
+bench:  ## Run the next six, which compare with other servers, in about half an hour (ROWS=1000000 TURNS=5)
 	@FARMLOKAL_TARGET=bench dev/bench/tools.sh
 	@FARMLOKAL_TARGET=bench exec dev/bench/run.sh comparison $(or $(ROWS),1000000)
 
-bench-hot:  ## Only the hot page of `make bench` (TURNS=5 SECONDS=6 MODES="off on")
+bench-hot:  ## 200 cached pages, with Fastify, Express, stock DRF, bare ASGI (ROWS=1000000 TURNS=5 SECONDS=3 MODES="off on")
 	@FARMLOKAL_TARGET=bench-hot dev/bench/tools.sh
-	@exec dev/bench/run.sh hot
+	@exec dev/bench/run.sh hot $(or $(ROWS),1000000)
 
-bench-cold:  ## Only the cold pages of `make bench` (ROWS=1000000 TURNS=5)
-	@exec dev/bench/run.sh cold $(or $(ROWS),1000000)
-
-bench-zipf:  ## Only the mixed pages of `make bench` (ROWS=1000000 ZIPF_SECONDS=30)
+bench-zipf:  ## 2,000 cached pages by Zipf's law, with Fastify and bare ASGI (ROWS=1000000 TURNS=5 SECONDS=8)
+	@FARMLOKAL_TARGET=bench-zipf dev/bench/tools.sh
 	@exec dev/bench/run.sh zipf $(or $(ROWS),1000000)
+
+bench-restart:  ## The same pages in the first seconds after a restart, with Fastify (ROWS=1000000 TURNS=5 SECONDS=10)
+	@FARMLOKAL_TARGET=bench-restart dev/bench/tools.sh
+	@exec dev/bench/run.sh restart $(or $(ROWS),1000000)
+
+bench-mixed:  ## Hot pages beside uncached ones on a fixed schedule, with stock DRF (ROWS=1000000 TURNS=5 SECONDS=8)
+	@FARMLOKAL_TARGET=bench-mixed dev/bench/tools.sh
+	@exec dev/bench/run.sh mixed $(or $(ROWS),1000000)
+
+bench-outage:  ## Hot pages while Redis fails, with Fastify and stock DRF (ROWS=1000000 TURNS=3 SECONDS=10)
+	@FARMLOKAL_TARGET=bench-outage dev/bench/tools.sh
+	@exec dev/bench/run.sh outage $(or $(ROWS),1000000)
+
+bench-cold:  ## Uncached pages, with their CPU time, with stock DRF (ROWS=1000000 TURNS=5)
+	@exec dev/bench/run.sh cold $(or $(ROWS),1000000)
 
 bench-auth:  ## Cost of checking a bearer token, known and new (TURNS=7)
 	@exec dev/bench/run.sh auth

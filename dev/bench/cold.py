@@ -1,67 +1,46 @@
 """make bench-cold: pages that are in no cache, of ours and of stock DRF, at the same places of the catalogue.
 
-In each turn Redis is emptied, then each page is requested once.
+In each turn Redis is emptied, then each page is requested once. /proc counts the CPU time of the servers.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
-import os
-import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import NamedTuple
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from django.db import connection
-from redis import Redis
 
+from dev.bench.cached_pages import empty_redis
 from dev.bench.catalogue import seeded
 from dev.bench.client import Connection
+from dev.bench.counters import cpu_seconds, mariadb_pid
 from dev.bench.figures import percentile, progress, ratios, save, spread, table
+from dev.bench.places import Targets, check, middle_cursor, walk
 from dev.bench.stacks import OURS, STOCK, Server, running
-from products.listing.cursors import Cursor
-from products.listing.listings import Listing
-from products.models import Product
+from dev.bench.turns import TURNS, in_turns
 
-TURNS = int(os.environ.get("TURNS") or 5)
 PAGES = 400
 CONNECTIONS = 16
-MAX_TURN_SECONDS = 15  # a slow server serves fewer pages
-COLUMNS = ("server, pages", "pages a second", "p50 ms", "p99 ms", f"{OURS} / server")
+MAX_TURN_SECONDS = 10  # a slow server serves fewer pages
+COLUMNS = (
+    *("server, pages", "pages a second", "p50 ms", "p99 ms"),
+    *("server's CPU ms a page", "MariaDB's CPU ms a page", f"{OURS} / server"),
+)
 
 
 class Load(NamedTuple):
     rate: float  # pages a second
     times: list[float]  # milliseconds
+    server_cpu: float  # milliseconds a page, of all its processes
+    mariadb_cpu: float
 
 
-def walk(server: Server, cursor: str, step: int) -> Iterator[tuple[str, str]]:
-    """Yield PAGES times a target of ours, `step` products further each time, and the created_at before it."""
-    for _ in range(PAGES):
-        query = {"limit": step} | ({"cursor": cursor} if cursor else {})
-        document = json.loads(server.get(f"/products?{urlencode(query)}").body)
-        (cursor,) = parse_qs(urlsplit(document["next"]).query)["cursor"]
-        yield f"/products?{urlencode({'cursor': cursor})}", document["results"][-1]["created_at"]
-
-
-def stock_target(created_at: str) -> str:
-    """The page after this moment, in the format of DRF's CursorPagination."""
-    cursor = base64.b64encode(urlencode({"p": created_at}).encode()).decode()
-    return f"/products/uncached?{urlencode({'cursor': cursor})}"
-
-
-def middle_cursor(rows: int) -> str:
-    """A cursor of ours in the middle of the catalogue."""
-    listed = Product.objects.filter(is_active=True).order_by("-created_at", "-pk")
-    row = listed.only("created_at")[rows // 2]
-    return dict(Listing(cursor=Cursor(False, str(row.created_at), row.pk)).parameters())["cursor"]
-
-
-async def load(server: Server, targets: list[str]) -> Load:
+async def request_all(server: Server, targets: list[str]) -> list[float]:
+    """Return the milliseconds of each answer."""
     remaining, times = iter(targets), []
     start = time.perf_counter()
 
@@ -78,41 +57,39 @@ async def load(server: Server, targets: list[str]) -> Load:
         connection.close()
 
     await asyncio.gather(*(call() for _ in range(CONNECTIONS)))
-    return Load(len(times) / (time.perf_counter() - start), times)
+    return times
 
 
-def check(servers: list[Server], targets: dict[str, list[str]]) -> None:
-    """Assert that all servers show the same products on the same pages."""
-    for number in (0, PAGES // 2, PAGES - 1):
-        documents = [json.loads(server.get(targets[server.name][number]).body) for server in servers]
-        first, second = ([row["id"] for row in document["results"]] for document in documents)
-        assert first == second, "not the same products"
+def load(server: Server, targets: list[str]) -> Load:
+    empty_redis()
+    pids = (server.pid, mariadb_pid())
+    start, before = time.perf_counter(), [cpu_seconds(pid) for pid in pids]
+    times = asyncio.run(request_all(server, targets))
+    seconds, after = time.perf_counter() - start, [cpu_seconds(pid) for pid in pids]
+    of_server, of_mariadb = ((b - a) * 1000 / len(times) for a, b in zip(before, after, strict=True))
+    return Load(len(times) / seconds, times, of_server, of_mariadb)
 
 
-def measure(servers: list[Server], targets: dict[str, list[str]], place: str) -> dict[str, list[Load]]:
-    redis = Redis.from_url(os.environ["REDIS_URL"])
+def measure(servers: list[Server], targets: Targets, place: str) -> dict[str, list[Load]]:
     loads: dict[str, list[Load]] = defaultdict(list)
-    for turn in range(-1, TURNS):  # the first one warms up
-        for server in servers if turn % 2 else reversed(servers):
-            redis.flushdb()
-            loads[server.name].append(asyncio.run(load(server, targets[server.name])))
-        rates = ", ".join(f"{name} {turns[-1].rate:,.0f}" for name, turns in loads.items())
-        progress(f"cold pages, {place}, turn {turn + 1} of {TURNS}, pages a second: {rates}")
-    return {name: turns[1:] for name, turns in loads.items()}
+    for turn, ordered in enumerate(in_turns(servers, TURNS + 1)):  # the first one warms up
+        for server in ordered:
+            loads[server.name].append(load(server, targets[server.name]))
+        rates = ", ".join(f"{server.name} {loads[server.name][-1].rate:,.0f}" for server in servers)
+        progress(f"cold pages, {place}, turn {turn} of {TURNS}, pages a second: {rates}")
+    return {server.name: loads[server.name][1:] for server in servers}
 
 
-def report_rows(loads: dict[str, list[Load]], place: str) -> list[tuple[str, ...]]:
-    rates = {name: [load.rate for load in turns] for name, turns in loads.items()}
-    return [
-        (
-            f"{name}, {place}",
-            spread(rates[name]),
-            f"{statistics.median(percentile(load.times, 0.5) for load in turns):.1f}",
-            f"{statistics.median(percentile(load.times, 0.99) for load in turns):.1f}",
-            ratios(rates[OURS], rates[name]),
-        )
-        for name, turns in loads.items()
-    ]
+def cells(turns: Sequence[Load], ours: Sequence[Load]) -> tuple[str, ...]:
+    rates = [turn.rate for turn in turns]
+    return (
+        spread(rates),
+        spread([percentile(turn.times, 0.5) for turn in turns], ",.1f"),
+        spread([percentile(turn.times, 0.99) for turn in turns], ",.1f"),
+        spread([turn.server_cpu for turn in turns], ",.1f"),
+        spread([turn.mariadb_cpu for turn in turns], ",.1f"),
+        ratios([turn.rate for turn in ours], rates),
+    )
 
 
 def main(rows: int) -> None:
@@ -122,12 +99,10 @@ def main(rows: int) -> None:
     with running(OURS, DATABASE_URL=database) as ours, running(STOCK, DATABASE_URL=database) as stock:
         places = (("newest 400", "", 1), ("newest 10,000", "", 25), ("middle", middle_cursor(rows), 25))
         for place, cursor, step in places:
-            pages = list(walk(ours, cursor, step))
-            targets = {OURS: [target for target, _ in pages], STOCK: [stock_target(moment) for _, moment in pages]}
+            targets = walk(ours, PAGES, step, cursor)
             check([ours, stock], targets)
-            report += report_rows(measure([ours, stock], targets, place), place)
-    print(
-        f"\nCold pages: {PAGES} of 25 out of {rows:,} products, each once, {CONNECTIONS} connections, {TURNS} turns\n"
-    )
+            loads = measure([ours, stock], targets, place)
+            report += [(f"{name}, {place}", *cells(turns, loads[OURS])) for name, turns in loads.items()]
+    print(f"\nCold pages: {PAGES} out of {rows:,} products, each once, {CONNECTIONS} connections, {TURNS} turns\n")
     print(table(COLUMNS, report), flush=True)
     save("cold", f"make bench-cold ROWS={rows} TURNS={TURNS}", COLUMNS, report)

@@ -1,12 +1,14 @@
-"""make bench: the hot page beside its peers, cold pages, and a Zipf mixture of queries."""
+"""make bench: all comparisons with other servers, on one catalogue."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import time
 
-from dev.bench import cold, hot, zipf
+from dev.bench import cold, hot, mixed, outage, restart, zipf
+from dev.bench.figures import progress
 
 
 def versions() -> str:
@@ -19,6 +21,7 @@ def versions() -> str:
 
 def main(rows: int) -> None:
     print(versions(), flush=True)
-    hot.main()
-    cold.main(rows)
-    zipf.main(rows)
+    for comparison in (hot, zipf, restart, mixed, outage, cold):
+        started_at = time.monotonic()
+        comparison.main(rows)
+        progress(f"{comparison.__name__}: {time.monotonic() - started_at:.0f} s")

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from dev.bench.client import HOST
 from dev.testing.servers import GUNICORN, Answer, free_port
 
 FOLDER = Path(".local/bench").resolve()
@@ -25,6 +26,7 @@ START_SECONDS = 60
 RATE_LIMIT = "1000000/1"  # never reached: the benchmark measures the check alone
 
 OURS, FASTIFY, EXPRESS, STOCK, HELLO = "FarmLokal", "Fastify", "Express", "stock DRF", "bare ASGI"
+STARTED = "Application startup complete"
 PYTHON_PEER = (
     *(GUNICORN, f"--workers={WORKERS}", "--reuse-port", "--keep-alive=75"),
     *("--no-control-socket", "--bind=127.0.0.1:{port}"),
@@ -36,19 +38,21 @@ class Stack(NamedTuple):
 
     folder: Path
     command: tuple[str, ...]
+    ready: str  # each worker logs it
     environment: Mapping[str, str] = {}
 
 
 STACKS = {
-    OURS: Stack(PROJECT, (GUNICORN, "--bind=127.0.0.1:{port}")),
-    FASTIFY: Stack(PEERS, ("node", "fastify.js")),
-    EXPRESS: Stack(PEERS, ("node", "express.js")),
+    OURS: Stack(PROJECT, (GUNICORN, "--bind=127.0.0.1:{port}"), STARTED),
+    FASTIFY: Stack(PEERS, ("node", "fastify.js"), "worker listens"),
+    EXPRESS: Stack(PEERS, ("node", "express.js"), "worker listens"),
     STOCK: Stack(
         PEERS,
         (*PYTHON_PEER, "--worker-class=gthread", "--threads=8", "django.core.wsgi:get_wsgi_application()"),
+        "Booting worker",
         {"DJANGO_SETTINGS_MODULE": "stock.settings"},
     ),
-    HELLO: Stack(PEERS, (*PYTHON_PEER, "--worker-class=uvicorn_worker.UvicornWorker", "hello:application")),
+    HELLO: Stack(PEERS, (*PYTHON_PEER, "--worker-class=uvicorn_worker.UvicornWorker", "hello:application"), STARTED),
 }
 
 
@@ -57,12 +61,13 @@ class Server(NamedTuple):
 
     name: str
     port: int
+    pid: int  # of the parent of the workers
 
     def url(self, target: str) -> str:
         return f"http://127.0.0.1:{self.port}{target}"
 
     def get(self, target: str, **headers: str) -> Answer:
-        request = urllib.request.Request(self.url(target), headers=headers)
+        request = urllib.request.Request(self.url(target), headers={"Host": HOST, **headers})
         try:
             response = urllib.request.urlopen(request, timeout=60)
         except urllib.error.HTTPError as error:
@@ -75,21 +80,21 @@ class Server(NamedTuple):
 @contextmanager
 def running(name: str, logs: str = "off", **environment: str) -> Iterator[Server]:
     """Run a stack; logs is "on" or "off". Its output, with the access log, goes to .local/bench."""
-    server = Server(name, free_port())
-    stack = STACKS[name]
+    stack, port = STACKS[name], free_port()
     log = FOLDER / f"{name.lower().replace(' ', '-')}.log"
     if name == STOCK:
         environment |= _stock_settings(logs, log.with_suffix(".metrics"))
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", *(part.format(port=server.port) for part in stack.command)],
-            env={**os.environ, **_settings(server.port, logs), **stack.environment, **environment},
+            ["setpriv", "--pdeathsig", "TERM", *(part.format(port=port) for part in stack.command)],
+            env={**os.environ, **_settings(port, logs), **stack.environment, **environment},
             cwd=stack.folder,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
+    server = Server(name, port, process.pid)
     try:
-        _wait_until_listening(server, process, log)
+        _wait_until_ready(server, process, log)
         yield server
     finally:
         process.terminate()
@@ -102,7 +107,7 @@ def _settings(port: int, logs: str) -> dict[str, str]:
         "PORT": str(port),
         "WEB_CONCURRENCY": str(WORKERS),
         "WORKERS": str(WORKERS),
-        "ALLOWED_HOSTS": "127.0.0.1",
+        "ALLOWED_HOSTS": HOST,
         "ACCESS_LOG": logs,
         "METRICS": logs,
         "LOGS": logs,
@@ -122,12 +127,19 @@ def _stock_settings(logs: str, metrics: Path) -> dict[str, str]:
     return {"GUNICORN_CMD_ARGS": "--access-logfile=-", "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
 
 
-def _wait_until_listening(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_ready(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait for all workers, because the kernel deals connections to each."""
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        try:
-            with socket.create_connection(("127.0.0.1", server.port), timeout=1):
-                return
-        except OSError:
-            time.sleep(0.1)
+        if log.read_text().count(STACKS[server.name].ready) >= WORKERS and _is_listening(server.port):
+            return
+        time.sleep(0.02)
     raise SystemExit(f"{server.name} does not start, see {log.relative_to(PROJECT)}")
+
+
+def _is_listening(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port), timeout=1).close()
+    except OSError:
+        return False
+    return True

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# tools.sh: checks for wrk, and installs the Node peers that `make bench` compares with.
+# tools.sh: checks for wrk, and installs the Node peers of the comparisons.
 # shellcheck source=dev/steps.sh
 . "$(dirname "$0")/../steps.sh"
 

@@ -1,134 +1,89 @@
-"""make bench-zipf: 2,000 queries with Zipf popularity (exponent 1), 500 a second on a fixed schedule.
-
-MySQL counts the SQL statements, and Redis its commands and round trips.
-"""
+"""make bench-zipf: 2,000 cached queries with Zipf popularity (exponent 1), of three servers in turns."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
-import time
-from collections import Counter
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
 
 from redis import Redis
 
-from dev.bench.catalogue import connect, query, seeded
-from dev.bench.client import Connection
-from dev.bench.figures import percentile, progress, save, table
-from dev.bench.queries import distinct_targets
-from dev.bench.stacks import OURS, Server, running
-from dev.testing.servers import Answer
+from dev.bench import counters, wrk
+from dev.bench.cached_pages import Pages, check, empty_redis, publish, render
+from dev.bench.catalogue import connect, seeded
+from dev.bench.figures import progress, save, spread, table
+from dev.bench.stacks import FASTIFY, HELLO, OURS, Server, running
+from dev.bench.turns import TURNS, in_turns, setting
+from dev.bench.wrk import Load
 
 QUERIES = 2_000
-RATE = 500
-CONNECTIONS = 64
-WARM_CONNECTIONS = 4
-SECONDS = int(os.environ.get("ZIPF_SECONDS") or 30)
-READS = "reads"
-NO_ANSWER = Answer(0, {}, b"")
-COLUMNS = ("", f"{QUERIES:,} queries with Zipf popularity, {RATE} a second")
-PERCENTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("maximum", 1))
+DRAWS = 200_000
+SECONDS = setting("SECONDS", 8)
+WARM_SECONDS = 3
+COLUMNS = ("server", *wrk.COLUMNS)
+COST_COLUMNS = (f"{OURS}, per 1,000 requests", "")
 
 
-class Sample(NamedTuple):
-    milliseconds: float  # since the request was due, including the wait for a connection
-    status: int
-    cache: str  # X-Cache
+def popular(targets: Sequence[str]) -> Path:
+    """A list in which the first target is twice as frequent as the second, three times as frequent as the third…"""
+    weights = [1 / rank for rank in range(1, len(targets) + 1)]
+    return wrk.write_targets("zipf", random.Random(3).choices(targets, weights, k=DRAWS))
 
 
-async def load(server: Server, targets: Iterable[str], rate: float, connections: int) -> list[Sample]:
-    """Request the targets at random moments, `rate` a second on average; an infinite rate sends all at once."""
-    rng = random.Random(2)
-    jobs: asyncio.Queue[tuple[float, str] | None] = asyncio.Queue()
-    samples: list[Sample] = []
-
-    async def work() -> None:
-        connection = Connection(server.port)
-        while job := await jobs.get():
-            due, target = job
-            try:
-                answer = await connection.get(target)
-            except (OSError, EOFError):
-                answer = NO_ANSWER
-                connection.close()
-            milliseconds = (time.perf_counter() - due) * 1000
-            samples.append(Sample(milliseconds, answer.status, answer.headers.get("x-cache", "")))
-        connection.close()
-
-    workers = [asyncio.create_task(work()) for _ in range(connections)]
-    due = time.perf_counter()
-    for target in targets:
-        due += rng.expovariate(rate) if rate < float("inf") else 0
-        if (wait := due - time.perf_counter()) > 0:
-            await asyncio.sleep(wait)
-        jobs.put_nowait((time.perf_counter(), target))
-    for _ in workers:
-        jobs.put_nowait(None)
-    await asyncio.gather(*workers)
-    return samples
+def measure(servers: list[Server], pages: Pages) -> dict[str, list[Load]]:
+    targets = popular(pages.targets)
+    loads: dict[str, list[Load]] = defaultdict(list)
+    for turn, ordered in enumerate(in_turns(servers), start=1):
+        render(servers[0], pages.targets)
+        for server in ordered:
+            loads[server.name].append(wrk.steady_load(server, targets, SECONDS, WARM_SECONDS))
+        rates = ", ".join(f"{server.name} {loads[server.name][-1].rate:,.0f}" for server in servers)
+        progress(f"Zipf, turn {turn} of {TURNS}, requests a second: {rates}")
+    return loads
 
 
-def count_statements(connection: Any) -> Counter[str]:
-    """SQL statements by kind since the server's start, including this one."""
-    rows = query(connection, "SHOW GLOBAL STATUS WHERE Variable_name = 'Questions' OR Variable_name LIKE 'Com\\_%'")
-    return Counter({name: int(value) for name, value in rows})
-
-
-def count_commands(redis: Any) -> Counter[str]:
-    """Redis commands by name, including those inside scripts; and reads of sockets, one for each round trip."""
-    info = redis.info("everything")
-    calls = {name: stat["calls"] for name, stat in info.items() if name.startswith("cmdstat_")}
-    commands = Counter({name.removeprefix("cmdstat_"): count for name, count in calls.items()})
-    return commands + Counter({READS: info["total_reads_processed"]})
-
-
-def per_thousand(counts: Counter[str], requests: int) -> str:
-    kinds = [f"{name.removeprefix('Com_')} {count / requests * 1000:.1f}" for name, count in counts.most_common(6)]
-    return ", ".join(kinds) or "none"
-
-
-def report_rows(samples: list[Sample], sql: Counter[str], redis: Counter[str]) -> list[tuple[str, str]]:
-    count = len(samples)
-    times = [sample.milliseconds for sample in samples]
-    failures = Counter(sample.status for sample in samples if not 200 <= sample.status < 300)
-    questions, reads = sql.pop("Questions", 0), redis.pop(READS, 0)
-    cache = Counter(sample.cache or "no header" for sample in samples)
+def costs(ours: Server, pages: Pages, database: str) -> list[tuple[str, str]]:
+    """MySQL counts its statements, and Redis its commands and round trips, during one more turn of ours."""
+    connection, targets = connect(database), popular(pages.targets)
+    render(ours, pages.targets)
+    wrk.load(ours, targets, WARM_SECONDS)
+    with Redis.from_url(os.environ["REDIS_URL"]) as redis:
+        sql, commands = counters.statements(connection), counters.commands(redis)
+        result = wrk.load(ours, targets, SECONDS)
+        sql, commands = counters.statements(connection) - sql, counters.commands(redis) - commands
+    thousands = result.rate * SECONDS / 1000
     return [
-        ("requests", f"{count:,}; not 2xx, by status (0: no response): {dict(failures) or 'none'}"),
-        *((f"{name} ms", f"{percentile(times, share):.1f}") for name, share in PERCENTILES),
-        (
-            "SQL statements per 1,000 requests, without pings",
-            f"{questions / count * 1000:.1f} ({per_thousand(sql, count)})",
-        ),
-        ("Redis round trips per 1,000 requests", f"{reads / count * 1000:.1f}"),
-        ("Redis commands per 1,000 requests, with those inside scripts", per_thousand(redis, count)),
-        ("X-Cache", ", ".join(f"{name} {share / count:.1%}" for name, share in cache.most_common())),
+        ("SQL statements, without pings", f"{sql['Questions'] / thousands:.2f}"),
+        ("Redis round trips", f"{commands[counters.READS] / thousands:,.0f}"),
+        *((f"Redis `{name}`", f"{count / thousands:,.0f}") for name, count in _frequent(commands, thousands)),
     ]
+
+
+def _frequent(commands: dict[str, int], thousands: float) -> list[tuple[str, int]]:
+    """The commands with one call or more per 1,000 requests, also those inside scripts."""
+    named = {name: count for name, count in commands.items() if name != counters.READS and count >= thousands}
+    return sorted(named.items(), key=lambda item: -item[1])
 
 
 def main(rows: int) -> None:
     database = seeded(rows)
-    redis, connection = Redis.from_url(os.environ["REDIS_URL"]), connect(database)
-    redis.flushdb()
-    with running(OURS, DATABASE_URL=database) as server:
-        targets = distinct_targets(server, rows, QUERIES)
-        warm = asyncio.run(load(server, targets, float("inf"), WARM_CONNECTIONS))
-        if failures := Counter(sample.status for sample in warm if sample.status != 200):
-            raise SystemExit(f"Zipf: first requests failed, by status (0: no response): {dict(failures)}")
-        progress(f"Zipf: requested each of {QUERIES:,} queries once")
-        weights = [1 / rank for rank in range(1, QUERIES + 1)]
-        jobs = random.Random(3).choices(targets, weights, k=RATE * SECONDS)
-        sql_before, commands_before = count_statements(connection), count_commands(redis)
-        samples = asyncio.run(load(server, jobs, RATE, CONNECTIONS))
-        # Each count includes itself once.
-        sql = count_statements(connection) - sql_before - Counter({"Questions": 1, "Com_show_status": 1})
-        commands = count_commands(redis) - commands_before - Counter({"info": 1, READS: 1})
-    print(f"\nOn {rows:,} products, for {SECONDS} s, after each query was requested once:\n")
-    report = report_rows(samples, sql, commands)
-    print(table(COLUMNS, report), flush=True)
-    save("zipf", f"make bench-zipf ROWS={rows} ZIPF_SECONDS={SECONDS}", COLUMNS, report)
-    if any(not 200 <= sample.status < 300 for sample in samples):
-        raise SystemExit("Zipf: some responses were not 2xx")
+    empty_redis()
+    with ExitStack() as stack:
+        ours = stack.enter_context(running(OURS, DATABASE_URL=database))
+        pages = publish(ours, rows, QUERIES)
+        peers = [stack.enter_context(running(name, **pages.environment)) for name in (FASTIFY, HELLO)]
+        for server in peers:
+            check(server, pages)
+        loads = measure([ours, *peers], pages)
+        cost_rows = costs(ours, pages, database)
+    report = [(server.name, *wrk.cells(loads[server.name], loads[OURS])) for server in (ours, *peers)]
+    lengths = spread([len(answer.body) for answer in pages.answers.values()])
+    print(f"\n{QUERIES:,} queries with Zipf popularity on {rows:,} products, bytes of a page {lengths},")
+    print(f"wrk -t1 -c32 for {SECONDS} s, {TURNS} turns\n")
+    print(f"{table(COLUMNS, report)}\n\n{table(COST_COLUMNS, cost_rows)}", flush=True)
+    command = f"make bench-zipf ROWS={rows} TURNS={TURNS} SECONDS={SECONDS}"
+    save("zipf", command, COLUMNS, report)
+    save("zipf_costs", command, COST_COLUMNS, cost_rows)

@@ -11,23 +11,11 @@ import re
 from dev.bench.figures import table
 from dev.docs import charts
 from dev.docs.pages import PROJECT, pages
+from dev.docs.performance import performance_table
 
 README = PROJECT / "README.md"
 REGION = re.compile(r"(<!-- ([\w ]+): begin -->\n)(.*?)(<!-- \2: end -->)", re.DOTALL)
 
-# What README compares: text, figures, cells that select the row, columns of the result, command.
-COMPARISONS = [
-    ("Fastify 5 + ioredis, cached page", "hot", ("Fastify", "off"), "FarmLokal / server"),
-    ("Express 5 + ioredis, cached page", "hot", ("Express", "off"), "FarmLokal / server"),
-    ("plain DRF with Redis cache and throttle, cached page", "hot", ("stock DRF", "off"), "FarmLokal / server"),
-    ("the same Python server with a constant answer", "hot", ("bare ASGI", "off"), "FarmLokal / server"),
-    (
-        "plain DRF (CursorPagination), uncached page amid a million",
-        "cold",
-        ("stock DRF, middle",),
-        "FarmLokal / server",
-    ),
-]
 # What README groups: text, query that it serves, pattern of the names in sizes.json.
 INDEXES = [
     (
@@ -72,31 +60,6 @@ def _cell(text: str) -> str:
 def figures_table(name: str) -> str:
     figures = charts.read(name)
     return table(figures["columns"], figures["rows"])
-
-
-def performance_table() -> str:
-    rows = []
-    for text, name, selected, column in COMPARISONS:
-        figures = charts.read(name)
-        (row,) = [row for row in figures["rows"] if tuple(row[: len(selected)]) == selected]
-        command = re.sub(r" [A-Z]+=.*", "", figures["command"])
-        rows.append((text, _without_false_digits(row[figures["columns"].index(column)]), f"`{command}`"))
-    head = ("FarmLokal beside", "FarmLokal's rate divided by the other's: median (from \N{EN DASH} to)", "Command")
-    return f"{table(head, rows)}\n\n{_scale()}"
-
-
-def _without_false_digits(ratios: str) -> str:
-    """250.81 (211.25 to 434.51) says no more than 251 (211 to 435)."""
-    return re.sub(r"\d{3,}\.\d+", lambda number: f"{float(number[0]):.0f}", ratios)
-
-
-def _scale() -> str:
-    ratios = sorted(float(row[-1]) for row in charts.read("scale")["rows"])
-    median, least, most = ratios[len(ratios) // 2], ratios[0], ratios[-1]
-    return (
-        f"Above 1, FarmLokal is faster. A listing among 5 million products takes {median:.2f} "
-        f"({least:.2f} \N{EN DASH} {most:.2f}) times as long as among 50,000 (`make bench-scale`)."
-    )
 
 
 def index_table() -> str:

@@ -9,13 +9,13 @@ const Redis = require("ioredis");
 const { Counter, Histogram } = require("prom-client");
 const pino = require("pino");
 
-const { LOGS, PAGE, PORT, RATE_LIMIT, REDIS_URL, WORKERS } = process.env;
+const { HEADERS_FILE, LOGS, PORT, RATE_LIMIT, REDIS_URL, WORKERS } = process.env;
 const [REQUESTS, SECONDS] = RATE_LIMIT.split("/").map(Number);
 const WINDOW = SECONDS * 1e6;
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
 // The measured service's headers that are the same in each response.
-const { headers: HEADERS } = JSON.parse(readFileSync(PAGE));
+const HEADERS = JSON.parse(readFileSync(HEADERS_FILE));
 const { "content-type": _, ...HEADERS_OF_304 } = HEADERS;
 
 // GCRA (generic cell rate algorithm): stores the theoretical arrival time of the next request that keeps the rate.
@@ -47,7 +47,7 @@ exports.newLogger = () => pino(pino.destination({ sync: false, minLength: 4096 }
 
 exports.requestId = (header) => (header && REQUEST_ID.test(header) ? header : randomUUID());
 
-// Returns { status, headers, body }. The cache entry is the entity tag, a line feed, and the body.
+// Returns { status, headers, body }. The cache entry is a line of JSON, the headers of this page, and then the body.
 exports.page = async (url, address, tag, id) => {
   const [[room, micros], cached] = await Promise.all([
     redis.gcra(`limit:${address}`, WINDOW / REQUESTS, WINDOW),
@@ -57,9 +57,9 @@ exports.page = async (url, address, tag, id) => {
   if (room < 0) return { status: 429, headers: { "retry-after": wait, "x-request-id": id } };
   if (!cached) return { status: 404, headers: { "x-request-id": id } };
   const end = cached.indexOf(10);
-  const etag = cached.latin1Slice(0, end);
-  const changing = { etag, ratelimit: `"anonymous";r=${room};t=${wait}`, "x-request-id": id };
-  if (tag === etag) return { status: 304, headers: { ...HEADERS_OF_304, ...changing } };
+  const own = JSON.parse(cached.latin1Slice(0, end));
+  const changing = { ...own, ratelimit: `"anonymous";r=${room};t=${wait}`, "x-request-id": id };
+  if (tag === own.etag) return { status: 304, headers: { ...HEADERS_OF_304, ...changing } };
   return { status: 200, headers: { ...HEADERS, ...changing }, body: cached.subarray(end + 1) };
 };
 
@@ -69,6 +69,7 @@ exports.serve = (listen) => {
     redis.connect().then(() => listen({ port: Number(PORT), host: "127.0.0.1" }));
     return;
   }
+  cluster.on("listening", () => console.log("worker listens"));
   for (let n = 0; n < Number(WORKERS); n++) cluster.fork();
   cluster.on("exit", () => process.exit(1));
 };

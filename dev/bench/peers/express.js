@@ -37,7 +37,9 @@ if (hasLogs) {
 app.get("/products", async (request, response) => {
   const { url, socket, headers, id } = request;
   const answer = await page(url, socket.remoteAddress, headers["if-none-match"], id);
-  response.status(answer.status).set(answer.headers).send(answer.body);
+  response.status(answer.status).set(answer.headers);
+  if (answer.body) response.setHeader("content-type", answer.headers["content-type"]); // set() adds a charset
+  response.send(answer.body);
 });
 
 serve(({ port, host }) => app.listen(port, host));

@@ -1,0 +1,66 @@
+"""Closed loops: wrk keeps 32 connections busy with a list of targets."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dev.bench.figures import ratios, spread
+from dev.bench.stacks import FOLDER, OURS, Server
+
+COLUMNS = ("requests a second", "p50 ms", "p99 ms", f"{OURS} / server")
+TIMEOUT_SECONDS = 10
+
+
+class Load(NamedTuple):
+    rate: float  # requests a second
+    p50: float  # milliseconds
+    p99: float
+    errors: int  # no answer, or a status of 400 and more
+    mean_bytes: float  # of a response, with its headers
+    windows: list[int]  # requests in each second
+
+
+def write_targets(name: str, targets: Sequence[str]) -> Path:
+    """Write the list that wrk walks, and begins again at its end."""
+    file = FOLDER / f"{name}.targets"
+    file.write_text("\n".join([*targets, ""]))
+    return file
+
+
+def load(server: Server, targets: Path, seconds: int) -> Load:
+    command = ["wrk", "-t1", "-c32", f"-d{seconds}s", f"--timeout={TIMEOUT_SECONDS}s", "--latency"]
+    command += ["-s", "dev/bench/walk.lua", server.url("/"), "--", str(targets)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60)
+    result = json.loads(run.stdout.splitlines()[-1])
+    return Load(
+        result["requests"] / result["duration"] * 1e6,
+        result["p50"] / 1000,
+        result["p99"] / 1000,
+        result["errors"],
+        result["bytes"] / max(result["requests"], 1),
+        result["windows"],
+    )
+
+
+def steady_load(server: Server, targets: Path, seconds: int, warm_seconds: int = 1) -> Load:
+    """Measure after a warm-up; all answers must be good."""
+    load(server, targets, warm_seconds)
+    result = load(server, targets, seconds)
+    if result.errors:
+        raise SystemExit(f"{server.name} failed under load: {result}")
+    return result
+
+
+def cells(turns: Sequence[Load], ours: Sequence[Load]) -> tuple[str, ...]:
+    """The COLUMNS of one server."""
+    rates = [turn.rate for turn in turns]
+    return (
+        spread(rates),
+        spread([turn.p50 for turn in turns], ".2f"),
+        spread([turn.p99 for turn in turns], ".2f"),
+        ratios([turn.rate for turn in ours], rates),
+    )
