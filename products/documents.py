@@ -15,6 +15,8 @@ from products.listing.pagination import ProductPagination
 from products.models import Product
 from products.serializers import ProductSerializer
 
+PRODUCTS = ProductSerializer()
+
 
 def render_listing(listing: Listing, request: Request) -> Representation:
     paginator = ProductPagination()
@@ -33,7 +35,7 @@ def render_selection(selection: Selection) -> Representation:
 def render_product(product_id: int) -> Representation:
     """Raises Product.DoesNotExist."""
     row = Product.objects.listed().rows().get(pk=product_id)
-    return _representation(ProductSerializer(row).data, gzips=False)
+    return _representation(PRODUCTS.to_representation(row), gzips=False)
 
 
 def render_vocabulary(field: str, child: str, children: str) -> Representation:
@@ -48,8 +50,7 @@ def only(documents: Iterable[dict[str, Any]], fields: tuple[str, ...] | None) ->
 
 
 def _products(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    to_document = ProductSerializer().to_representation
-    return [to_document(row) for row in rows]
+    return [PRODUCTS.to_representation(row) for row in rows]
 
 
 def _representation(document: Any, link: str = "", *, gzips: bool = True) -> Representation:

@@ -155,11 +155,10 @@ def _until_end(rows: Sequence[Sequence[Any]], sort: Sort) -> Rows:
 
 def _as_dict(columns: Sequence[Any]) -> dict[str, Any]:
     row = dict(zip(COLUMN_NAMES, columns, strict=True))
-    return row | {
-        "organic": bool(row["organic"]),
-        "created_at": _utc(row["created_at"]),
-        "updated_at": _utc(row["updated_at"]),
-    }
+    row["organic"] = bool(row["organic"])
+    for name in ("created_at", "updated_at"):
+        row[name] = _utc(row[name])
+    return row
 
 
 def _utc(value: Any) -> Any:
