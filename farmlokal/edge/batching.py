@@ -111,7 +111,7 @@ class Admissions:
 
     async def _ask_redis(self, batch: _Batch) -> _Reply:
         catalogue_cache.pending.check_connection()
-        at, owner = time.monotonic(), uuid.uuid4().hex
+        at, owner = time.monotonic(), uuid.uuid4().hex if batch.pages else ""
         try:
             answer = await self._redis.run(ADMIT_BATCH, _keys(batch), self._arguments(batch, owner))
         except RedisAwayError:
