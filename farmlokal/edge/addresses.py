@@ -1,4 +1,4 @@
-"""Which cached page an address means, without Django's answer: by the same functions that its views use."""
+"""Finds the key of a request's cached page without Django, by the parsers of the views."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from farmlokal.page_cache.keys import page_key
 from products.page_queries import NORMALISED
 
 MAX_ADDRESSES = 5_000
-MAX_QUERY_BYTES = 2048  # Django reads a longer query each time
+MAX_QUERY_BYTES = 2048  # Django answers longer queries
 
 
 @lru_cache(maxsize=MAX_ADDRESSES)

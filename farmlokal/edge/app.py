@@ -20,6 +20,7 @@ from farmlokal.edge.flights import PageFlights
 from farmlokal.edge.local_pages import LocalPage, LocalPages
 from farmlokal.edge.request import EdgeRequest
 from farmlokal.observability import metrics
+from farmlokal.page_cache.keys import release
 from farmlokal.ratelimit import limiter
 from farmlokal.ratelimit.client_identity import client_of
 from farmlokal.ratelimit.limiter import Policy
@@ -48,7 +49,8 @@ class Edge:
         self._headers: dict[tuple[str, str], Headers] = {}  # by route and scheme, from Django's first response
 
     async def start(self) -> None:
-        """Connects to Redis; otherwise the first request would."""
+        """Does what the first request would wait for: reads files, asks MySQL, connects to Redis."""
+        await asyncio.to_thread(release)
         self._redis.start(await asyncio.to_thread(catalogue_cache.first_greeting))
 
     async def __call__(self, request: EdgeRequest) -> None:
@@ -112,22 +114,22 @@ class Edge:
     async def _answer_with_page(self, request: EdgeRequest, key: str, page: LocalPage | None) -> None:
         """page: the local copy."""
         admission = request.admission
-        headers = self._headers.get((request.route.template, request.scope["scheme"]))
+        headers = self._headers.get(request.headers_key)
         if page and page.is_fresh and page.generation == admission.generation and headers is not None:
             await request.serve(page, "hit", headers)
             return
-        if admission.generation and not admission.look:  # the local copy was fresh, but is of an older generation
+        if admission.generation and not admission.lookup:  # the local copy was fresh, but is of an older generation
             again = await self._admissions.ask(None, key)
             admission = request.admission = again._replace(
                 decision=admission.decision, commands=admission.commands + again.commands
             )
-        look = admission.look
-        if look and look.page and not look.is_locked and headers is not None:
-            found = LocalPage(look.page)
+        lookup = admission.lookup
+        if lookup and lookup.page and lookup.result and headers is not None:
+            found = LocalPage(lookup.page)
             self._pages.put(key, found)
-            await request.serve(found, "hit" if look.freshness > 1 else "stale", headers)
+            await request.serve(found, lookup.result, headers)
             return
-        request.state.look = look
+        request.state.lookup = lookup
         request.state.local_page = page.as_of_now() if page else None
         await self._join_flight(request, key)
 
@@ -136,10 +138,10 @@ class Edge:
 
         A request with the page's lock never waits: the other one may be waiting for that lock.
         """
-        is_locked = bool(request.state.look and request.state.look.is_locked)
+        is_locked = bool(request.state.lookup and request.state.lookup.is_locked)
         while not is_locked and (flight := self._flights.get(key)):
             await flight.landed.wait()
-            headers = self._headers.get((request.route.template, request.scope["scheme"]))
+            headers = self._headers.get(request.headers_key)
             if flight.page is None or headers is None:
                 break  # Django's answer was no page, so each request gets its own
             is_current = flight.page.generation == request.admission.generation != ""
@@ -153,7 +155,7 @@ class Edge:
                 flight.page, flight.result = LocalPage(served.page), served.result
                 self._pages.put(key, flight.page)
                 common = [header for header in response.headers if header[0] in HEADERS_OF_ROUTE]
-                self._headers[request.route.template, request.scope["scheme"]] = common
+                self._headers[request.headers_key] = common
         finally:
             self._flights.land(key, flight)  # the others do not wait for a client that reads slowly
         await request.forward(response)

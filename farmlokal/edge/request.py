@@ -72,6 +72,11 @@ class EdgeRequest:
         scheme, host = self.scope["scheme"], self.headers.get(b"host", b"")
         return page_key_of(self.route.template, scheme, host, self.path, self.scope["query_string"])
 
+    @property
+    def headers_key(self) -> tuple[str, str]:
+        """Equal for requests whose pages have the same headers, apart from those of the page."""
+        return self.route.template, self.scope["scheme"]
+
     async def serve(self, page: LocalPage, result: Result, headers: Headers) -> None:
         """headers: those that all responses of this route have."""
         known_etags, etag = self.headers.get(b"if-none-match"), page.representation.etag
@@ -99,15 +104,12 @@ class EdgeRequest:
 
     async def forward(self, response: Response) -> None:
         """Send Django's response."""
-        headers = [*response.headers, *self._common_headers()]
-        await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": response.body})
+        await self._send_response(response.status, response.headers + self._common_headers(), response.body)
 
     async def _respond(self, status: int, headers: Headers, body: bytes = b"", page_result: str = "") -> None:
         headers.append((b"x-request-id", self.request_id.encode()))
         headers += self._common_headers()
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+        await self._send_response(status, headers, b"" if self.method == "HEAD" else body)
         seconds = time.monotonic() - self.state.arrived_at
         template = self.route.template or None
         tick.count(template, self.method, status, page_result, seconds)
@@ -115,6 +117,10 @@ class EdgeRequest:
         if logs.is_on():
             query = self.scope["query_string"].decode("latin1")
             logs.log_request(self.request_id, self.method, self.path, query, template, status, seconds, self.peer)
+
+    async def _send_response(self, status: int, headers: Headers, body: bytes) -> None:
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
 
     def _common_headers(self) -> Headers:
         headers: Headers = []
