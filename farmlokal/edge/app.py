@@ -8,6 +8,7 @@ else. If the page is missing, the round trip has already taken its lock, so Djan
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 
@@ -29,6 +30,8 @@ from products.catalogue_cache import catalogue_cache
 
 Django = Callable[[EdgeRequest], Awaitable[Response]]
 
+MAX_CACHED_BYTES = 200  # of a header in memory
+PAGE_STATUSES = {200, 304}
 # The headers that all pages of a route have, apart from those of the page. No other header of Django is repeated.
 HEADERS_OF_ROUTE = {
     *(b"cache-control", b"strict-transport-security"),
@@ -76,7 +79,9 @@ class Edge:
         await self._admit(request, policy, client or self._client_address(request))
 
     def _client_address(self, request: EdgeRequest) -> str:
-        return _client_of(request.peer, request.headers.get(b"x-forwarded-for", b"") if self._has_proxies else b"")
+        forwarded_for = request.headers.get(b"x-forwarded-for", b"") if self._has_proxies else b""
+        find = _cached_client_of if len(forwarded_for) <= MAX_CACHED_BYTES else _client_of
+        return find(request.peer, forwarded_for)
 
     async def _check_token(self, request: EdgeRequest, authorization: str) -> None:
         """Django finds the caller and counts the call.
@@ -138,8 +143,8 @@ class Edge:
 
         A request with the page's lock never waits: the other one may be waiting for that lock.
         """
-        is_locked = bool(request.state.lookup and request.state.lookup.is_locked)
-        while not is_locked and (flight := self._flights.get(key)):
+        lookup = request.state.lookup
+        while not (lookup and lookup.is_locked) and (flight := self._flights.get(key)):
             await flight.landed.wait()
             headers = self._headers.get(request.headers_key)
             if flight.page is None or headers is None:
@@ -148,10 +153,11 @@ class Edge:
             if flight.began_at >= request.state.arrived_at or is_current:
                 await request.serve(flight.page, flight.result, headers)
                 return
-        flight = self._flights.begin(key)
+        flight = self._flights.begin(key, lookup.at if lookup else time.monotonic())
         try:
             response = await self._ask_django(request)
-            if served := request.state.served:
+            served = request.state.served
+            if served and served.key == key and response.status in PAGE_STATUSES:
                 flight.page, flight.result = LocalPage(served.page), served.result
                 self._pages.put(key, flight.page)
                 common = [header for header in response.headers if header[0] in HEADERS_OF_ROUTE]
@@ -166,6 +172,8 @@ class Edge:
         return await self._django(request)
 
 
-@lru_cache(maxsize=4096)
 def _client_of(peer: str, forwarded_for: bytes) -> str:
     return client_of(peer, forwarded_for.decode("latin1"))
+
+
+_cached_client_of = lru_cache(maxsize=4096)(_client_of)

@@ -8,7 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -17,6 +17,7 @@ from farmlokal.page_cache.pages import Lookup, unpacked
 from farmlokal.ratelimit import limiter
 from farmlokal.ratelimit.limiter import Decision, Policy
 from farmlokal.redis.async_client import AsyncClient, RedisAwayError
+from farmlokal.redis.client import Outages
 from farmlokal.redis.scripts import load
 from products.catalogue_cache import catalogue_cache
 
@@ -118,34 +119,42 @@ class Admissions:
             decision = next(decisions[one.client]) if one.client else None
             lookup = lookups.get(one.page_key)
             if lookup and lookup.is_locked:
-                lookups[one.page_key] = lookup._replace(is_locked=False)  # for the others
+                lookups[one.page_key] = lookup._replace(is_locked=False, owner=uuid.uuid4().hex)  # for the others
             if not one.admission.done():
                 one.admission.set_result(Admission(decision, reply.generation, lookup, int(number == 0)))
 
     async def _ask_redis(self, batch: _Batch) -> _Reply:
-        catalogue_cache.pending.check_connection()
         at = time.monotonic()
-        owner = uuid.uuid4().hex if batch.pages else ""
         try:
+            catalogue_cache.pending.check_connection()
+            owner = uuid.uuid4().hex if batch.pages and _may_lock() else ""
             answer = await self._redis.run(ADMIT_BATCH, batch.keys(), batch.arguments(owner))
+            return _reply(batch, at, owner, *answer)
         except RedisAwayError:
             return _Reply()
         except Exception:  # every request of the batch waits for an answer
             logger.exception("admission_failed")
             return _Reply()
-        generation, rooms, found = answer
-        if catalogue_cache.pending.is_pending:
-            return _Reply(buckets=rooms)
-        pages = zip(batch.pages, found[::3], found[1::3], found[2::3], strict=True)
-        lookups = {
-            page_key: Lookup(
-                page_key,
-                owner,
-                at,
-                generation.decode(),
-                page=unpacked(stored, left) if stored else None,
-                is_locked=bool(is_locked),
-            )
-            for page_key, stored, left, is_locked in pages
-        }
-        return _Reply(generation.decode(), rooms, lookups)
+
+
+def _may_lock() -> bool:
+    """Whether the threads could store a page now, which releases its lock."""
+    return not (catalogue_cache.pending.is_pending or Outages.is_away)
+
+
+def _reply(batch: _Batch, at: float, owner: str, generation: bytes, rooms: list[int], found: list[Any]) -> _Reply:
+    if catalogue_cache.pending.is_pending:
+        return _Reply(buckets=rooms)
+    pages = zip(batch.pages, found[::3], found[1::3], found[2::3], strict=True)
+    lookups = {
+        page_key: Lookup(
+            page_key,
+            owner,
+            at,
+            generation.decode(),
+            page=unpacked(stored, left) if stored else None,
+            is_locked=bool(is_locked),
+        )
+        for page_key, stored, left, is_locked in pages
+    }
+    return _Reply(generation.decode(), rooms, lookups)

@@ -48,11 +48,16 @@ class ThreadPool:
         self._free = asyncio.Semaphore(threads)
         self._turns = asyncio.Semaphore(busy)
 
-    async def respond(self, scope: Scope, body: bytes = b"", wait_seconds: float | None = None) -> Response:
-        """wait_seconds: how long to wait for a thread; None: as long as it takes. Raises TimeoutError."""
+    async def respond(
+        self, scope: Scope, body: bytes = b"", wait_seconds: float | None = None, *, is_idle: bool = False
+    ) -> Response:
+        """wait_seconds: how long to wait for a thread; None: as long as it takes. is_idle: it will wait, not compute.
+
+        Raises TimeoutError.
+        """
         if not await _acquire(self._free, wait_seconds):
             raise TimeoutError
-        has_turn = await _acquire(self._turns, TURN_WAIT_SECONDS)
+        has_turn = not is_idle and await _acquire(self._turns, TURN_WAIT_SECONDS)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call, self._wsgi, scope, body)
         finally:
@@ -95,8 +100,10 @@ class DjangoPool:
 async def _respond(pool: ThreadPool, request: EdgeRequest, body: bytes) -> Response:
     is_partner = request.route.pool is Pool.PARTNER
     seconds = partner_deadline(request.state.arrived_at) - time.monotonic() if is_partner else THREAD_WAIT_SECONDS
+    lookup = request.state.lookup
+    is_idle = lookup is not None and lookup.is_rendered_elsewhere
     try:
-        return await pool.respond(request.scope, body, seconds)
+        return await pool.respond(request.scope, body, seconds, is_idle=is_idle)
     except TimeoutError:
         if is_partner:
             raise RequestRefusedError("partner-timeout", "All threads wait for the partner.") from None

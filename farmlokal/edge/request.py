@@ -11,7 +11,7 @@ from django.utils.encoding import escape_uri_path
 
 from farmlokal import request_state, routes
 from farmlokal.edge import cors
-from farmlokal.edge.addresses import page_key_of
+from farmlokal.edge.addresses import MAX_ADDRESS_BYTES, page_key_of
 from farmlokal.edge.asgi_types import Headers, Receive, Response, Scope, Send
 from farmlokal.edge.batching import NOT_LIMITED
 from farmlokal.edge.local_pages import LocalPage
@@ -67,10 +67,10 @@ class EdgeRequest:
     @property
     def page_key(self) -> str:
         """Of the cached page that may answer this request; "": only Django can."""
-        if not self.is_shareable:
+        host, query = self.headers.get(b"host", b""), self.scope["query_string"]
+        if not self.is_shareable or len(host) + len(self.path) + len(query) > MAX_ADDRESS_BYTES:
             return ""
-        scheme, host = self.scope["scheme"], self.headers.get(b"host", b"")
-        return page_key_of(self.route.template, scheme, host, self.path, self.scope["query_string"])
+        return page_key_of(self.route.template, self.scope["scheme"], host, self.path, query)
 
     @property
     def headers_key(self) -> tuple[str, str]:

@@ -60,7 +60,7 @@ def environ_of(scope: Scope, body: bytes) -> Environ:
     if body:
         environ["CONTENT_LENGTH"] = str(len(body))
     for name, value in scope["headers"]:
-        if name not in FRAMING:
+        if name not in FRAMING and b"_" not in name:  # X_Forwarded_For would pass for X-Forwarded-For
             _add_header(environ, name, value.decode("latin1"))
     return environ
 

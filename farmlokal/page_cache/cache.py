@@ -84,7 +84,7 @@ class PageCache:
     def first_greeting(self) -> Greeting:
         """For the first connection of a process to Redis. Asks MySQL, and closes that connection."""
         try:
-            noted = str(MissedWrites.number_of(self._name))
+            noted = str(MissedWrites.total(self._name))
         except DatabaseError:
             noted = ""
         finally:
@@ -111,7 +111,7 @@ class PageCache:
         if connection.in_atomic_block:  # a transaction may see rows that are not committed
             return Served(page_key, Page(make(), "", 0), "bypass")
         ends = time.monotonic() + LOCK_SECONDS
-        owner = first_lookup.owner if first_lookup else uuid.uuid4().hex
+        owner = (first_lookup and first_lookup.owner) or uuid.uuid4().hex
         lookups = [first_lookup] if first_lookup and first_lookup.at > time.monotonic() - LOOKUP_SECONDS else []
 
         def answer() -> Callable[[], Served] | None:
@@ -119,7 +119,7 @@ class PageCache:
             if lookup.page and lookup.result:
                 served = Served(page_key, lookup.page, lookup.result)
                 return lambda: served
-            must_wait = lookup.generation and not lookup.is_locked and time.monotonic() < ends
+            must_wait = lookup.is_rendered_elsewhere and time.monotonic() < ends
             return None if must_wait else lambda: _render(lookup, make, lifetime, held)
 
         return fly(answer, ends)
@@ -156,7 +156,7 @@ def _render(lookup: Lookup, make: Callable[[], Representation], lifetime: Lifeti
             stored = packed if len(packed) <= MAX_PAGE_BYTES else b""
             times = [round(fresh * 1000), lifetime.kept * 1000]
             keys = [lookup.page_key, lock_of(lookup.page_key)]
-            run(STORE_PAGE, keys, [lookup.owner, lookup.generation, *times, stored])
+            run(STORE_PAGE, keys, [lookup.owner, lookup.generation, *times, stored], insists=True)
     return Served(lookup.page_key, page, "miss" if lookup.is_locked else "bypass")
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from django.db import connection, models
+import uuid
+
+from django.db import connection, models, transaction
 
 # Only the server can add to a row, or insert it, in one step.
-ADD = "INSERT INTO `{}` (cache, number) VALUES (%s, 1) ON DUPLICATE KEY UPDATE number = number + 1"
+ADD = "INSERT INTO `{}` (writer, cache, number) VALUES (%s, %s, 1) ON DUPLICATE KEY UPDATE number = number + 1"
+WRITER = uuid.uuid4().hex  # this process
 
 
 class MissedWrites(models.Model):
-    """How many writes were committed while Redis was away, for each page cache.
+    """How many writes a process has committed while Redis was away. A row for each process, so none waits for another.
 
-    Normally the writing process ends the generation when Redis is back. If it died first, the next process to start
-    sees a new number and ends it.
+    Normally the process ends the generation when Redis is back. If it died first, the next process to start sees a
+    new total and ends it.
     """
 
-    cache = models.CharField(primary_key=True, max_length=50)
-    number = models.BigIntegerField(default=0)
+    writer = models.CharField(primary_key=True, max_length=32)
+    cache = models.CharField(max_length=50)
+    number = models.BigIntegerField()
 
     class Meta:
         default_permissions = ()
@@ -27,9 +31,10 @@ class MissedWrites(models.Model):
     @classmethod
     def add(cls, cache: str) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(ADD.format(cls._meta.db_table), [cache])
+            cursor.execute(ADD.format(cls._meta.db_table), [WRITER, cache])
 
     @classmethod
-    def number_of(cls, cache: str) -> int:
-        number: int | None = cls.objects.filter(pk=cache).values_list("number", flat=True).first()
-        return number or 0
+    def total(cls, cache: str) -> int:
+        """The lock waits for a commit that is still on its way."""
+        with transaction.atomic():
+            return sum(cls.objects.select_for_update().filter(cache=cache).values_list("number", flat=True))

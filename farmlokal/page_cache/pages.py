@@ -61,3 +61,8 @@ class Lookup(NamedTuple):
         if self.page is None or self.is_locked:
             return None
         return "hit" if self.page.left > 0 else "stale"
+
+    @property
+    def is_rendered_elsewhere(self) -> bool:
+        """Another process has the lock."""
+        return bool(self.generation) and not self.is_locked and self.page is None

@@ -65,8 +65,8 @@ class PendingInvalidation:
             self._requests += 1
             self._is_own_write |= is_own_write
             if not self._is_pending:
-                self._is_pending = True
                 threading.Thread(target=self._run, name="page-invalidation", daemon=True).start()
+                self._is_pending = True
 
     def _run(self) -> None:
         while not self._invalidate():

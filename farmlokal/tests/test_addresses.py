@@ -16,15 +16,18 @@ from django.db import close_old_connections
 from dev.testing.offers import make_offers
 from farmlokal import request_state
 from farmlokal.edge import forwarded
+from farmlokal.edge.addresses import page_key_of
 from farmlokal.edge.asgi_types import Response
 from farmlokal.edge.request import EdgeRequest
 from farmlokal.edge.wsgi_calls import call
 from farmlokal.page_cache.pages import Served
+from products import vocabulary
 from products.listing.parameters import SORTS
 
 pytestmark = pytest.mark.django_db
 
 ADDRESSES = 1000
+HOST = [(b"host", b"localhost")]
 HOSTS = [
     b"localhost",
     b"LOCALHOST",
@@ -165,6 +168,32 @@ def test_request_that_django_must_see_has_no_page(header: tuple[bytes, bytes]) -
     assert request.page_key == ""
 
 
-def test_long_query_is_left_to_django() -> None:
-    query = b"q=" + b"a" * 90 + b"&" * 3000
-    assert request_for({"path": "/products", "query_string": query}, [(b"host", b"localhost")]).page_key == ""
+def test_underscores_in_a_header_do_not_hide_it_from_the_edge() -> None:
+    """Django would read Content_Type as Content-Type, and the query in its charset."""
+    headers = [(b"host", b"localhost"), (b"content_type", b"a/b; charset=utf-16le"), (b"if_match", b'"x"')]
+    request = request_for({"path": "/products", "query_string": b"q=mango%20%20"}, headers)
+    response, served = by_django(request)
+    assert response.status == 200
+    assert served
+    assert served.key == request.page_key
+
+
+@pytest.mark.parametrize("query", [b"category=!", b"state=!", b"category=unknown", b"sort=!", b"category=fruits"])
+def test_key_needs_no_statement_in_a_new_process(query: bytes, django_assert_num_queries: Any) -> None:
+    """The event loop could not send one. Most errors list the vocabulary."""
+    vocabulary.reset()
+    page_key_of.cache_clear()
+    with django_assert_num_queries(0):
+        assert bool(request_for({"path": "/products", "query_string": query}, HOST).page_key) == (b"!" not in query)
+
+
+@pytest.mark.parametrize("part", ["path", "query_string", "host"])
+def test_long_address_is_left_to_django_and_not_kept(part: str) -> None:
+    page_key_of.cache_clear()
+    long = b"1" * 60_000
+    parts = {"path": "/products", "query_string": b""} | {
+        "path": {"path": "/products/" + long.decode()},
+        "query_string": {"query_string": b"q=" + long},
+    }.get(part, {})
+    assert request_for(parts, [(b"host", long)] if part == "host" else HOST).page_key == ""
+    assert page_key_of.cache_info().currsize == 0

@@ -97,6 +97,17 @@ def test_if_match_is_checked_on_a_cached_page(server: Server, target: str, metho
     assert constant_headers(server.request(target)) == constant_headers(hot)  # the edge learned nothing from the 412
 
 
+@pytest.mark.parametrize("condition", ['"x"', "malformed"])
+def test_refused_request_teaches_the_edge_no_headers(database_environment: dict[str, str], condition: str) -> None:
+    """The first request of a process shows it the headers of a route."""
+    with running(database_environment, WEB_CONCURRENCY="1") as new:
+        for target in ("/products?limit=21", "/products?limit=22"):
+            head = f"GET {target} HTTP/1.1\r\nHost: localhost\r\nIf_Match: {condition}\r\nConnection: close\r\n\r\n"
+            new.raw(head.encode())
+            answers = [new.request(target) for _ in range(2)]
+            assert {answer.headers["cache-control"].split(",")[0] for answer in answers} == {"public"}
+
+
 def test_single_product_is_never_compressed(server: Server) -> None:
     pk = server.request("/products?limit=1").json["results"][0]["id"]
     first, second = (server.request(f"/products/{pk}", Accept_Encoding="gzip") for _ in range(2))

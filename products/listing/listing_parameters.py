@@ -112,7 +112,7 @@ class ListingParameters(Serializer[Any]):
                 if reads_vocabulary and isinstance(field, Filter):
                     conditions[name] = field.conditions(values[name])
             except ValidationError as error:
-                allowed = {"allowed": field.allowed()} if field.allowed() else {}
+                allowed = {"allowed": field.allowed()} if reads_vocabulary and field.allowed() else {}
                 errors.append({"parameter": name, "detail": " ".join(map(str, error.detail)), **allowed})
         if {"price_min", "price_max"} <= values.keys() and _price(values, "price_min") > _price(values, "price_max"):
             errors.append({"parameter": "price_min", "detail": "must not be above price_max."})
