@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # imported at run time, it would be a cycle
 
     from accounts.authentication import Caller
     from farmlokal.http.problems import Problem
-    from farmlokal.page_cache.pages import Look, Page, Served
+    from farmlokal.page_cache.pages import Lookup, Page, Served
     from farmlokal.ratelimit.limiter import Policy
 
 KEY = "farmlokal.state"  # in the ASGI scope; under plain WSGI in request.META
@@ -26,7 +26,7 @@ class RequestState:
     is_counted: bool = False  # by the edge, against its client's rate limit
     limited_as: tuple[Policy | None, str] | None = None  # policy and client; None: as an anonymous call of its address
     caller: Caller | Problem | None = None  # the Problem says why the credentials are refused
-    look: Look | None = None  # of the edge, at the page in Redis
+    lookup: Lookup | None = None  # of the page in Redis, by the edge
     local_page: Page | None = None  # the edge's own copy of the page
     served: Served | None = None  # the page of Django's answer
 

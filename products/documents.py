@@ -15,7 +15,7 @@ from products.listing.pagination import ProductPagination
 from products.models import Product
 from products.serializers import ProductSerializer
 
-PRODUCTS = ProductSerializer()
+PRODUCT_SERIALIZER = ProductSerializer()
 
 
 def render_listing(listing: Listing, request: Request) -> Representation:
@@ -35,7 +35,7 @@ def render_selection(selection: Selection) -> Representation:
 def render_product(product_id: int) -> Representation:
     """Raises Product.DoesNotExist."""
     row = Product.objects.listed().rows().get(pk=product_id)
-    return _representation(PRODUCTS.to_representation(row), gzips=False)
+    return _representation(PRODUCT_SERIALIZER.to_representation(row), gzips=False)
 
 
 def render_vocabulary(field: str, child: str, children: str) -> Representation:
@@ -50,7 +50,7 @@ def only(documents: Iterable[dict[str, Any]], fields: tuple[str, ...] | None) ->
 
 
 def _products(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [PRODUCTS.to_representation(row) for row in rows]
+    return [PRODUCT_SERIALIZER.to_representation(row) for row in rows]
 
 
 def _representation(document: Any, link: str = "", *, gzips: bool = True) -> Representation:

@@ -1,4 +1,4 @@
-"""The normalised query of each cached page. Views and the edge use it, so both find a page under the same key."""
+"""The normalised query of each cached page, for the edge. The views must spell it alike: test_addresses.py compares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which cached page an address means, without Django's answer: by the same functions that its views use."""
+"""Finds the key of a request's cached page without Django, by the parsers of the views."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from farmlokal.page_cache.keys import page_key
 from products.page_queries import NORMALISED
 
 MAX_ADDRESSES = 5_000
-MAX_QUERY_BYTES = 2048  # Django reads a longer query each time
+MAX_ADDRESS_BYTES = 2300  # Django answers requests with longer ones; they would fill the memory
 
 
 @lru_cache(maxsize=MAX_ADDRESSES)
 def page_key_of(route: str, scheme: str, host: bytes, path: str, query: bytes) -> str:
     """The key of the page, or "" if Django has to answer: no page is cached here, or Host or query is invalid."""
     normalised = NORMALISED.get(route)
-    if normalised is None or len(query) > MAX_QUERY_BYTES:
+    if normalised is None:
         return ""
     try:
         return page_key(scheme, _host_of(host), path, normalised(QueryDict(query)))

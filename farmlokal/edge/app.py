@@ -8,6 +8,7 @@ else. If the page is missing, the round trip has already taken its lock, so Djan
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 
@@ -20,6 +21,7 @@ from farmlokal.edge.flights import PageFlights
 from farmlokal.edge.local_pages import LocalPage, LocalPages
 from farmlokal.edge.request import EdgeRequest
 from farmlokal.observability import metrics
+from farmlokal.page_cache.keys import release
 from farmlokal.ratelimit import limiter
 from farmlokal.ratelimit.client_identity import client_of
 from farmlokal.ratelimit.limiter import Policy
@@ -28,6 +30,8 @@ from products.catalogue_cache import catalogue_cache
 
 Django = Callable[[EdgeRequest], Awaitable[Response]]
 
+MAX_CACHED_BYTES = 200  # of a header in memory
+PAGE_STATUSES = {200, 304}
 # The headers that all pages of a route have, apart from those of the page. No other header of Django is repeated.
 HEADERS_OF_ROUTE = {
     *(b"cache-control", b"strict-transport-security"),
@@ -48,7 +52,8 @@ class Edge:
         self._headers: dict[tuple[str, str], Headers] = {}  # by route and scheme, from Django's first response
 
     async def start(self) -> None:
-        """Connects to Redis; otherwise the first request would."""
+        """Does what the first request would wait for: reads files, asks MySQL, connects to Redis."""
+        await asyncio.to_thread(release)
         self._redis.start(await asyncio.to_thread(catalogue_cache.first_greeting))
 
     async def __call__(self, request: EdgeRequest) -> None:
@@ -74,7 +79,9 @@ class Edge:
         await self._admit(request, policy, client or self._client_address(request))
 
     def _client_address(self, request: EdgeRequest) -> str:
-        return _client_of(request.peer, request.headers.get(b"x-forwarded-for", b"") if self._has_proxies else b"")
+        forwarded_for = request.headers.get(b"x-forwarded-for", b"") if self._has_proxies else b""
+        find = _cached_client_of if len(forwarded_for) <= MAX_CACHED_BYTES else _client_of
+        return find(request.peer, forwarded_for)
 
     async def _check_token(self, request: EdgeRequest, authorization: str) -> None:
         """Django finds the caller and counts the call.
@@ -112,22 +119,22 @@ class Edge:
     async def _answer_with_page(self, request: EdgeRequest, key: str, page: LocalPage | None) -> None:
         """page: the local copy."""
         admission = request.admission
-        headers = self._headers.get((request.route.template, request.scope["scheme"]))
+        headers = self._headers.get(request.headers_key)
         if page and page.is_fresh and page.generation == admission.generation and headers is not None:
             await request.serve(page, "hit", headers)
             return
-        if admission.generation and not admission.look:  # the local copy was fresh, but is of an older generation
+        if admission.generation and not admission.lookup:  # the local copy was fresh, but is of an older generation
             again = await self._admissions.ask(None, key)
             admission = request.admission = again._replace(
                 decision=admission.decision, commands=admission.commands + again.commands
             )
-        look = admission.look
-        if look and look.page and not look.is_locked and headers is not None:
-            found = LocalPage(look.page)
+        lookup = admission.lookup
+        if lookup and lookup.page and lookup.result and headers is not None:
+            found = LocalPage(lookup.page)
             self._pages.put(key, found)
-            await request.serve(found, "hit" if look.freshness > 1 else "stale", headers)
+            await request.serve(found, lookup.result, headers)
             return
-        request.state.look = look
+        request.state.lookup = lookup
         request.state.local_page = page.as_of_now() if page else None
         await self._join_flight(request, key)
 
@@ -136,24 +143,25 @@ class Edge:
 
         A request with the page's lock never waits: the other one may be waiting for that lock.
         """
-        is_locked = bool(request.state.look and request.state.look.is_locked)
-        while not is_locked and (flight := self._flights.get(key)):
+        lookup = request.state.lookup
+        while not (lookup and lookup.is_locked) and (flight := self._flights.get(key)):
             await flight.landed.wait()
-            headers = self._headers.get((request.route.template, request.scope["scheme"]))
+            headers = self._headers.get(request.headers_key)
             if flight.page is None or headers is None:
                 break  # Django's answer was no page, so each request gets its own
             is_current = flight.page.generation == request.admission.generation != ""
             if flight.began_at >= request.state.arrived_at or is_current:
                 await request.serve(flight.page, flight.result, headers)
                 return
-        flight = self._flights.begin(key)
+        flight = self._flights.begin(key, lookup.at if lookup else time.monotonic())
         try:
             response = await self._ask_django(request)
-            if served := request.state.served:
+            served = request.state.served
+            if served and served.key == key and response.status in PAGE_STATUSES:
                 flight.page, flight.result = LocalPage(served.page), served.result
                 self._pages.put(key, flight.page)
                 common = [header for header in response.headers if header[0] in HEADERS_OF_ROUTE]
-                self._headers[request.route.template, request.scope["scheme"]] = common
+                self._headers[request.headers_key] = common
         finally:
             self._flights.land(key, flight)  # the others do not wait for a client that reads slowly
         await request.forward(response)
@@ -164,6 +172,8 @@ class Edge:
         return await self._django(request)
 
 
-@lru_cache(maxsize=4096)
 def _client_of(peer: str, forwarded_for: bytes) -> str:
     return client_of(peer, forwarded_for.decode("latin1"))
+
+
+_cached_client_of = lru_cache(maxsize=4096)(_client_of)

@@ -8,15 +8,16 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
 from farmlokal.page_cache.cache import LOCK_SECONDS, coalesce_ms, lock_of
-from farmlokal.page_cache.pages import Look, unpacked
+from farmlokal.page_cache.pages import Lookup, unpacked
 from farmlokal.ratelimit import limiter
 from farmlokal.ratelimit.limiter import Decision, Policy
 from farmlokal.redis.async_client import AsyncClient, RedisAwayError
+from farmlokal.redis.client import Outages
 from farmlokal.redis.scripts import load
 from products.catalogue_cache import catalogue_cache
 
@@ -32,7 +33,7 @@ ADMIT_BATCH = load(__file__, "admit_batch.lua")
 class Admission(NamedTuple):
     decision: Decision | None = None  # None: there is no limit
     generation: str = ""  # the current one; "": no cached page is valid
-    look: Look | None = None  # at the wanted page; its lock is for the first request of the batch that wants the page
+    lookup: Lookup | None = None  # of the wanted page; the first request of the batch that wants it has the lock
     commands: int = 0  # to Redis: 1 for the first request of a batch
 
 
@@ -48,7 +49,7 @@ class _Waiting(NamedTuple):
 class _Reply(NamedTuple):
     generation: str = ""
     buckets: Sequence[int] | None = None  # room and wait per client; None: Redis is away
-    looks: Mapping[str, Look] = MappingProxyType({})  # by page key
+    lookups: Mapping[str, Lookup] = MappingProxyType({})  # by page key
 
 
 class _Batch(NamedTuple):
@@ -67,11 +68,24 @@ class _Batch(NamedTuple):
                 batch.pages.setdefault(page_key, (client, batch.calls[client] if client else 0))
         return batch
 
+    def keys(self) -> list[str]:
+        buckets = (limiter.key_of(*client) for client in self.calls)
+        pages = (name for page_key in self.pages for name in (page_key, lock_of(page_key)))
+        return [catalogue_cache.generation_key, catalogue_cache.writers_key, *buckets, *pages]
+
+    def arguments(self, owner: str) -> list[str | int]:
+        numbers = {client: number for number, client in enumerate(self.calls, 1)}
+        arguments: list[str | int] = [coalesce_ms(), LOCK_SECONDS * 1000, owner, len(self.calls)]
+        for (policy, _), count in self.calls.items():
+            arguments += [policy.quota, policy.interval, count]
+        for client, call in self.pages.values():
+            arguments += [numbers[client] if client else 0, call]
+        return arguments
+
 
 class Admissions:
     def __init__(self, redis: AsyncClient) -> None:
         self._redis = redis
-        self._coalesce_ms = coalesce_ms()
         self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -100,49 +114,47 @@ class Admissions:
         for number, (client, count) in enumerate(batch.calls.items()):
             bucket = reply.buckets[2 * number : 2 * number + 2] if reply.buckets else None
             decisions[client] = iter(limiter.decisions(*client, count, bucket))
-        looks = dict(reply.looks)
+        lookups = dict(reply.lookups)
         for number, one in enumerate(waiting):
             decision = next(decisions[one.client]) if one.client else None
-            look = looks.get(one.page_key)
-            if look and look.is_locked:
-                looks[look.page_key] = look._replace(is_locked=False)  # for the others
+            lookup = lookups.get(one.page_key)
+            if lookup and lookup.is_locked:
+                lookups[one.page_key] = lookup._replace(is_locked=False, owner=uuid.uuid4().hex)  # for the others
             if not one.admission.done():
-                one.admission.set_result(Admission(decision, reply.generation, look, int(number == 0)))
+                one.admission.set_result(Admission(decision, reply.generation, lookup, int(number == 0)))
 
     async def _ask_redis(self, batch: _Batch) -> _Reply:
-        catalogue_cache.pending.check_connection()
-        at, owner = time.monotonic(), uuid.uuid4().hex if batch.pages else ""
+        at = time.monotonic()
         try:
-            answer = await self._redis.run(ADMIT_BATCH, _keys(batch), self._arguments(batch, owner))
+            catalogue_cache.pending.check_connection()
+            owner = uuid.uuid4().hex if batch.pages and _may_lock() else ""
+            answer = await self._redis.run(ADMIT_BATCH, batch.keys(), batch.arguments(owner))
+            return _reply(batch, at, owner, *answer)
         except RedisAwayError:
             return _Reply()
         except Exception:  # every request of the batch waits for an answer
             logger.exception("admission_failed")
             return _Reply()
-        generation, rooms, found = answer
-        if catalogue_cache.pending.is_pending:
-            return _Reply(buckets=rooms)
-        pages = zip(batch.pages, *(found[part::4] for part in range(4)), strict=True)
-        looks = {
-            page_key: Look(
-                *(page_key, owner, at, generation.decode(), freshness),
-                *(unpacked(stored, left) if stored else None, bool(is_locked)),
-            )
-            for page_key, freshness, stored, left, is_locked in pages
-        }
-        return _Reply(generation.decode(), rooms, looks)
-
-    def _arguments(self, batch: _Batch, owner: str) -> list[str | int]:
-        numbers = {client: number for number, client in enumerate(batch.calls, 1)}
-        arguments: list[str | int] = [self._coalesce_ms, LOCK_SECONDS * 1000, len(batch.calls)]
-        for (policy, _), count in batch.calls.items():
-            arguments += [policy.quota, policy.interval, count]
-        for client, call in batch.pages.values():
-            arguments += [owner, numbers[client] if client else 0, call]
-        return arguments
 
 
-def _keys(batch: _Batch) -> list[str]:
-    buckets = (limiter.key_of(*client) for client in batch.calls)
-    pages = (name for page_key in batch.pages for name in (page_key, lock_of(page_key)))
-    return [catalogue_cache.generation_key, catalogue_cache.writers_key, *buckets, *pages]
+def _may_lock() -> bool:
+    """Whether the threads could store a page now, which releases its lock."""
+    return not (catalogue_cache.pending.is_pending or Outages.is_away)
+
+
+def _reply(batch: _Batch, at: float, owner: str, generation: bytes, rooms: list[int], found: list[Any]) -> _Reply:
+    if catalogue_cache.pending.is_pending:
+        return _Reply(buckets=rooms)
+    pages = zip(batch.pages, found[::3], found[1::3], found[2::3], strict=True)
+    lookups = {
+        page_key: Lookup(
+            page_key,
+            owner,
+            at,
+            generation.decode(),
+            page=unpacked(stored, left) if stored else None,
+            is_locked=bool(is_locked),
+        )
+        for page_key, stored, left, is_locked in pages
+    }
+    return _Reply(generation.decode(), rooms, lookups)

@@ -33,14 +33,14 @@ THREADS_PER_WORKER = {
     Pool.LIVENESS: 4,
 }
 THREAD_WAIT_SECONDS = 5
-# Threads that render at once disturb each other: 4 serve a fifth more pages than 16. The others are for threads that
-# wait for a slow MySQL.
+# Threads that render at the same time slow each other down: 4 serve a fifth more pages than 16. The other 12 take over
+# when MySQL is slow.
 BUSY_THREADS = {Pool.API: 4}
 TURN_WAIT_SECONDS = 0.1
 
 
 class ThreadPool:
-    """busy: calls that begin at once; the next ones wait for the end of one of them, TURN_WAIT_SECONDS at most."""
+    """busy: how many calls may run at once. Another call starts when one ends, or after TURN_WAIT_SECONDS."""
 
     def __init__(self, wsgi: WSGIHandler, threads: int, busy: int) -> None:
         self._wsgi = wsgi
@@ -48,34 +48,33 @@ class ThreadPool:
         self._free = asyncio.Semaphore(threads)
         self._turns = asyncio.Semaphore(busy)
 
-    async def respond(self, scope: Scope, body: bytes = b"", wait_seconds: float | None = None) -> Response:
-        """wait_seconds: how long to wait for a thread; None: as long as it takes. Raises TimeoutError."""
-        await _acquire(self._free, wait_seconds)
-        try:
-            return await self._call_in_turn(scope, body)
-        finally:
-            self._free.release()
+    async def respond(
+        self, scope: Scope, body: bytes = b"", wait_seconds: float | None = None, *, is_idle: bool = False
+    ) -> Response:
+        """wait_seconds: how long to wait for a thread; None: as long as it takes. is_idle: it will wait, not compute.
 
-    async def _call_in_turn(self, scope: Scope, body: bytes) -> Response:
-        has_turn = True
-        try:
-            await _acquire(self._turns, TURN_WAIT_SECONDS)
-        except TimeoutError:
-            has_turn = False
+        Raises TimeoutError.
+        """
+        if not await _acquire(self._free, wait_seconds):
+            raise TimeoutError
+        has_turn = not is_idle and await _acquire(self._turns, TURN_WAIT_SECONDS)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call, self._wsgi, scope, body)
         finally:
+            self._free.release()
             if has_turn:
                 self._turns.release()
 
 
-async def _acquire(semaphore: asyncio.Semaphore, seconds: float | None) -> None:
-    """Raises TimeoutError."""
+async def _acquire(semaphore: asyncio.Semaphore, seconds: float | None) -> bool:
+    """False if it takes longer."""
     if not semaphore.locked():  # as a rule; no timer then
-        await semaphore.acquire()
-        return
-    async with asyncio.timeout(seconds):
-        await semaphore.acquire()
+        return await semaphore.acquire()
+    try:
+        async with asyncio.timeout(seconds):
+            return await semaphore.acquire()
+    except TimeoutError:
+        return False
 
 
 class DjangoPool:
@@ -101,8 +100,10 @@ class DjangoPool:
 async def _respond(pool: ThreadPool, request: EdgeRequest, body: bytes) -> Response:
     is_partner = request.route.pool is Pool.PARTNER
     seconds = partner_deadline(request.state.arrived_at) - time.monotonic() if is_partner else THREAD_WAIT_SECONDS
+    lookup = request.state.lookup
+    is_idle = lookup is not None and lookup.is_rendered_elsewhere
     try:
-        return await pool.respond(request.scope, body, seconds)
+        return await pool.respond(request.scope, body, seconds, is_idle=is_idle)
     except TimeoutError:
         if is_partner:
             raise RequestRefusedError("partner-timeout", "All threads wait for the partner.") from None

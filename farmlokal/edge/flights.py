@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from farmlokal.edge.local_pages import LocalPage
 from farmlokal.page_cache.pages import Result
 
 
 class PageFlight:
-    def __init__(self) -> None:
-        self.began_at = time.monotonic()
+    """began_at: its page has no older rows than from this time, by time.monotonic."""
+
+    def __init__(self, began_at: float) -> None:
+        self.began_at = began_at
         self.landed = asyncio.Event()
         self.page: LocalPage | None = None  # None: Django answered without a page
         self.result: Result = "miss"
@@ -24,9 +25,9 @@ class PageFlights:
     def get(self, page_key: str) -> PageFlight | None:
         return self._flights.get(page_key)
 
-    def begin(self, page_key: str) -> PageFlight:
+    def begin(self, page_key: str, began_at: float) -> PageFlight:
         """If the page already has a flight, later requests join that flight, not the new one."""
-        flight = PageFlight()
+        flight = PageFlight(began_at)
         self._flights.setdefault(page_key, flight)
         return flight
 

@@ -11,7 +11,7 @@ from django.utils.encoding import escape_uri_path
 
 from farmlokal import request_state, routes
 from farmlokal.edge import cors
-from farmlokal.edge.addresses import page_key_of
+from farmlokal.edge.addresses import MAX_ADDRESS_BYTES, page_key_of
 from farmlokal.edge.asgi_types import Headers, Receive, Response, Scope, Send
 from farmlokal.edge.batching import NOT_LIMITED
 from farmlokal.edge.local_pages import LocalPage
@@ -67,10 +67,15 @@ class EdgeRequest:
     @property
     def page_key(self) -> str:
         """Of the cached page that may answer this request; "": only Django can."""
-        if not self.is_shareable:
+        host, query = self.headers.get(b"host", b""), self.scope["query_string"]
+        if not self.is_shareable or len(host) + len(self.path) + len(query) > MAX_ADDRESS_BYTES:
             return ""
-        scheme, host = self.scope["scheme"], self.headers.get(b"host", b"")
-        return page_key_of(self.route.template, scheme, host, self.path, self.scope["query_string"])
+        return page_key_of(self.route.template, self.scope["scheme"], host, self.path, query)
+
+    @property
+    def headers_key(self) -> tuple[str, str]:
+        """Equal for requests whose pages have the same headers, apart from those of the page."""
+        return self.route.template, self.scope["scheme"]
 
     async def serve(self, page: LocalPage, result: Result, headers: Headers) -> None:
         """headers: those that all responses of this route have."""
@@ -99,15 +104,12 @@ class EdgeRequest:
 
     async def forward(self, response: Response) -> None:
         """Send Django's response."""
-        headers = [*response.headers, *self._common_headers()]
-        await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": response.body})
+        await self._send_response(response.status, response.headers + self._common_headers(), response.body)
 
     async def _respond(self, status: int, headers: Headers, body: bytes = b"", page_result: str = "") -> None:
         headers.append((b"x-request-id", self.request_id.encode()))
         headers += self._common_headers()
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+        await self._send_response(status, headers, b"" if self.method == "HEAD" else body)
         seconds = time.monotonic() - self.state.arrived_at
         template = self.route.template or None
         tick.count(template, self.method, status, page_result, seconds)
@@ -115,6 +117,10 @@ class EdgeRequest:
         if logs.is_on():
             query = self.scope["query_string"].decode("latin1")
             logs.log_request(self.request_id, self.method, self.path, query, template, status, seconds, self.peer)
+
+    async def _send_response(self, status: int, headers: Headers, body: bytes) -> None:
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
 
     def _common_headers(self) -> Headers:
         headers: Headers = []

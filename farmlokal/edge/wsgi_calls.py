@@ -1,4 +1,4 @@
-"""Calls Django for a request of ASGI. The request and the response are whole, so one function call is enough."""
+"""Runs Django for one ASGI request whose body is complete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from farmlokal.edge.asgi_types import Response, Scope
 
 Environ = dict[str, Any]
 
-FRAMING = {b"content-length", b"transfer-encoding"}  # of the body as it arrived; it may have been left unread
+FRAMING = {
+    b"content-length",
+    b"transfer-encoding",
+}  # of the body as sent; CONTENT_LENGTH states the length that we pass on
 
 
 def call(application: WSGIHandler, scope: Scope, body: bytes) -> Response:
@@ -57,7 +60,7 @@ def environ_of(scope: Scope, body: bytes) -> Environ:
     if body:
         environ["CONTENT_LENGTH"] = str(len(body))
     for name, value in scope["headers"]:
-        if name not in FRAMING:
+        if name not in FRAMING and b"_" not in name:  # X_Forwarded_For would pass for X-Forwarded-For
             _add_header(environ, name, value.decode("latin1"))
     return environ
 

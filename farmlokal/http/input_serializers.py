@@ -10,7 +10,6 @@ from functools import cache
 from itertools import islice
 from typing import Any, ClassVar, TypeAlias
 
-from django.utils.functional import cached_property
 from rest_framework import serializers
 
 from farmlokal.http.json_bodies import JSONObject
@@ -28,7 +27,7 @@ class InputSerializer(serializers.Serializer[Any]):
     pointer = ""  # of this object in the body
     is_open = False
 
-    @cached_property
+    @property
     def fields(self) -> Any:
         """Built once for each class, because DRF copies all declared fields for each serializer.
 

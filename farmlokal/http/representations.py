@@ -13,6 +13,7 @@ from isal import igzip
 from farmlokal.http.conditional import check_if_match, condition_in, etag_of, is_not_modified
 
 CONTENT_TYPE = "application/json"
+MAX_CACHED_LENGTH = 200  # of a header in memory
 WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
 
 
@@ -27,7 +28,8 @@ class Representation(NamedTuple):
         return cls(etag_of(body), body, igzip.compress(body, mtime=0) if gzips else None, link)
 
     def body_for(self, accept_encoding: str) -> bytes:
-        return self.gzipped if self.gzipped is not None and accepts_gzip(accept_encoding) else self.identity
+        accepts = _accepts_gzip_cached if len(accept_encoding) <= MAX_CACHED_LENGTH else accepts_gzip
+        return self.gzipped if self.gzipped is not None and accepts(accept_encoding) else self.identity
 
     def headers(self, body: bytes) -> dict[str, str]:
         """The headers of a response with this body, or of its 304."""
@@ -39,7 +41,6 @@ class Representation(NamedTuple):
         return headers
 
 
-@lru_cache(maxsize=1024)
 def accepts_gzip(header: str) -> bool:
     """Whether Accept-Encoding (RFC 9110, 12.5.3) gives gzip, or else *, a weight above 0."""
     weights: dict[str, float] = {}
@@ -48,6 +49,9 @@ def accepts_gzip(header: str) -> bool:
         weight = WEIGHT.fullmatch(parameters[0]) if parameters else None
         weights[coding] = float(weight[1]) if weight else 1.0 if not parameters else 0.0
     return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
+
+
+_accepts_gzip_cached = lru_cache(maxsize=1024)(accepts_gzip)
 
 
 def respond(request: HttpRequest, representation: Representation, headers: Mapping[str, str]) -> HttpResponse:

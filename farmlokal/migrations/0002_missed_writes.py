@@ -4,8 +4,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    initial = True
-
     dependencies = [
         ("farmlokal", "0001_utf8mb4"),
     ]
@@ -14,8 +12,9 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="MissedWrites",
             fields=[
-                ("cache", models.CharField(max_length=50, primary_key=True, serialize=False)),
-                ("number", models.BigIntegerField(default=0)),
+                ("writer", models.CharField(max_length=32, primary_key=True, serialize=False)),
+                ("cache", models.CharField(max_length=50)),
+                ("number", models.BigIntegerField()),
             ],
             options={
                 "default_permissions": (),

@@ -82,8 +82,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return watchdog.connect(conn_params)
 
     def is_usable(self) -> bool:
-        """Django's health check, mostly without a round trip: the socket of a closed connection has something to read.
-        A ping is for doubts: after an error, or if a firewall may have dropped an idle connection."""
+        """Django's health check, mostly without a round trip: the socket of a connection that was closed is readable.
+
+        It pings only after an error, or after IDLE_SECONDS, when a firewall may have dropped the connection.
+        """
         is_idle = time.monotonic() - self._used_at > IDLE_SECONDS
         try:
             if self._has_unread_bytes():

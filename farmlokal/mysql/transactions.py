@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from django.db import OperationalError, connection, transaction
 
@@ -17,15 +17,21 @@ DEADLOCK_RETRIES = 2
 
 
 class _Atomic(transaction.Atomic):
-    """Tells our blocks from others, such as those of the admin and of tests."""
+    """A block of atomic_with_retry. Its functions can tell it from others, such as those of the admin and of tests."""
+
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
+        is_lost = exc_type is None and connection.needs_rollback
+        super().__exit__(exc_type, exc_value, traceback)
+        if is_lost:  # Django rolls back without a word
+            raise transaction.TransactionManagementError("An error of a nested function was caught. Nothing is saved.")
 
 
 def atomic_with_retry(work: Callable[P, T]) -> Callable[P, T]:
     """Decorate a function to run in one transaction, and to run again after a deadlock.
 
-    Inside another such function it joins that one's transaction: an error rolls back both, also if it is caught. So
-    it needs no savepoint. Inside any other transaction it is a savepoint. In neither case does it run again: after a
-    deadlock the server has rolled back everything.
+    Inside another such function it joins that transaction, without a savepoint: an error rolls back both, even if you
+    catch it. Inside any other transaction it uses a savepoint. Only the outermost call is retried, because a deadlock
+    rolls back the whole transaction.
     """
     whole = _Atomic(using=None, savepoint=True, durable=False)(work)
     part = _Atomic(using=None, savepoint=False, durable=False)(work)

@@ -24,7 +24,7 @@ from django.db import DatabaseError, connection
 from farmlokal.http.representations import Representation
 from farmlokal.mysql.errors import is_unavailable
 from farmlokal.page_cache.missed_writes import MissedWrites
-from farmlokal.page_cache.pages import Lifetime, Look, Page, Served, unpacked
+from farmlokal.page_cache.pages import Lifetime, Lookup, Page, Served, unpacked
 from farmlokal.page_cache.pending import PendingInvalidation
 from farmlokal.redis.async_client import Greeting
 from farmlokal.redis.client import run
@@ -33,7 +33,7 @@ from farmlokal.single_flight import fly
 
 ANNOUNCED_SECONDS = 10
 LOCK_SECONDS = 3
-LOOK_SECONDS = 0.5  # an older look may have lost its lock, or missed a page that another process has stored
+LOOKUP_SECONDS = 0.5  # an older lookup may have lost its lock, or missed a page that another process has stored
 MAX_PAGE_BYTES = 256 * 1024
 JITTER = 0.1
 
@@ -74,7 +74,7 @@ class PageCache:
         is_told = run(ANNOUNCE, keys, [coalesce_ms(), writer, ANNOUNCED_SECONDS], insists=True)
         try:
             if not is_told:
-                MissedWrites.objects.add(self._name)  # in the transaction of the write
+                MissedWrites.add(self._name)  # in the transaction of the write
             yield
             is_told = run(WRITTEN, keys, [coalesce_ms(), writer], insists=True) and is_told
         finally:
@@ -84,7 +84,7 @@ class PageCache:
     def first_greeting(self) -> Greeting:
         """For the first connection of a process to Redis. Asks MySQL, and closes that connection."""
         try:
-            noted = str(MissedWrites.objects.number_of(self._name))
+            noted = str(MissedWrites.total(self._name))
         except DatabaseError:
             noted = ""
         finally:
@@ -101,63 +101,63 @@ class PageCache:
         make: Callable[[], Representation],
         lifetime: Lifetime,
         held: Page | None = None,
-        first_look: Look | None = None,
+        first_lookup: Lookup | None = None,
     ) -> Served:
         """The page from Redis, or rendered by one process of all.
 
-        first_look: of the edge, in the round trip that counted the request. While MySQL is away, an older page serves
+        first_lookup: of the edge, in the round trip that counted the request. While MySQL is away, an older page serves
         as long as pages are kept: the one in Redis, else `held`, the copy in this process's memory.
         """
         if connection.in_atomic_block:  # a transaction may see rows that are not committed
             return Served(page_key, Page(make(), "", 0), "bypass")
         ends = time.monotonic() + LOCK_SECONDS
-        owner = first_look.owner if first_look else uuid.uuid4().hex
-        looks = [first_look] if first_look and first_look.at > time.monotonic() - LOOK_SECONDS else []
+        owner = (first_lookup and first_lookup.owner) or uuid.uuid4().hex
+        lookups = [first_lookup] if first_lookup and first_lookup.at > time.monotonic() - LOOKUP_SECONDS else []
 
         def answer() -> Callable[[], Served] | None:
-            look = looks.pop() if looks else self.look(page_key, owner)
-            if look.page and look.freshness and not look.is_locked:
-                served = Served(page_key, look.page, "hit" if look.freshness > 1 else "stale")
+            lookup = lookups.pop() if lookups else self.look_up(page_key, owner)
+            if lookup.page and lookup.result:
+                served = Served(page_key, lookup.page, lookup.result)
                 return lambda: served
-            must_wait = look.generation and not look.is_locked and time.monotonic() < ends
-            return None if must_wait else lambda: _render(look, make, lifetime, held)
+            must_wait = lookup.is_rendered_elsewhere and time.monotonic() < ends
+            return None if must_wait else lambda: _render(lookup, make, lifetime, held)
 
         return fly(answer, ends)
 
-    def look(self, page_key: str, owner: str) -> Look:
-        """What Redis has; takes the page's lock for `owner` if the page has to be rendered."""
-        look = Look(page_key, owner, time.monotonic())
+    def look_up(self, page_key: str, owner: str) -> Lookup:
+        """Look the page up. Take its lock for `owner` if it must be rendered."""
+        lookup = Lookup(page_key, owner, time.monotonic())
         self.pending.check_connection()
         if self.pending.is_pending:
-            return look
+            return lookup
         keys = [self.generation_key, self.writers_key, page_key, lock_of(page_key)]
         answer = run(FIND_PAGE, keys, [coalesce_ms(), owner, LOCK_SECONDS * 1000])
         if not answer:
-            return look
-        generation, freshness, stored, left, is_locked = answer
+            return lookup
+        generation, stored, left, is_locked = answer
         page = unpacked(stored, left) if stored else None
-        return look._replace(generation=generation.decode(), freshness=freshness, page=page, is_locked=bool(is_locked))
+        return lookup._replace(generation=generation.decode(), page=page, is_locked=bool(is_locked))
 
 
-def _render(look: Look, make: Callable[[], Representation], lifetime: Lifetime, held: Page | None) -> Served:
+def _render(lookup: Lookup, make: Callable[[], Representation], lifetime: Lifetime, held: Page | None) -> Served:
     # With jitter, so that pages do not expire together.
     fresh = lifetime.fresh * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # no secret
     packed = b""
     try:
-        page = Page(make(), look.generation, fresh)
+        page = Page(make(), lookup.generation, fresh)
         packed = page.packed()
     except Exception as error:
-        old = _old_page(look.page_key, lifetime, held) if is_unavailable(error) else None
+        old = _old_page(lookup.page_key, lifetime, held) if is_unavailable(error) else None
         if old:
-            return Served(look.page_key, old._replace(generation=""), "stale")
+            return Served(lookup.page_key, old._replace(generation=""), "stale")
         raise
     finally:
-        if look.is_locked:
+        if lookup.is_locked:
             stored = packed if len(packed) <= MAX_PAGE_BYTES else b""
             times = [round(fresh * 1000), lifetime.kept * 1000]
-            keys = [look.page_key, lock_of(look.page_key)]
-            run(STORE_PAGE, keys, [look.owner, look.generation, *times, stored])
-    return Served(look.page_key, page, "miss" if look.is_locked else "bypass")
+            keys = [lookup.page_key, lock_of(lookup.page_key)]
+            run(STORE_PAGE, keys, [lookup.owner, lookup.generation, *times, stored], insists=True)
+    return Served(lookup.page_key, page, "miss" if lookup.is_locked else "bypass")
 
 
 def _old_page(page_key: str, lifetime: Lifetime, held: Page | None) -> Page | None:

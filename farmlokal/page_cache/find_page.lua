@@ -1,4 +1,4 @@
--- Finds a page, and takes the lock that allows to render it if it is missing or stale.
+-- Finds a page. If it is missing or stale, takes the lock for rendering it.
 -- KEYS: generation, writers, page, lock. ARGV: coalesce_ms, owner, lock_ms.
 -- Returns {generation or '', then what find() returns}.
 -- include: ../redis/clock.lua

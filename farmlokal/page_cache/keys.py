@@ -19,14 +19,18 @@ PACKAGES = ("farmlokal", "accounts", "products", "integrations")
 
 def page_key(scheme: str, host: str, path: str, query: str) -> str:
     """query: the normalised one. host: as the request spells it, since pages contain absolute links."""
-    address = f"{_release()} {scheme}://{host}{path}?{query}"
+    address = f"{release()} {scheme}://{host}{path}?{query}"
     return key("page", hashlib.sha256(address.encode("utf-8", "surrogatepass")).hexdigest()[:32])
 
 
 @cache
-def _release() -> str:
-    """Depends on the code, and on the key that seals the cursors in pages."""
+def release() -> str:
+    """Depends on our code, and on the key that seals the cursors in pages. Other packages do not count."""
     digest = hashlib.sha256(settings.SECRET_KEY.encode())
-    for file in sorted(file for package in PACKAGES for file in (PROJECT / package).rglob("*.py")):
-        digest.update(file.read_bytes())
+    files = (
+        file for package in PACKAGES for suffix in (".py", ".lua") for file in (PROJECT / package).rglob(f"*{suffix}")
+    )
+    for file in sorted(files):
+        if "tests" not in file.parts:
+            digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+import uuid
 
-from django.db import models
-from django.db.models import F
+from django.db import connection, models, transaction
 
-
-class MissedWritesQuerySet(models.QuerySet[Any]):
-    def add(self, cache: str) -> None:
-        if not self.filter(pk=cache).update(number=F("number") + 1):
-            self.create(pk=cache, number=1)
-
-    def number_of(self, cache: str) -> int:
-        number: int | None = self.filter(pk=cache).values_list("number", flat=True).first()
-        return number or 0
+# Only the server can add to a row, or insert it, in one step.
+ADD = "INSERT INTO `{}` (writer, cache, number) VALUES (%s, %s, 1) ON DUPLICATE KEY UPDATE number = number + 1"
+WRITER = uuid.uuid4().hex  # this process
 
 
 class MissedWrites(models.Model):
-    """How many writes were committed while Redis was away, for each page cache.
+    """How many writes a process has committed while Redis was away. A row for each process, so none waits for another.
 
-    Their process ends the generation as soon as Redis is back. If it dies before, the next process that starts sees
-    that the number has changed.
+    Normally the process ends the generation when Redis is back. If it died first, the next process to start sees a
+    new total and ends it.
     """
 
-    cache = models.CharField(primary_key=True, max_length=50)
-    number = models.BigIntegerField(default=0)
-
-    objects = MissedWritesQuerySet.as_manager()
+    writer = models.CharField(primary_key=True, max_length=32)
+    cache = models.CharField(max_length=50)
+    number = models.BigIntegerField()
 
     class Meta:
         default_permissions = ()
 
     def __str__(self) -> str:
         return f"{self.cache}: {self.number}"
+
+    @classmethod
+    def add(cls, cache: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(ADD.format(cls._meta.db_table), [WRITER, cache])
+
+    @classmethod
+    def total(cls, cache: str) -> int:
+        """The lock waits for a commit that is still on its way."""
+        with transaction.atomic():
+            return sum(cls.objects.select_for_update().filter(cache=cache).values_list("number", flat=True))

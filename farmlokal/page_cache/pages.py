@@ -45,13 +45,24 @@ class Served(NamedTuple):
     result: Result
 
 
-class Look(NamedTuple):
-    """What a process found in Redis. If it has the page's lock, it has to render the page."""
+class Lookup(NamedTuple):
+    """The result of a page lookup in Redis. With the page's lock, the process must render the page."""
 
     page_key: str
     owner: str  # of the lock
     at: float  # by time.monotonic
     generation: str = ""  # "": no cached page is valid
-    freshness: Literal[0, 1, 2] = 0  # 2 fresh, 1 stale, 0 of another generation, or no page
-    page: Page | None = None
+    page: Page | None = None  # of that generation, perhaps stale
     is_locked: bool = False
+
+    @property
+    def result(self) -> Literal["hit", "stale"] | None:
+        """None: the page must be rendered, or is being rendered."""
+        if self.page is None or self.is_locked:
+            return None
+        return "hit" if self.page.left > 0 else "stale"
+
+    @property
+    def is_rendered_elsewhere(self) -> bool:
+        """Another process has the lock."""
+        return bool(self.generation) and not self.is_locked and self.page is None

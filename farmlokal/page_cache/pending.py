@@ -50,11 +50,13 @@ class PendingInvalidation:
             self._handled_losses = losses
 
     def finish(self) -> None:
-        """At the end of the process: wait for Redis, EXIT_SECONDS at most. No other process knows of the write."""
+        """At the end of the process: wait for Redis, EXIT_SECONDS at most. Only a later process would know."""
         ends = time.monotonic() + EXIT_SECONDS
         while self._is_pending and self._is_own_write:
             if time.monotonic() > ends:
-                logger.error("redis_missed_a_write", error="cached pages may lack it until they expire")
+                logger.error(
+                    "redis_missed_a_write", error="cached pages may lack it until they expire, or a process starts"
+                )
                 return
             time.sleep(RETRY_SECONDS)
 
@@ -63,8 +65,8 @@ class PendingInvalidation:
             self._requests += 1
             self._is_own_write |= is_own_write
             if not self._is_pending:
-                self._is_pending = True
                 threading.Thread(target=self._run, name="page-invalidation", daemon=True).start()
+                self._is_pending = True
 
     def _run(self) -> None:
         while not self._invalidate():

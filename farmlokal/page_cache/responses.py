@@ -25,8 +25,8 @@ def cached_response(
     """The answer to a read. query: the normalised query, one spelling for all queries that mean the same."""
     state = state_of(request)
     key = page_key(request.scheme or "", request.get_host(), request.path, query)
-    look = state.look if state.look and state.look.page_key == key else None
-    served = state.served = cache.get(key, make, lifetime, state.local_page, look)
+    lookup = state.lookup if state.lookup and state.lookup.page_key == key else None
+    served = state.served = cache.get(key, make, lifetime, state.local_page, lookup)
     count_page(served.result)
     response = respond(request, served.page.representation, headers)
     response["X-Cache"] = served.result

@@ -8,6 +8,8 @@ from functools import lru_cache
 from django.conf import settings
 from django.http import HttpRequest
 
+MAX_LENGTH = 100  # no address is longer, and the memory keeps 4,096 of them
+
 
 def client_of_request(request: HttpRequest) -> str:
     return client_of(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
@@ -18,7 +20,7 @@ def client_of(peer: str, forwarded_for: str) -> str:
     every entry further left. IPv6: the /64 network, which one household has."""
     hops = settings.TRUSTED_PROXY_HOPS
     entries = forwarded_for.split(",") if hops else []
-    claimed = _address(entries[-hops].strip()) if 0 < hops <= len(entries) else None
+    claimed = _address(entries[-hops].strip()[:MAX_LENGTH]) if 0 < hops <= len(entries) else None
     return claimed or _address(peer) or peer
 
 

@@ -14,6 +14,8 @@ import pytest
 import requests
 import urllib3
 import uvicorn
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.mysql import base as mysql_base
 from django.db.backends.mysql import client as mysql_client
@@ -42,7 +44,7 @@ from uvicorn.server import ServerState
 from uvicorn_worker import UvicornWorker
 
 CALLED_OR_OVERRIDDEN: list[tuple[Any, list[str]]] = [
-    (mysql_base.DatabaseWrapper, ["_commit", "_rollback", "is_usable", "get_new_connection"]),
+    (mysql_base.DatabaseWrapper, ["_commit", "_rollback", "is_usable", "get_new_connection", "get_connection_params"]),
     (mysql_base.DatabaseWrapper, ["SchemaEditorClass", "client_class", "features_class"]),
     (BaseDatabaseSchemaEditor, ["_field_should_be_indexed"]),
     (mysql_schema.DatabaseSchemaEditor, ["_field_should_be_indexed", "sql_create_table"]),
@@ -147,6 +149,14 @@ def test_rest_framework_request_has_djangos_request() -> None:
 
 def test_spectacular_builds_mock_requests_of_these_arguments() -> None:
     assert list(inspect.signature(build_mock_request).parameters)[:4] == ["method", "path", "view", "original_request"]
+
+
+def test_django_begins_transactions_as_we_expect() -> None:
+    source = inspect.getsource(BaseDatabaseWrapper)
+    assert "self._start_transaction_under_autocommit()" in source
+    used = ["atomic_blocks", "needs_rollback", "errors_occurred", "in_atomic_block"]
+    assert [name for name in used if f"self.{name} = " not in source] == []
+    assert list(inspect.signature(transaction.Atomic).parameters) == ["using", "savepoint", "durable"]
 
 
 def test_uvicorn_protocol_and_cycle_have_the_attributes_we_use() -> None:

@@ -35,13 +35,16 @@ def test_nested_function_needs_no_savepoint() -> None:
     assert statements_sent(lambda: call(lambda: call(read))) == 3
 
 
-def test_caught_error_of_a_nested_function_prevents_the_commit() -> None:
+@pytest.mark.parametrize("later", [[], [read]])
+def test_caught_error_of_a_nested_function_is_raised_later(later: list[Callable[[], object]]) -> None:
+    """Otherwise the caller would not know that nothing was saved."""
+
     def catch() -> None:
         with pytest.raises(ValueError):  # noqa: PT011
             call(fail)
 
     with pytest.raises(TransactionManagementError):
-        call(catch, read)
+        call(catch, *later)
 
 
 def test_error_inside_another_transaction_rolls_back_to_a_savepoint() -> None:

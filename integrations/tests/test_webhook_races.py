@@ -260,10 +260,10 @@ def test_copy_of_a_failing_delivery_is_processed_once(product: Product, monkeypa
             wait_until(lambda: is_statement_running(INSERT_EVENT))
             raise failures[0]
 
-    def store_after_the_copy(*args: Any) -> str:
-        if len(args) > 2:  # a failure
+    def store_after_the_copy(delivery: Any, event: Any, failure: Exception | None) -> str:
+        if failure:
             copies[0].result()
-        return process_known(*args)
+        return process_known(delivery, event, failure)
 
     process_known = inbox._process_known
     monkeypatch.setattr(inbox, "_process_known", store_after_the_copy)

@@ -1,6 +1,6 @@
 """The number of SQL statements of each delivery, as the server counts them.
 
-SET autocommit = 0
+BEGIN
 INSERT event
 SELECT product FOR UPDATE
 UPDATE appliedversion
@@ -8,7 +8,6 @@ INSERT appliedversion   at the first version of its type only
 UPDATE product
 UPDATE postings         if the price changes; DELETE postings if the product is withdrawn
 COMMIT
-SET autocommit = 1
 """
 
 from __future__ import annotations

@@ -96,10 +96,6 @@ def _claim_and_process(delivery: Delivery, event: Event) -> str:
     return outcome
 
 
-class _KnownError(Exception):
-    """The event has a row already."""
-
-
 class _HandlerError(Exception):
     """The handler failed, and not by a transient error."""
 
@@ -108,22 +104,21 @@ class _HandlerError(Exception):
 
 
 def _process(delivery: Delivery, event: Event) -> str:
+    failure = None
     try:
         return _process_new(delivery, event)
-    except _KnownError:
-        return _process_known(delivery, event)
+    except IntegrityError:
+        pass  # the event has a row already
     except _HandlerError as error:
-        return _process_known(delivery, event, error.reason)
+        failure = error.reason
+    return _process_known(delivery, event, failure)
 
 
 @atomic_with_retry
 def _process_new(delivery: Delivery, event: Event) -> str:
-    """In as few statements as possible. Raises _KnownError, and _HandlerError."""
+    """In as few statements as possible. Raises IntegrityError if the event has a row, and _HandlerError."""
     row = WebhookEvent(webhook_id=delivery.webhook_id, status=Status.PROCESSED, attempts=1)
-    try:
-        _save(row, delivery, event)
-    except IntegrityError as error:
-        raise _KnownError from error
+    _save(row, delivery, event)
     status = _apply(event)
     if status != row.status:
         row.status = status

@@ -116,7 +116,9 @@ class CategoryFilter(KnownSlugFilter):
     def to_internal_value(self, data: list[str]) -> Texts:  # type: ignore[override]
         if len(data) > MAX_CATEGORIES:
             raise ValidationError(f"may be given up to {MAX_CATEGORIES} times.")
-        return tuple(slug for text in sorted(set(data)) for slug in super(CategoryFilter, self).to_internal_value(text))
+        for slug in data:
+            super().to_internal_value(slug)
+        return tuple(sorted(set(data)))
 
     def conditions(self, texts: Texts) -> Sequence[Condition]:
         return [OneOf(self.list_name, tuple(self._find(slug) for slug in texts))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
@@ -75,13 +74,13 @@ class ListingParameters(Serializer[Any]):
         """Raises the Problem that names every bad parameter."""
         if not query:
             return Listing()
-        conditions: dict[str, Sequence[Condition]] = {}
-        values = self._validated(query, conditions)
+        values, conditions = self._validated(query, reads_vocabulary=True)
         return self._wanted(values, _joined(conditions))
 
     def normalised(self, query: QueryDict) -> str:
         """The query as links and cache keys spell it. Raises Problem. Needs no I/O, so unknown slugs pass."""
-        return urlencode(self._wanted(self._validated(query), ()).parameters())
+        values, _ = self._validated(query, reads_vocabulary=False)
+        return urlencode(self._wanted(values, ()).parameters())
 
     def _wanted(self, values: dict[str, Any], conditions: Iterable[Condition]) -> Listing | Selection:
         if "ids" in values:
@@ -96,27 +95,30 @@ class ListingParameters(Serializer[Any]):
         )
         return _at_cursor(listing, values["cursor"]) if "cursor" in values else listing
 
-    def _validated(self, query: QueryDict, conditions: dict[str, Sequence[Condition]] | None = None) -> dict[str, Any]:
-        """The values by name. Also adds the conditions of each filter to `conditions`, if it is given."""
+    def _validated(
+        self, query: QueryDict, *, reads_vocabulary: bool
+    ) -> tuple[dict[str, Any], dict[str, Sequence[Condition]]]:
+        """The values, and the conditions of the filters, by name. Without the vocabulary there are no conditions."""
         known = ["ids", "fields"] if "ids" in query else list(self.fields)
         check_parameters(query, known, [name for name, field in self.fields.items() if field.is_list])
         values: dict[str, Any] = {}
+        conditions: dict[str, Sequence[Condition]] = {}
         errors: list[dict[str, Any]] = []
         for name, field in self.fields.items():
             if name not in query:
                 continue
             try:
                 values[name] = field.run_validation(query.getlist(name) if field.is_list else query[name])
-                if conditions is not None and isinstance(field, Filter):
+                if reads_vocabulary and isinstance(field, Filter):
                     conditions[name] = field.conditions(values[name])
             except ValidationError as error:
-                allowed = {"allowed": field.allowed()} if field.allowed() else {}
+                allowed = {"allowed": field.allowed()} if reads_vocabulary and field.allowed() else {}
                 errors.append({"parameter": name, "detail": " ".join(map(str, error.detail)), **allowed})
         if {"price_min", "price_max"} <= values.keys() and _price(values, "price_min") > _price(values, "price_max"):
             errors.append({"parameter": "price_min", "detail": "must not be above price_max."})
         if errors:
             raise Problem("invalid-parameter", f"{errors[0]['parameter']}: {errors[0]['detail']}", errors)
-        return values
+        return values, conditions
 
 
 # Built once: for each request, DRF would copy all fields, which takes longer than the page.
@@ -129,8 +131,10 @@ def _price(values: dict[str, Any], name: str) -> Decimal:
 
 def _joined(conditions: dict[str, Sequence[Condition]]) -> Iterator[Condition]:
     """All conditions; price_min and price_max as one, which one index range serves."""
-    prices: list[Any] = [*conditions.pop("price_min", ()), *conditions.pop("price_max", ())]
-    yield from itertools.chain.from_iterable(conditions.values())
+    prices: list[Any] = [*conditions.get("price_min", ()), *conditions.get("price_max", ())]
+    for name, meant in conditions.items():
+        if name not in {"price_min", "price_max"}:
+            yield from meant
     if prices:
         yield Priced(prices[0].low, prices[-1].high)
 

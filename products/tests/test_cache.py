@@ -146,7 +146,7 @@ def test_dead_writer_stops_caching_until_it_expires(in_redis: redis.Redis) -> No
 def test_stale_page_is_served_while_another_process_renders(in_redis: redis.Redis) -> None:
     old = LASTING._replace(fresh=0)
     assert catalogue_cache.get(KEY, lambda: BODY, old).result == "miss"
-    assert catalogue_cache.look(KEY, "someone else").is_locked
+    assert catalogue_cache.look_up(KEY, "someone else").is_locked
     assert results(2) == ["stale", "stale"]
     in_redis.delete(f"{KEY}:lock")
     assert results(2) == ["miss", "hit"]
@@ -174,8 +174,8 @@ def test_local_copy_is_served_while_mysql_is_away(left: int, is_served: bool) ->
 
 def test_lock_of_a_dead_process_expires(in_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "LOCK_SECONDS", 30)
-    assert catalogue_cache.look(KEY, "died").is_locked
-    assert not catalogue_cache.look(KEY, "another").is_locked
+    assert catalogue_cache.look_up(KEY, "died").is_locked
+    assert not catalogue_cache.look_up(KEY, "another").is_locked
     assert 0 < in_redis.pttl(f"{KEY}:lock") <= 30_000
     in_redis.pexpire(f"{KEY}:lock", 300)
     assert results() == ["miss"]
