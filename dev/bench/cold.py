@@ -94,6 +94,7 @@ def cells(turns: Sequence[Load], ours: Sequence[Load]) -> tuple[str, ...]:
 
 def main(rows: int) -> None:
     database = seeded(rows)
+    connection.close()  # an earlier load of `make bench` has opened it
     connection.settings_dict["NAME"] = urlsplit(database).path[1:]
     report: list[tuple[str, ...]] = []
     with running(OURS, DATABASE_URL=database) as ours, running(STOCK, DATABASE_URL=database) as stock:
