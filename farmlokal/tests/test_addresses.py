@@ -12,6 +12,7 @@ import pytest
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
+from pytest_django.fixtures import Settings
 
 from dev.testing.offers import make_offers
 from farmlokal import request_state
@@ -68,6 +69,12 @@ VALUES: dict[str, list[str]] = {
     "cursor": ["x", "AAAA"],
     "colour": ["red"],
 }
+
+
+@pytest.fixture(autouse=True)
+def _allow_hosts(settings: Settings) -> None:
+    settings.ALLOWED_HOSTS = ["localhost", "testserver", "[::1]"]
+    page_key_of.cache_clear()
 
 
 @pytest.fixture(autouse=True)
@@ -149,7 +156,7 @@ def test_each_address_means_the_page_of_djangos_answer() -> None:
     assert len(found) > ADDRESSES / 20
 
 
-def test_forwarded_scheme_and_host_are_part_of_the_key(settings: Any) -> None:
+def test_forwarded_scheme_and_host_are_part_of_the_key(settings: Settings) -> None:
     settings.TRUSTED_PROXY_HOPS, settings.TRUST_FORWARDED_HOST = 1, True
     headers = [(b"host", b"localhost"), (b"x-forwarded-proto", b"https"), (b"x-forwarded-host", b"testserver")]
     parts = {"path": "/products", "query_string": b""}

@@ -11,7 +11,7 @@ from django.db import connection
 from dev.testing.waiting import wait_until
 from farmlokal.mysql import base
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("live_database")
 
 
 @pytest.fixture
