@@ -16,7 +16,8 @@ from django.http import HttpRequest
 from django.utils.translation import ngettext
 
 from farmlokal.admin.model_admin import StaffAdmin
-from farmlokal.admin.paginator import WINDOW_ROWS, WindowPaginator, is_across_pages
+from farmlokal.admin.paginator import WINDOW_ROWS, is_across_pages
+from farmlokal.admin.window_admin import WindowAdmin
 from products.models import Category, Commodity, District, Farm, Product, State
 
 
@@ -73,14 +74,13 @@ class DistrictAdmin(VocabularyAdmin):
 
 
 @admin.register(Farm)
-class FarmAdmin(PermanentAdmin):
+class FarmAdmin(WindowAdmin, PermanentAdmin):
     """The district is fixed, because products have a copy of it."""
 
     fixed_fields = ("district",)
     autocomplete_fields = ("district",)
     list_display = ("name", "district")
     list_select_related = ("district",)
-    paginator = WindowPaginator
     search_fields = ("name__istartswith",)
     ordering = ("name", "id")
 
@@ -107,7 +107,7 @@ class ProductForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Product)
-class ProductAdmin(PermanentAdmin):
+class ProductAdmin(WindowAdmin, PermanentAdmin):
     form = ProductForm
     autocomplete_fields = ("commodity", "farm")
     readonly_fields = ("slug", "version", "created_at", "updated_at")
@@ -115,9 +115,7 @@ class ProductAdmin(PermanentAdmin):
     list_filter = ("is_active",)
     search_fields = ("name",)
     search_help_text = f"An id, or the beginning of a name. The list shows the newest {WINDOW_ROWS:,} matches."
-    sortable_by = ()
     ordering = ("-id",)
-    paginator = WindowPaginator
     actions = ("withdraw",)
 
     def get_fields(self, request: HttpRequest, obj: Product | None = None) -> Any:
