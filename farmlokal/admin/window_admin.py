@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from farmlokal.admin.model_admin import StaffAdmin
-from farmlokal.admin.paginator import WindowPaginator
+from farmlokal.admin.paginator import WINDOW_ROWS, WindowPaginator
 
 
 class WindowChangeList(ChangeList):
@@ -20,8 +20,15 @@ class WindowChangeList(ChangeList):
         self.filter_params.pop(ORDER_VAR, None)
         return super().get_queryset(request, exclude_parameters)
 
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.is_cut = self.result_count == WINDOW_ROWS
+        # Equal counts hide "1000 results (Show all)" beside the search box. That link leads to a window, not to all.
+        self.full_result_count = self.result_count
+
 
 class WindowAdmin(StaffAdmin):
+    change_list_template = "admin/window_change_list.html"
     paginator = WindowPaginator
     sortable_by = ()
     show_facets = admin.ShowFacets.NEVER

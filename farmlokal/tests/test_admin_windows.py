@@ -10,6 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from dev.testing.offers import make_offer
+from farmlokal.admin.paginator import WINDOW_ROWS
 from integrations.models import WebhookEvent
 from products.models import Farm, Product
 
@@ -60,3 +61,20 @@ def test_url_cannot_sort_a_list(admin_client: Client, model: type[Model]) -> Non
 )
 def test_url_with_another_lookup_reads_nothing(admin_client: Client, model: type[Model], query: str) -> None:
     assert statements(admin_client, model, query, status=400) == []
+
+
+@pytest.mark.parametrize(("farms", "is_cut"), [(WINDOW_ROWS + 1, True), (WINDOW_ROWS, True), (WINDOW_ROWS - 1, False)])
+def test_list_says_where_it_ends(admin_client: Client, farms: int, is_cut: bool) -> None:
+    first = Farm.objects.get()
+    Farm.objects.bulk_create(Farm(name=f"Farm {n}", district_id=first.district_id) for n in range(farms - 1))
+    page = admin_client.get(path_of(Farm)).content.decode()
+    assert ("The list ends after 1,000 rows" in page) is is_cut
+    assert f"{min(farms, WINDOW_ROWS)} farms" in page
+
+
+@pytest.mark.parametrize("query", ["", "q=m", "q=zzz"])
+@pytest.mark.parametrize("model", MODELS)
+def test_list_does_not_offer_to_show_all(admin_client: Client, model: type[Model], query: str) -> None:
+    page = admin_client.get(f"{path_of(model)}?{query}").content.decode()
+    assert 'id="searchbar"' in page
+    assert "Show all" not in page
