@@ -13,11 +13,13 @@ from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.utils.text import normalize_newlines
 from django.utils.translation import ngettext
 
 from farmlokal.admin.model_admin import StaffAdmin
 from farmlokal.admin.paginator import WINDOW_ROWS, is_across_pages
 from farmlokal.admin.window_admin import WindowAdmin
+from products import services
 from products.models import Category, Commodity, District, Farm, Product, State
 
 
@@ -97,6 +99,12 @@ class ProductForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         self.fields[SHOWN_VERSION].initial = self.instance.version
 
+    def clean_description(self) -> str:
+        """Browsers send every line break as CR LF. That alone changes nothing."""
+        kept: str = self.instance.description
+        sent: str = normalize_newlines(self.cleaned_data["description"])
+        return kept if sent == normalize_newlines(kept) else sent
+
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or self.cleaned_data
         if self.instance.pk and values.get(SHOWN_VERSION) not in {None, self.instance.version}:
@@ -155,6 +163,12 @@ class ProductAdmin(WindowAdmin, PermanentAdmin):
             product = Product.objects.select_for_update().get(pk=product.pk)
         return product
 
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Write nothing if no value differs, as services.change does. A new version would fail clients' If-Match."""
+        before = services.lock(obj.pk) if change else None
+        if before is None or obj.changed_fields(before):
+            obj.save(before=before)
+
     @admin.action(description="Withdraw selected products", permissions=["change"])
     def withdraw(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         if is_across_pages(request):
@@ -165,5 +179,6 @@ class ProductAdmin(WindowAdmin, PermanentAdmin):
             for product in products:
                 product.is_active = False
                 product.save()
+                self.log_change(request, product, "Withdrawn.")
         text = ngettext("%d product was withdrawn.", "%d products were withdrawn.", len(products))
         self.message_user(request, text % len(products), messages.SUCCESS)

@@ -76,6 +76,20 @@ def test_change_increments_version_and_updates_derived_fields(admin_client: Clie
     assert changed.created_at == product.created_at
 
 
+@pytest.mark.parametrize("description", ["", "Ripe.\nSweet.", "Ripe.\r\nSweet."])
+def test_unchanged_save_makes_no_new_version(admin_client: Client, description: str) -> None:
+    product = make_offer(description=description, variety="Alphonso", price=Decimal("47.50"), organic=True)
+    url = f"{LIST_URL}{product.pk}/change/"
+    shown = {bound.name: bound.value() for bound in admin_client.get(url).context["adminform"].form}
+    as_sent_by_browsers = shown | {"description": "\r\n".join(description.splitlines()), "is_active": "on"}
+    before = Product.objects.values().get()
+    assert admin_client.post(url, as_sent_by_browsers).status_code == 302
+    assert Product.objects.values().get() == before
+    assert admin_client.post(url, as_sent_by_browsers | {"description": "Sour."}).status_code == 302
+    product.refresh_from_db()
+    assert (product.version, product.description) == (2, "Sour.")
+
+
 def test_form_opened_before_another_change_is_refused(admin_client: Client) -> None:
     product = make_offer()
     page = admin_client.get(f"{LIST_URL}{product.pk}/change/").content.decode()
@@ -122,6 +136,17 @@ def test_products_are_withdrawn_instead_of_deleted(admin_client: Client) -> None
     assert "1 product was withdrawn." in answer.content.decode()
     assert list(Product.objects.listed()) == [listed]
     assert Product.objects.get(pk=withdrawn.pk).version == 2
+
+
+def test_withdraw_action_is_in_the_history(client: Client) -> None:
+    listed, *withdrawn = make_offers({"name": f"{n}"} for n in range(3))
+    client.force_login(make_staff("view_product", "change_product"))
+    client.post(LIST_URL, {"action": "withdraw", "_selected_action": [product.pk for product in withdrawn]})
+    for product in withdrawn:
+        page = client.get(f"{LIST_URL}{product.pk}/history/").content.decode()
+        assert "Withdrawn." in page
+        assert "asha" in page
+    assert "Withdrawn." not in client.get(f"{LIST_URL}{listed.pk}/history/").content.decode()
 
 
 def test_withdraw_action_refuses_to_span_pages(admin_client: Client) -> None:
