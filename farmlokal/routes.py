@@ -50,6 +50,7 @@ ROUTES = (
     Route("/livez", Pool.LIVENESS, is_probe=True),
     Route("/readyz", Pool.CHECKS, is_probe=True),
     Route("/metrics", Pool.CHECKS, is_probe=True),
+    Route("/favicon.ico"),
     Route("/openapi.json", is_cors_open=True),
     Route("/docs"),
     Route("/redoc"),

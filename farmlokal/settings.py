@@ -92,6 +92,7 @@ WSGI_APPLICATION = "farmlokal.wsgi.application"
 APPEND_SLASH = False
 
 INSTALLED_APPS = [
+    "farmlokal",  # first, because its templates replace some of the admin's
     "accounts.apps.StaffAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -102,7 +103,6 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "farmlokal",
     "accounts",
     "products",
     "integrations",

@@ -16,6 +16,7 @@ urlpatterns = [
     path("categories", CategoryView.as_view()),
     path("states", StateView.as_view()),
     path("", home.home),
+    path("favicon.ico", home.favicon),
     path("livez", health.livez),
     path("readyz", health.readyz),
     path("metrics", health.metrics),

@@ -17,8 +17,8 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.text import Truncator
 
-from farmlokal.admin.model_admin import StaffAdmin
-from farmlokal.admin.paginator import WINDOW_ROWS, WindowPaginator, is_across_pages
+from farmlokal.admin.paginator import WINDOW_ROWS, is_across_pages
+from farmlokal.admin.window_admin import WindowAdmin
 from farmlokal.http.problems import Problem
 from integrations.models import KEPT_DAYS, PARTNER, SHORT_LENGTH, WebhookEvent, WebhookReplay
 from integrations.webhooks import inbox
@@ -70,16 +70,12 @@ class ReplayInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
 
 
 @admin.register(WebhookEvent)
-class WebhookEventAdmin(ReadOnly, StaffAdmin):
+class WebhookEventAdmin(ReadOnly, WindowAdmin):
     list_display = ("received", "status", "type", "product_id", "attempts", "shortened_id", "shortened_error")
     list_filter = ("status", DayFilter)
     search_fields = ("webhook_id",)
     search_help_text = f"The id of a webhook, or of a product. The list shows the newest {WINDOW_ROWS:,} matches."
-    sortable_by = ()
     ordering = ("-id",)
-    paginator = WindowPaginator
-    show_facets = admin.ShowFacets.NEVER
-    show_full_result_count = False
     actions = ("replay",)
     inlines = (ReplayInline,)
     fieldsets = (

@@ -43,7 +43,7 @@ def test_each_state_has_its_sentence(client: Client, monkeypatch: pytest.MonkeyP
 
 
 def test_every_link_leads_to_a_page(client: Client) -> None:
-    links = re.findall('href="(/[^"]*)"', client.get("/").content.decode())
+    links = re.findall('<a href="(/[^"]*)"', client.get("/").content.decode())
     assert links == ["/products", "/docs", "/redoc", "/admin/", "/readyz"]
     for link in links:
         assert client.get(link, follow=True).status_code == 200, link
@@ -72,3 +72,28 @@ def test_only_get_and_head_are_allowed(client: Client) -> None:
 
 def test_page_is_not_rate_limited() -> None:
     assert not routes.find("/").is_rate_limited
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/redoc", "/admin/", "/admin/products/farm/", "/admin/accounts/user/add/"]
+)
+def test_every_page_names_the_icon(admin_client: Client, path: str) -> None:
+    page = admin_client.get(path).content.decode()
+    (icon,) = re.findall('<link rel="icon" href="([^"]*)">', page)
+    assert_is_icon(admin_client, icon)
+
+
+def test_login_page_names_the_icon(client: Client) -> None:
+    assert 'rel="icon"' in client.get("/admin/login/").content.decode()
+
+
+def test_favicon_leads_to_the_icon(client: Client) -> None:
+    answer = client.get("/favicon.ico")
+    assert answer.status_code == 302
+    assert_is_icon(client, answer["Location"])
+    assert client.post("/favicon.ico").status_code == 405
+
+
+def assert_is_icon(client: Client, url: str) -> None:
+    answer = client.get(url)
+    assert (answer.status_code, answer["Content-Type"]) == (200, "image/svg+xml")

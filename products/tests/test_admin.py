@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from django.db import connection
@@ -11,14 +12,17 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from dev.testing.databases import rows_read
 from dev.testing.offers import make_farm, make_offer, make_offers
 from dev.testing.staff import make_staff
+from farmlokal.admin.paginator import WINDOW_ROWS
 from products import services
-from products.models import Commodity, Product
+from products.models import Commodity, Farm, Product
 
 pytestmark = pytest.mark.django_db
 
 LIST_URL = "/admin/products/product/"
+FARMS_URL = "/admin/products/farm/"
 
 
 def product_statements(client: Client, url: str) -> list[str]:
@@ -76,6 +80,20 @@ def test_change_increments_version_and_updates_derived_fields(admin_client: Clie
     assert changed.created_at == product.created_at
 
 
+@pytest.mark.parametrize("description", ["", "Ripe.\nSweet.", "Ripe.\r\nSweet."])
+def test_unchanged_save_makes_no_new_version(admin_client: Client, description: str) -> None:
+    product = make_offer(description=description, variety="Alphonso", price=Decimal("47.50"), organic=True)
+    url = f"{LIST_URL}{product.pk}/change/"
+    shown = {bound.name: bound.value() for bound in admin_client.get(url).context["adminform"].form}
+    as_sent_by_browsers = shown | {"description": "\r\n".join(description.splitlines()), "is_active": "on"}
+    before = Product.objects.values().get()
+    assert admin_client.post(url, as_sent_by_browsers).status_code == 302
+    assert Product.objects.values().get() == before
+    assert admin_client.post(url, as_sent_by_browsers | {"description": "Sour."}).status_code == 302
+    product.refresh_from_db()
+    assert (product.version, product.description) == (2, "Sour.")
+
+
 def test_form_opened_before_another_change_is_refused(admin_client: Client) -> None:
     product = make_offer()
     page = admin_client.get(f"{LIST_URL}{product.pk}/change/").content.decode()
@@ -124,6 +142,17 @@ def test_products_are_withdrawn_instead_of_deleted(admin_client: Client) -> None
     assert Product.objects.get(pk=withdrawn.pk).version == 2
 
 
+def test_withdraw_action_is_in_the_history(client: Client) -> None:
+    listed, *withdrawn = make_offers({"name": f"{n}"} for n in range(3))
+    client.force_login(make_staff("view_product", "change_product"))
+    client.post(LIST_URL, {"action": "withdraw", "_selected_action": [product.pk for product in withdrawn]})
+    for product in withdrawn:
+        page = client.get(f"{LIST_URL}{product.pk}/history/").content.decode()
+        assert "Withdrawn." in page
+        assert "asha" in page
+    assert "Withdrawn." not in client.get(f"{LIST_URL}{listed.pk}/history/").content.decode()
+
+
 def test_withdraw_action_refuses_to_span_pages(admin_client: Client) -> None:
     first, *_ = make_offers({"name": f"{n}"} for n in range(120))
     all_pages = {"action": "withdraw", "_selected_action": [first.pk], "select_across": "1"}
@@ -162,6 +191,46 @@ def test_autocomplete_finds_names_by_prefix(admin_client: Client, field: str, te
     query = {"app_label": "products", "model_name": "product", "field_name": field, "term": term}
     results = admin_client.get("/admin/autocomplete/", query).json()["results"]
     assert name in [result["text"] for result in results]
+
+
+def farms_found(client: Client, term: str) -> list[str]:
+    """By the autocomplete of the product's form, and by the list."""
+    query = {"app_label": "products", "model_name": "product", "field_name": "farm", "term": term}
+    found = [result["text"] for result in client.get("/admin/autocomplete/", query).json()["results"]]
+    listed = client.get(FARMS_URL, {"q": term}).context["cl"].result_list
+    assert [farm.name for farm in listed][:20] == found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("term", "is_found"),
+    [
+        ("Sharma Organic Farm", True),
+        ("  sharma   FARM ", True),
+        ("Sharma Farm, Nashik", True),
+        ("sharma gan", True),
+        ("Organic Farm", False),
+        ("Sharma Dairy", False),
+        ("Sharma %", False),
+        ("sharma " + "farm " * 1000, True),
+    ],
+)
+def test_farm_is_found_by_several_words(admin_client: Client, term: str, is_found: bool) -> None:
+    make_farm("Sharma Organic Farm, Nashik (Gangapur)")
+    make_farm("Sharp Tools")
+    assert farms_found(admin_client, term) == (["Sharma Organic Farm, Nashik (Gangapur)"] if is_found else [])
+
+
+def test_farm_search_reads_only_names_with_the_first_word(admin_client: Client) -> None:
+    district = make_farm("Sharma Organic Farm").district_id
+    Farm.objects.bulk_create(Farm(name=f"Farm {n}, organic", district_id=district) for n in range(3000))
+    Farm.objects.bulk_create(Farm(name=f"Sharma Dairy {n}", district_id=district) for n in range(50))
+    assert farms_found(admin_client, "sharma organic farm") == ["Sharma Organic Farm"]
+    assert rows_read(lambda: farms_found(admin_client, "sharma organic farm")) < 400
+    assert rows_read(lambda: farms_found(admin_client, "sharma orchard")) < 400
+    # Two pages, each with a window.
+    for term in ("farm organic", ""):
+        assert rows_read(partial(farms_found, admin_client, term)) < 2 * WINDOW_ROWS + 600
 
 
 def test_anonymous_user_is_sent_to_the_login_page(client: Client) -> None:
