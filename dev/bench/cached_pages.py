@@ -69,7 +69,7 @@ def _read(server: Server, targets: Sequence[str], is_good: Callable[[Answer], bo
 
 
 def _is_from_edge(answer: Answer) -> bool:
-    """The edge answers once it knows the address. Django's answers have one more header."""
+    """The edge answers once it knows the headers of the route. Django's answers have one more header."""
     return answer.status == 200 and DJANGO_HEADER not in answer.headers
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import random
-from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path
 
 from dev.bench import wrk
-from dev.bench.cached_pages import Pages, check, empty_redis, publish, render
+from dev.bench.cached_pages import check, empty_redis, publish
 from dev.bench.catalogue import seeded
-from dev.bench.figures import progress, save, table
-from dev.bench.stacks import EXPRESS, FASTIFY, HELLO, OURS, STOCK, WORKERS, Server, running
-from dev.bench.turns import TURNS, in_turns, setting
-from dev.bench.wrk import Load
+from dev.bench.figures import save, table
+from dev.bench.stacks import EXPRESS, FASTIFY, HELLO, OURS, STOCK, WORKERS, running
+from dev.bench.turns import TURNS, setting
 
 PAGES = 200
 SECONDS = setting("SECONDS", 3)
@@ -28,18 +26,6 @@ def uniform(targets: list[str]) -> Path:
     return wrk.write_targets("hot", random.Random(4).choices(targets, k=DRAWS))
 
 
-def measure(servers: list[Server], pages: Pages) -> dict[str, list[Load]]:
-    targets = uniform(pages.targets)
-    loads: dict[str, list[Load]] = defaultdict(list)
-    for turn, ordered in enumerate(in_turns(servers), start=1):
-        render(servers[0], pages.targets)
-        for server in ordered:
-            loads[server.name].append(wrk.steady_load(server, targets, SECONDS))
-        rates = ", ".join(f"{server.name} {loads[server.name][-1].rate:,.0f}" for server in servers)
-        progress(f"hot pages, turn {turn} of {TURNS}, requests a second: {rates}")
-    return loads
-
-
 def compare(database: str, rows: int, logs: str) -> list[tuple[str, ...]]:
     """Print the table of one mode, and return its rows."""
     empty_redis()
@@ -50,7 +36,7 @@ def compare(database: str, rows: int, logs: str) -> list[tuple[str, ...]]:
             servers.append(stack.enter_context(running(name, logs, DATABASE_URL=database, **pages.environment)))
         for server in servers[1:]:
             check(server, pages)
-        loads = measure(servers, pages)
+        loads = wrk.loads_in_turns("hot pages", servers, pages.targets, uniform(pages.targets), SECONDS)
     lengths = ", ".join(f"{name} {turns[-1].mean_bytes:,.0f}" for name, turns in loads.items())
     print(f"\n{PAGES} hot pages, logs and metrics {logs}, {WORKERS} processes each, wrk -t1 -c32 for {SECONDS} s,")
     print(f"{TURNS} turns; bytes of a response: {lengths}\n")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dev.bench.figures import ratios, spread
+from dev.bench.cached_pages import render
+from dev.bench.figures import progress, ratios, spread
 from dev.bench.stacks import FOLDER, OURS, Server
+from dev.bench.turns import TURNS, in_turns
 
 COLUMNS = ("requests a second", "p50 ms", "p99 ms", f"{OURS} / server")
 TIMEOUT_SECONDS = 10
@@ -53,6 +56,20 @@ def steady_load(server: Server, targets: Path, seconds: int, warm_seconds: int =
     if result.errors:
         raise SystemExit(f"{server.name} failed under load: {result}")
     return result
+
+
+def loads_in_turns(
+    title: str, servers: Sequence[Server], rendered: Sequence[str], targets: Path, seconds: int, warm_seconds: int = 1
+) -> dict[str, list[Load]]:
+    """Loads by server, one for each turn. Each turn first renders these pages of the first server, which is ours."""
+    loads: dict[str, list[Load]] = defaultdict(list)
+    for turn, ordered in enumerate(in_turns(servers), start=1):
+        render(servers[0], rendered)
+        for server in ordered:
+            loads[server.name].append(steady_load(server, targets, seconds, warm_seconds))
+        rates = ", ".join(f"{server.name} {loads[server.name][-1].rate:,.0f}" for server in servers)
+        progress(f"{title}, turn {turn} of {TURNS}, requests a second: {rates}")
+    return loads
 
 
 def cells(turns: Sequence[Load], ours: Sequence[Load]) -> tuple[str, ...]:

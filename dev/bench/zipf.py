@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,10 +13,9 @@ from redis import Redis
 from dev.bench import counters, wrk
 from dev.bench.cached_pages import Pages, check, empty_redis, publish, render
 from dev.bench.catalogue import connect, seeded
-from dev.bench.figures import progress, save, spread, table
+from dev.bench.figures import save, spread, table
 from dev.bench.stacks import FASTIFY, HELLO, OURS, Server, running
-from dev.bench.turns import TURNS, in_turns, setting
-from dev.bench.wrk import Load
+from dev.bench.turns import TURNS, setting
 
 QUERIES = 2_000
 DRAWS = 200_000
@@ -31,18 +29,6 @@ def popular(targets: Sequence[str]) -> Path:
     """A list in which the first target is twice as frequent as the second, three times as frequent as the third…"""
     weights = [1 / rank for rank in range(1, len(targets) + 1)]
     return wrk.write_targets("zipf", random.Random(3).choices(targets, weights, k=DRAWS))
-
-
-def measure(servers: list[Server], pages: Pages) -> dict[str, list[Load]]:
-    targets = popular(pages.targets)
-    loads: dict[str, list[Load]] = defaultdict(list)
-    for turn, ordered in enumerate(in_turns(servers), start=1):
-        render(servers[0], pages.targets)
-        for server in ordered:
-            loads[server.name].append(wrk.steady_load(server, targets, SECONDS, WARM_SECONDS))
-        rates = ", ".join(f"{server.name} {loads[server.name][-1].rate:,.0f}" for server in servers)
-        progress(f"Zipf, turn {turn} of {TURNS}, requests a second: {rates}")
-    return loads
 
 
 def costs(ours: Server, pages: Pages, database: str) -> list[tuple[str, str]]:
@@ -77,7 +63,7 @@ def main(rows: int) -> None:
         peers = [stack.enter_context(running(name, **pages.environment)) for name in (FASTIFY, HELLO)]
         for server in peers:
             check(server, pages)
-        loads = measure([ours, *peers], pages)
+        loads = wrk.loads_in_turns("Zipf", [ours, *peers], pages.targets, popular(pages.targets), SECONDS, WARM_SECONDS)
         cost_rows = costs(ours, pages, database)
     report = [(server.name, *wrk.cells(loads[server.name], loads[OURS])) for server in (ours, *peers)]
     lengths = spread([len(answer.body) for answer in pages.answers.values()])
