@@ -198,8 +198,7 @@ class ProductAdmin(WindowAdmin, PermanentAdmin):
         with transaction.atomic():
             products = list(queryset.filter(is_active=True).select_for_update())
             for product in products:
-                product.is_active = False
-                product.save()
+                services.withdraw_locked(product)
                 self.log_change(request, product, "Withdrawn.")
         text = ngettext("%d product was withdrawn.", "%d products were withdrawn.", len(products))
         self.message_user(request, text % len(products), messages.SUCCESS)
