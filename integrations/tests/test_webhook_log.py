@@ -14,7 +14,6 @@ from django.db import connection
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from pytest_django.fixtures import Settings
 
 from dev.testing.databases import rows_read
 from dev.testing.deliveries import SECRET, Delivery, break_prices, event
@@ -23,20 +22,13 @@ from dev.testing.staff import make_staff
 from integrations.admin import MAX_PRETTY_LENGTH, WebhookEventAdmin, pretty
 from integrations.models import KEPT_DAYS, AppliedVersion, WebhookEvent, WebhookReplay
 from integrations.sandbox.sender import PRICE, WITHDRAWN
-from integrations.tests.memory import reset_all
 from integrations.webhooks import inbox
 from products import services
 from products.models import Product
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.usefixtures("clean_webhooks"), pytest.mark.django_db]
 
 LOG = "/admin/integrations/webhookevent/"
-
-
-@pytest.fixture(autouse=True)
-def _clean(settings: Settings) -> None:
-    reset_all()
-    settings.PARTNER_WEBHOOK_SECRETS = [SECRET]
 
 
 @pytest.fixture

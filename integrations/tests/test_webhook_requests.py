@@ -24,20 +24,13 @@ from farmlokal.observability import request_costs
 from farmlokal.routes import MAX_WEBHOOK_BYTES
 from integrations.models import WebhookEvent
 from integrations.sandbox.sender import PRICE, STOCK, WITHDRAWN
-from integrations.tests.memory import reset_all
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.usefixtures("clean_webhooks"), pytest.mark.django_db]
 
 UNSIGNED = (401, "signature-invalid")
 MALFORMED = (400, "bad-request")
 INVALID = (400, "invalid-parameter")
 IGNORED = (200, "ignored")
-
-
-@pytest.fixture(autouse=True)
-def _clean(settings: Settings) -> None:
-    reset_all()
-    settings.PARTNER_WEBHOOK_SECRETS = [SECRET]
 
 
 def body(**changes: Any) -> dict[str, Any]:

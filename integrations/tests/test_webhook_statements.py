@@ -16,23 +16,16 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from pytest_django.fixtures import Settings
 
 from dev.testing.databases import statements_sent
-from dev.testing.deliveries import SECRET, Delivery, event
+from dev.testing.deliveries import Delivery, event
 from dev.testing.offers import make_offer
 from integrations.models import AppliedVersion
 from integrations.sandbox.sender import PRICE, STOCK, WITHDRAWN
 from integrations.tests.memory import reset_all
 from products.models import Product
 
-pytestmark = pytest.mark.usefixtures("live_database")
-
-
-@pytest.fixture(autouse=True)
-def _clean(settings: Settings) -> None:
-    reset_all()
-    settings.PARTNER_WEBHOOK_SECRETS = [SECRET]
+pytestmark = [pytest.mark.usefixtures("clean_webhooks"), pytest.mark.usefixtures("live_database")]
 
 
 @pytest.fixture

@@ -12,9 +12,8 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from pytest_django.fixtures import Settings
 
-from dev.testing.deliveries import SECRET, Delivery, break_prices, event
+from dev.testing.deliveries import Delivery, break_prices, event
 from dev.testing.offers import make_offer
 from farmlokal.observability import request_costs
 from farmlokal.observability.metrics import exposition
@@ -25,13 +24,7 @@ from integrations.webhooks import claims, handlers, inbox
 from integrations.webhooks.claims import DONE_SECONDS
 from products.models import Product
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _clean(settings: Settings) -> None:
-    reset_all()
-    settings.PARTNER_WEBHOOK_SECRETS = [SECRET]
+pytestmark = [pytest.mark.usefixtures("clean_webhooks"), pytest.mark.django_db]
 
 
 @pytest.fixture
