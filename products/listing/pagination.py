@@ -1,10 +1,8 @@
-"""Keyset pagination: a page is one bounded range of an index, at every depth.
-
-The order is (sort field, id), which is total: no product is skipped or repeated among equal values.
-"""
+"""Keyset pagination: a page is one bounded range of an index, at every depth."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,7 +12,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from products.listing.cursors import Cursor
-from products.listing.listings import Listing, Rows
+from products.listing.keyset_pages import read_page
+from products.listing.listings import Listing
 from products.listing.queries import find
 
 
@@ -33,37 +32,16 @@ class ProductPagination(BasePagination):
         if not isinstance(listing, Listing):
             raise TypeError(f"A Listing is needed, not a {type(listing).__name__}.")
         self.listing, self.url = listing, request.build_absolute_uri(request.path)
-        cursor, sort = listing.cursor, listing.sort
-        is_backward = cursor is not None and cursor.backward
-        order = sort.reversed() if is_backward else sort
-        found = find(listing.conditions, order, listing.position, listing.limit + 1)
-        ahead, back = self._ahead(found, is_backward=is_backward), self._turned(cursor) if cursor else None
-        self.next, self.previous = (back, ahead) if is_backward else (ahead, back)
-        rows = found.rows[: listing.limit]
-        return rows[::-1] if is_backward else rows
+        page = read_page(
+            partial(find, listing.conditions), listing.sort, listing.cursor, listing.position, listing.limit
+        )
+        self.next, self.previous = page.next, page.previous
+        return page.rows
 
     def get_paginated_response(self, data: Any) -> Response:
         links = {"next": self._url(self.next), "previous": self._url(self.previous)}
         header = ", ".join(f'<{url}>; rel="{name}"' for name, url in links.items() if url)
         return Response({**links, "results": data}, headers={"Link": header} if header else None)
-
-    def _ahead(self, found: Rows, *, is_backward: bool) -> Cursor | None:
-        """The next page in the direction of reading: one cursor for one position, whichever way it was reached."""
-        limit = self.listing.limit
-        if len(found.rows) > limit:
-            last_shown, first_hidden = found.rows[limit - 1 : limit + 1]
-            return self._turned(self._after(first_hidden)) if is_backward else self._after(last_shown)
-        if found.stopped_at:
-            return Cursor(is_backward, str(found.stopped_at.value), found.stopped_at.pk)
-        return None
-
-    def _after(self, row: dict[str, Any]) -> Cursor:
-        return Cursor(False, str(row[self.listing.sort.field]), row["id"])
-
-    def _turned(self, cursor: Cursor) -> Cursor:
-        """The same position, read in the other direction. It lies between two rows; neither of them needs to exist."""
-        toward_it = 1 if self.listing.sort.is_descending == cursor.backward else -1
-        return Cursor(not cursor.backward, cursor.value, cursor.pk + toward_it)
 
     def _url(self, cursor: Cursor | None) -> str | None:
         return f"{self.url}?{urlencode(self.listing._replace(cursor=cursor).parameters())}" if cursor else None
