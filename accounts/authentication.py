@@ -10,6 +10,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jwt
@@ -23,6 +24,7 @@ from accounts import clients, keys
 from accounts.models import ApiClient
 from accounts.shared_value import UnavailableError
 from farmlokal import routes
+from farmlokal.acting import SYSTEM, acting_as
 from farmlokal.http.problems import Problem
 from farmlokal.request_state import state_of
 
@@ -188,7 +190,7 @@ def _read(claims: dict[str, Any], key_set: int) -> Claims:
 
 class CallerMiddleware:
     """Authenticates before the call is counted: for its client, or for its address if authentication fails.
-    BearerAuthentication raises the failure in views that use it."""
+    BearerAuthentication raises the failure in views that use it. All writes of the request are the caller's."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -203,7 +205,17 @@ class CallerMiddleware:
             if isinstance(state.caller, Caller):
                 client = state.caller.client
                 state.limited_as = client.policy, client.name_in_limits
-        return self.get_response(request)
+        with acting_as(partial(_actor_of, request)):
+            return self.get_response(request)
+
+
+def _actor_of(request: HttpRequest) -> str:
+    """A token counts before a session, as it does for views."""
+    caller = state_of(request).caller
+    if isinstance(caller, Caller):
+        return f"client {caller.client.name}"
+    user = getattr(request, "user", None)  # public reads have none
+    return user.get_username() if user and user.is_authenticated else SYSTEM
 
 
 class BearerAuthentication(BaseAuthentication):

@@ -27,6 +27,7 @@ import structlog
 from django.db import IntegrityError, OperationalError, transaction
 from django.utils import timezone
 
+from farmlokal.acting import acting_as
 from farmlokal.http.problems import Problem
 from farmlokal.mysql.errors import ROW_IS_LOCKED, is_aborted, is_transient
 from farmlokal.mysql.transactions import atomic_with_retry
@@ -57,7 +58,7 @@ def receive(delivery: Delivery) -> str:
     """
     event = read_event(delivery.body)
     try:
-        with _locks_as_problems():
+        with _locks_as_problems(), acting_as(PARTNER):
             outcome = _claim_and_process(delivery, event)
     except Problem:
         _count(event, "in-progress")
@@ -73,7 +74,7 @@ def replay(pk: int, by: str) -> str:
 
     Raises not-found, webhook-in-progress, and the problems of a body that no handler has read yet.
     """
-    with _locks_as_problems():
+    with _locks_as_problems(), acting_as(by):
         webhook_id, outcome = _process_again(pk, by)
     claims.forget(webhook_id)  # Redis may know it as done, since it was ignored; it may have failed now
     return outcome
