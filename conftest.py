@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,11 +16,14 @@ from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from playwright.sync_api import Browser, Page
 from pytest_django import DjangoDbBlocker
 from pytest_django.fixtures import Settings
 
 from accounts.models import User
-from dev.testing.servers import Daemon, own_redis
+from dev.testing import browser as browsers
+from dev.testing.browser import DESKTOP, PHONE, Faults, Size
+from dev.testing.servers import Daemon, Server, own_redis, running
 from dev.testing.waiting import wait_until
 from dev.testing.walks import forget_pages
 from products.catalogue_cache import catalogue_cache
@@ -48,6 +52,7 @@ hypothesis_settings.load_profile("any_speed")
 LIVE_TABLES = [
     *("products_posting", "products_product", "products_farm"),
     *("integrations_webhookreplay", "integrations_webhookevent", "integrations_appliedversion"),
+    *("accounts_user", "accounts_user_groups", "accounts_user_user_permissions", "django_session", "django_admin_log"),
 ]
 
 
@@ -91,7 +96,7 @@ def redis_alone(settings: Settings, tmp_path: Path) -> Iterator[Daemon]:
 @pytest.fixture(scope="module")
 def live_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """The test database without a transaction, so that other connections see what tests write. At the module's end
-    all products, farms and webhooks are deleted."""
+    all products, farms, webhooks and users are deleted."""
     with django_db_blocker.unblock():
         assert connection.settings_dict["NAME"].startswith("test_")
         yield
@@ -111,3 +116,44 @@ def database_environment(django_db_setup: None) -> dict[str, Any]:
     """Environment variables for another process that uses this worker's databases."""
     url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
     return {**os.environ, "DATABASE_URL": url, "ALLOWED_HOSTS": "localhost,127.0.0.1"}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browsers.chromium(tmp_path_factory.mktemp("chromium")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def site(live_database: None, database_environment: dict[str, str]) -> Iterator[Server]:
+    """The service for the pages of browser tests."""
+    with running(database_environment, WEB_CONCURRENCY="1") as server:
+        yield server
+
+
+@pytest.fixture(params=[PHONE, DESKTOP], ids=["phone", "desktop"])
+def size(request: pytest.FixtureRequest) -> Size:
+    """Browser tests run at both sizes. @pytest.mark.parametrize("size", [DESKTOP]) limits a test to one."""
+    wanted: Size = request.param
+    return wanted
+
+
+@pytest.fixture
+def faults() -> Iterator[Faults]:
+    """Fails the test at its end if the browser complained; faults.allow() names what the test expects."""
+    collected = Faults()
+    yield collected
+    collected.check()
+
+
+@pytest.fixture
+def page(browser: Browser, site: Server, size: Size, faults: Faults) -> Iterator[Page]:
+    """An empty page of a new visitor: page.goto("/admin/")."""
+    with browsers.opened(browser, site.url, size, faults) as opened:
+        yield opened
+
+
+@pytest.fixture
+def log_in(page: Page, site: Server) -> Callable[[User], None]:
+    """log_in(make_user("anna", "Catalogue editor")): the page's next request carries that user's session."""
+    return partial(browsers.log_in, page, site.url)

@@ -29,6 +29,8 @@ missing_packages() {
         command -v my_print_defaults >/dev/null || echo mariadb-client-core
     fi
     [ -n "${REDIS_URL:-}" ] || private_redis || echo redis-tools
+    # Tests and pictures need a browser; Playwright's own would be another download.
+    case $TARGET in test|pictures) command -v chromium >/dev/null || echo chromium ;; esac
 }
 
 # A policy-rc.d that exits with 101 keeps apt from starting services, should a dependency bring one.

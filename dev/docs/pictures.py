@@ -1,6 +1,6 @@
 """make pictures: takes the screenshots of the documentation in a real browser, beside a `make run`.
 
-Needs the environment of that `make run`, Debian's chromium, and Playwright.
+Needs the environment of that `make run`, and Debian's chromium.
 """
 
 from __future__ import annotations

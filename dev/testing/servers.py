@@ -45,6 +45,10 @@ class Server:
         self.log = log
         self.process = process
 
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}"
+
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_SECONDS)
 
