@@ -49,9 +49,11 @@ class WebhookEvent(models.Model):
         permissions = (("replay_webhookevent", "Can replay webhooks"),)
         constraints = (models.UniqueConstraint(fields=["source", "webhook_id"], name="webhook_id"),)
         indexes = (
-            models.Index(fields=["status", "id"], name="webhook_status"),
-            models.Index(fields=["product_id", "id"], name="webhook_product"),
-            models.Index(fields=["received_at"], name="webhook_received"),
+            # The log in the order of arrival (webhooks/log.py), all of it or by one of its filters.
+            models.Index(fields=["received_at", "id"], name="webhook_log"),
+            models.Index(fields=["status", "received_at", "id"], name="webhook_log_status"),
+            models.Index(fields=["type", "received_at", "id"], name="webhook_log_type"),
+            models.Index(fields=["product_id", "received_at", "id"], name="webhook_log_product"),
         )
 
     def __str__(self) -> str:
