@@ -136,7 +136,7 @@ def pages(conditions: Sequence[Any], sort: Sort) -> dict[str, Position | None]:
     (source,) = option.sources
     where = Sql.all_of([source.where, *(c.sql() for c in conditions if c not in option.answers)])
     product = f" STRAIGHT_JOIN {PRODUCTS} p ON p.id = {source.key}" if source.table == POSTINGS else ""
-    matches = f"FROM {queries._table(source)}{product} WHERE {where.text}"
+    matches = f"FROM {source.table_by_index()}{product} WHERE {where.text}"
     ((count,),) = run(Sql(f"SELECT COUNT(*) {matches}", where.params))
     places: dict[str, Position | None] = {"first": None}
     for page, offset in (("middle", count // 2), ("last", count - LIMIT - 1)):

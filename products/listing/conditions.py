@@ -34,7 +34,10 @@ class Condition(Protocol):
         """The sampled products that meet the condition."""
 
     def sources(self, statistics: Statistics, order: str) -> Iterator[Source]:
-        """Sources that together contain exactly the products that meet the condition. Empty if no index serves it."""
+        """Sources that together contain exactly the products that meet the condition. Empty if no index serves it.
+
+        statistics.is_active tells whether listed or withdrawn products are wanted.
+        """
 
 
 class OneOf(NamedTuple):
@@ -51,7 +54,7 @@ class OneOf(NamedTuple):
 
     def sources(self, statistics: Statistics, order: str) -> Iterator[Source]:
         for pk in self.ids:
-            yield filtered_catalogue(self.field, pk, order)
+            yield filtered_catalogue(self.field, pk, order, is_active=statistics.is_active)
 
 
 class Word(NamedTuple):
@@ -64,7 +67,8 @@ class Word(NamedTuple):
         return statistics.with_any(order, "word", (self.word,))
 
     def sources(self, statistics: Statistics, order: str) -> Iterator[Source]:
-        yield postings(order, Sql("t.term = %s", (self.word,)))
+        if statistics.is_active:
+            yield postings(order, Sql("t.term = %s", (self.word,)))
 
 
 class Prefix(NamedTuple):
@@ -83,6 +87,8 @@ class Prefix(NamedTuple):
 
         None if the other words have too many postings.
         """
+        if not statistics.is_active:
+            return
         words = statistics.words_with_prefix(self.letters)
         rest = sum(statistics.size(statistics.with_any(order, "word", (word,))) for word in words[MAX_PREFIX_SOURCES:])
         if rest > MAX_REST_ROWS:
@@ -113,13 +119,14 @@ class Priced(NamedTuple):
         return statistics.with_price(order, self.low, self.high)
 
     def sources(self, statistics: Statistics, order: str) -> Iterator[Source]:
-        yield self.narrow(whole_catalogue("price"), self.sampled(statistics, order), statistics)
+        whole = whole_catalogue("price", is_active=statistics.is_active)
+        yield self.narrow(whole, self.sampled(statistics, order), statistics)
 
     def narrow(self, source: Source, sampled: SampleSet, statistics: Statistics) -> Source:
         """The part of a source in price order that is within the range. It is unordered: the sort is another one."""
         where = Sql.all_of([source.where, self.bounds("p.price")])
         # The price index of the whole catalogue contains all sort fields. With the others, each product is looked up.
-        cost = ENTRY_COST if source == whole_catalogue("price") else LOOKUP_COST
+        cost = ENTRY_COST if source.index_name == "product_price" else LOOKUP_COST
         return source._replace(where=where, is_ordered=False, cost=statistics.size(sampled) * cost)
 
 

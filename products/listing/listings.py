@@ -58,10 +58,13 @@ class Listing(NamedTuple):
     fields: tuple[str, ...] | None = None  # None: all
     cursor: Cursor | None = None
     position: Position | None = None  # of the cursor
+    is_active: bool = True  # listed products, or withdrawn ones, which only staff may see
 
     def parameters(self) -> list[tuple[str, str]]:
         """The normalised query: parameters in one order, without defaults."""
         pairs = list(self.filters)
+        if not self.is_active:
+            pairs.append(("withdrawn", "true"))
         if self.sort != DEFAULT_SORT:
             pairs.append(("sort", str(self.sort)))
         if self.limit != PAGE_SIZE:
@@ -80,7 +83,8 @@ class Listing(NamedTuple):
 
     def _bound_to(self) -> list[str]:
         """A cursor depends on sort and filters, not on limit and fields."""
-        return [Product._meta.label_lower, str(self.sort), urlencode(self.filters)]
+        withdrawn = [] if self.is_active else ["withdrawn"]
+        return [Product._meta.label_lower, str(self.sort), urlencode(self.filters), *withdrawn]
 
 
 class Selection(NamedTuple):

@@ -32,9 +32,8 @@ class ProductPagination(BasePagination):
         if not isinstance(listing, Listing):
             raise TypeError(f"A Listing is needed, not a {type(listing).__name__}.")
         self.listing, self.url = listing, request.build_absolute_uri(request.path)
-        page = read_page(
-            partial(find, listing.conditions), listing.sort, listing.cursor, listing.position, listing.limit
-        )
+        rows = partial(find, listing.conditions, is_active=listing.is_active)
+        page = read_page(rows, listing.sort, listing.cursor, listing.position, listing.limit)
         self.next, self.previous = page.next, page.previous
         return page.rows
 

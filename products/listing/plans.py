@@ -30,8 +30,8 @@ class Option(NamedTuple):
     sampled: SampleSet
 
 
-def without_conditions(order: str) -> Plan:
-    return Plan((whole_catalogue(order),), (), 0)
+def without_conditions(order: str, *, is_active: bool = True) -> Plan:
+    return Plan((whole_catalogue(order, is_active=is_active),), (), 0)
 
 
 def choose(conditions: Sequence[Condition], order: str, count: int, statistics: Statistics) -> Plan:
@@ -58,7 +58,7 @@ def _options(conditions: Sequence[Condition], order: str, statistics: Statistics
     if price and order == "price":
         yield from _options_sorted_by_price(conditions, price, statistics)
         return
-    yield Option([whole_catalogue(order)], [], statistics.all_products())
+    yield Option([whole_catalogue(order, is_active=statistics.is_active)], [], statistics.all_products())
     for condition in conditions:
         sampled = condition.sampled(statistics, order)
         if sources := list(condition.sources(statistics, order)):

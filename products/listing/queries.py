@@ -26,13 +26,18 @@ COLUMN_NAMES = (*ROW_COLUMNS, "farm_name", "vocabulary_version", "has_others")
 FARMS = f"`{Farm._meta.db_table}`"
 
 
-def find(conditions: Sequence[Condition], sort: Sort, after: Position | None, count: int) -> Rows:
-    """The first `count` products after a position that meet all conditions, in the order of the sort."""
+def find(
+    conditions: Sequence[Condition], sort: Sort, after: Position | None, count: int, *, is_active: bool = True
+) -> Rows:
+    """The first `count` products after a position that meet all conditions, in the order of the sort.
+
+    is_active: listed products, or withdrawn ones.
+    """
     if any(isinstance(condition, Nothing) for condition in conditions):
         return Rows([])
     if not conditions:
-        return _stream(plans.without_conditions(sort.field), sort, after, count)
-    known = statistics.current()
+        return _stream(plans.without_conditions(sort.field, is_active=is_active), sort, after, count)
+    known = statistics.current(is_active=is_active)
     plan = plans.choose(conditions, sort.field, count, known)
     if _may_stream(plan) and plan.sources[-1] not in known.nonempty_sources:
         found = _stream(plan, sort, after, count)
@@ -40,7 +45,7 @@ def find(conditions: Sequence[Condition], sort: Sort, after: Position | None, co
             return found
         if found.rows:
             known.nonempty_sources.add(plan.sources[-1])
-    return _until_end(_run(_merge_statement(plan, sort, after, count)), sort)
+    return _until_end(run(_merge_statement(plan, sort, after, count)), sort)
 
 
 def _may_stream(plan: Plan) -> bool:
@@ -50,7 +55,7 @@ def _may_stream(plan: Plan) -> bool:
     return source.is_ordered and is_alone and not plan.checks
 
 
-def _run(statement: Sql) -> Sequence[Sequence[Any]]:
+def run(statement: Sql) -> Sequence[Sequence[Any]]:
     with connection.cursor() as cursor:
         cursor.execute(statement.text, statement.params)
         rows: Sequence[Sequence[Any]] = cursor.fetchall()
@@ -58,7 +63,7 @@ def _run(statement: Sql) -> Sequence[Sequence[Any]]:
 
 
 def _stream(plan: Plan, sort: Sort, after: Position | None, count: int) -> Rows:
-    return Rows([_as_dict(row) for row in _run(_stream_statement(plan, sort, after, count))])
+    return Rows([_as_dict(row) for row in run(_stream_statement(plan, sort, after, count))])
 
 
 def _stream_statement(plan: Plan, sort: Sort, after: Position | None, count: int) -> Sql:
@@ -71,10 +76,12 @@ def _stream_statement(plan: Plan, sort: Sort, after: Position | None, count: int
     where = Sql.all_of([source.where, *_after(source, sort, after)])
     other = Sql("FALSE")
     if others:
-        other = Sql(f"EXISTS (SELECT 1 FROM {_table(others[0])} WHERE {others[0].where.text})", others[0].where.params)
+        where_other = others[0].where
+        other = Sql(f"EXISTS (SELECT 1 FROM {others[0].table_by_index()} WHERE {where_other.text})", where_other.params)
     text = (
-        f"SELECT {SELECTED}, {other.text} FROM {_table(source)}{product} STRAIGHT_JOIN {FARMS} f ON f.id = p.farm_id"
-        f" WHERE {where.text} {_order_by(_column(source, sort), source.key, sort)} LIMIT %s"
+        f"SELECT {SELECTED}, {other.text} FROM {source.table_by_index()}{product}"
+        f" STRAIGHT_JOIN {FARMS} f ON f.id = p.farm_id WHERE {where.text}"
+        f" {_order_by(_column(source, sort), source.key, sort)} LIMIT %s"
     )
     return Sql(text, (*other.params, *where.params, count))
 
@@ -114,13 +121,9 @@ def _entries(
     order = f" {_order_by(value, source.key, sort)} {limit}" if limit else ""
     text = (
         f"SELECT {distinct}{value} AS value, {source.key} AS id, {int(is_end)} AS is_end"
-        f" FROM {_table(source)} WHERE {where.text}{order}"
+        f" FROM {source.table_by_index()} WHERE {where.text}{order}"
     )
     return Sql(text, (*where.params, *limits))
-
-
-def _table(source: Source) -> str:
-    return f"{source.table} {source.alias} FORCE INDEX (`{source.index_name}`)"
 
 
 def _column(source: Source, sort: Sort) -> str:

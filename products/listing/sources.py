@@ -40,16 +40,20 @@ class Source(NamedTuple):
     has_repeats: bool = False
     cost: float = 0.0  # of reading and sorting an unordered source, in microseconds
 
+    def table_by_index(self) -> str:
+        return f"{self.table} {self.alias} FORCE INDEX (`{self.index_name}`)"
 
-def whole_catalogue(order: str) -> Source:
-    return Source(PRODUCTS, "p", f"product_{order}", "p.id", Sql("p.is_active = 1"))
+
+def whole_catalogue(order: str, *, is_active: bool = True) -> Source:
+    return Source(PRODUCTS, "p", f"product_{order}", "p.id", Sql(f"p.is_active = {is_active:d}"))
 
 
-def filtered_catalogue(field: str, pk: int, order: str) -> Source:
-    where = Sql(f"p.{field}_id = %s AND p.is_active = 1", (pk,))
+def filtered_catalogue(field: str, pk: int, order: str, *, is_active: bool = True) -> Source:
+    where = Sql(f"p.{field}_id = %s AND p.is_active = {is_active:d}", (pk,))
     return Source(PRODUCTS, "p", f"product_{field}_{order}", "p.id", where)
 
 
 def postings(order: str, where: Sql) -> Source:
+    """Of listed products only: withdrawn ones have no postings."""
     index = "PRIMARY" if order == "created_at" else f"posting_{order}"
     return Source(POSTINGS, "t", index, "t.product_id", where)

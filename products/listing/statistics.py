@@ -1,5 +1,7 @@
 """The planner's statistics: a random sample of the catalogue in memory, renewed every few minutes.
 
+Listed and withdrawn products have separate statistics, taken from the same sample.
+
 A wrong estimate can make a page slower or shorter, but never wrong.
 """
 
@@ -35,8 +37,9 @@ SampleSet: TypeAlias = int
 
 
 class Statistics:
-    def __init__(self, rows: Sequence[dict[str, Any]], scale: float) -> None:
-        """scale: the number of products in the catalogue for each row."""
+    def __init__(self, rows: Sequence[dict[str, Any]], scale: float, *, is_active: bool = True) -> None:
+        """scale: the number of products in the catalogue for each row. is_active: whether the rows are listed."""
+        self.is_active = is_active
         self.count = len(rows)
         self.scale = scale
         self.nonempty_sources: set[Any] = set()  # found to have products, though none of them was sampled
@@ -50,6 +53,11 @@ class Statistics:
         self._ranks = {field: _ranks([_sort_key(row[field]) for row in rows]) for field in SORT_FIELDS}
         self._price_blocks = {field: self._find_price_blocks(field) for field in SORT_FIELDS}
         self._with_value = lru_cache(maxsize=CACHED_SETS)(self._find_with_value)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the sample was the whole catalogue. Products may have been added since."""
+        return self.scale == 1
 
     def all_products(self) -> SampleSet:
         return (1 << self.count) - 1
@@ -138,30 +146,30 @@ def _sort_key(value: Any) -> Any:
 
 
 class _Current:
-    statistics: Statistics | None = None
+    statistics: dict[bool, Statistics] | None = None  # by is_active
     expires_at = 0.0
 
 
 _refreshing = threading.Lock()
 
 
-def current() -> Statistics:
+def current(*, is_active: bool = True) -> Statistics:
     """This process's statistics. Taken on first use: two statements, about 100 ms for any catalogue.
 
     While one thread renews them, the others use the old ones.
     """
     statistics = _Current.statistics
     if statistics and (time.monotonic() < _Current.expires_at or not _refreshing.acquire(blocking=False)):
-        return statistics
+        return statistics[is_active]
     if not statistics:
         _refreshing.acquire()
     try:
         if not _Current.statistics or time.monotonic() >= _Current.expires_at:
             _Current.statistics = _take()
-            is_complete = _Current.statistics.scale == 1
+            is_complete = _Current.statistics[True].is_complete
             max_age = MAX_AGE_OF_SMALL_CATALOGUE_SECONDS if is_complete else MAX_AGE_SECONDS
             _Current.expires_at = time.monotonic() + max_age
-        return _Current.statistics
+        return _Current.statistics[is_active]
     finally:
         _refreshing.release()
 
@@ -171,9 +179,13 @@ def reset() -> None:
     _Current.statistics = None
 
 
-def _take() -> Statistics:
+def _take() -> dict[bool, Statistics]:
     ends = Product.objects.aggregate(low=Min("pk"), high=Max("pk"))
     ids = range(ends["low"] or 0, (ends["high"] or -1) + 1)
     chosen = random.sample(ids, min(len(ids), SAMPLE_ROWS))  # no secret
-    rows = list(Product.objects.listed().filter(pk__in=chosen).values(*COLUMNS))
-    return Statistics(rows, len(ids) / len(chosen) if chosen else 1.0)
+    rows = Product.objects.filter(pk__in=chosen).values(*COLUMNS, "is_active")
+    by_state: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    for row in rows:
+        by_state[row["is_active"]].append(row)
+    scale = len(ids) / len(chosen) if chosen else 1.0
+    return {is_active: Statistics(of, scale, is_active=is_active) for is_active, of in by_state.items()}
