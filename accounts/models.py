@@ -78,3 +78,17 @@ class ApiClient(models.Model):
     @property
     def name_in_limits(self) -> str:
         return str(self.pk)
+
+
+class GrantedPermission(models.Model):
+    """A permission that a role has received. No role receives one twice, so an administrator can take it away."""
+
+    role = models.CharField(max_length=150)
+    permission = models.CharField(max_length=201)  # app_label.codename
+
+    class Meta:
+        default_permissions = ()
+        constraints = (models.UniqueConstraint(fields=["role", "permission"], name="granted_permission"),)
+
+    def __str__(self) -> str:
+        return f"{self.role}: {self.permission}"
