@@ -1,7 +1,7 @@
 """The roles of staff. Each is a Django group, and this is the only list of their permissions.
 
 Django creates permissions after all migrations, so no migration can grant them. `migrate` therefore ends with
-grant_new_permissions(). It grants each permission once and records that, so it never undoes a change by an administrator.
+grant_new_permissions(). It grants each permission once and records that, so it undoes no change by an administrator.
 """
 
 from __future__ import annotations

@@ -68,6 +68,10 @@ Three things to try:
   curl -s '$url/products?q=mango&state=maharashtra&sort=price&limit=2'
   curl -s '$url/products?limit=100' | grep -o '"next":"[^"]*"'     # follow this link until it is null
   make manage ARGS=createsuperuser                                 # in a second terminal, then open /admin/
+
+Staff to log in as at $url/admin/, one for each role:
+$STAFF_TEXT
+  make manage ARGS='changepassword auditor'                        # sets a new password
 $SANDBOX_TEXT
 Ctrl-C stops the service and its servers.
 
@@ -76,9 +80,14 @@ TEXT
 
 port_is_free "$BIND" "$PORT" || fail "port $PORT is taken; try PORT=8001 make run"
 step migrate "$PYTHON" manage.py migrate --noinput
+# Not by `step`: its log would keep the passwords.
+DEMO_STAFF=$("$PYTHON" manage.py create_demo_staff) || fail "cannot create the demo staff"
 # First with the progress bar on the terminal; if that fails, again with the output in a log.
 seed=("$PYTHON" manage.py seed_products "$FIRST_PRODUCTS" --if-empty)
 "${seed[@]}" || step seed "${seed[@]}"
+STAFF_TEXT=${DEMO_STAFF:+$(sed 's/^/  /' <<<"$DEMO_STAFF")
+  These passwords are shown only now.}
+STAFF_TEXT=${STAFF_TEXT:-  catalogue-editor, catalogue-viewer, webhook-operator, auditor, operator}
 SANDBOX_TEXT=
 if [ -z "${OAUTH_TOKEN_URL:-}${OAUTH_ISSUER:-}" ]; then
     start_sandbox
