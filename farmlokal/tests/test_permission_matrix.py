@@ -96,7 +96,10 @@ FORMS: dict[str, dict[str, str]] = {  # what POST sends there; other forms are t
     "password_change/": {"old_password": "old", "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD},
     PASSWORD.path: {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD, "usable_password": "true"},
     "accounts/user/add/": {
-        **{"username": "new", "usable_password": "true", "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+        "username": "new",
+        "usable_password": "true",
+        "password1": NEW_PASSWORD,
+        "password2": NEW_PASSWORD,
     },
     "accounts/apiclient/add/": {"name": "New", "client_id": "new"},
     "auth/group/add/": {"name": "New"},
