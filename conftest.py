@@ -51,6 +51,7 @@ hypothesis_settings.load_profile("any_speed")
 
 LIVE_TABLES = [
     *("products_posting", "products_product", "products_farm"),
+    *("products_historicalproduct", "products_historicalfarm"),
     *("integrations_webhookreplay", "integrations_webhookevent", "integrations_appliedversion"),
     *("accounts_user", "accounts_user_groups", "accounts_user_user_permissions", "django_session", "django_admin_log"),
 ]

@@ -148,6 +148,7 @@ DATABASES = {
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+SIMPLE_HISTORY_DATE_INDEX = False  # old changes are found by primary key
 
 # Without this Retry, redis-py tries 10 times: a request would wait seconds for a Redis that is away.
 CACHES = {

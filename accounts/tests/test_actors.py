@@ -21,7 +21,9 @@ def actor_of(request: HttpRequest) -> str:
     def view(request: HttpRequest) -> HttpResponse:
         return HttpResponse(current_actor())
 
-    return CallerMiddleware(view)(request).content.decode()  # type: ignore[attr-defined]
+    response = CallerMiddleware(view)(request)
+    assert isinstance(response, HttpResponse)
+    return response.content.decode()
 
 
 def request_of(user: User | AnonymousUser | None = None, caller: Caller | None = None) -> HttpRequest:

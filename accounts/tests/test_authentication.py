@@ -111,6 +111,7 @@ def write(client: Client, token: str | None) -> Any:
 
 def test_writes_need_the_scope(client: Client, provider: Issuer, shop: ApiClient) -> None:
     assert write(client, provider.token(scope="catalogue:read catalogue:write")).status_code == 200
+    assert Product.history.first().history_user == "client A shop"
     refused = write(client, provider.token(scope="catalogue:writer"))
     assert (refused.status_code, refused.json()["code"]) == (403, "permission-denied")
     assert (

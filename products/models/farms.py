@@ -8,6 +8,7 @@ from django.db import models
 
 from farmlokal.mysql.transactions import atomic_with_retry
 from products.catalogue_cache import announce_write
+from products.history.records import ChangeRecords, record
 from products.models.collations import NAME_COLLATION
 from products.models.postings import Posting
 from products.models.vocabulary import District
@@ -18,6 +19,8 @@ from products.validators import validate_line
 class Farm(models.Model):
     name = models.CharField(max_length=150, db_collation=NAME_COLLATION, validators=[validate_line])
     district = models.ForeignKey(District, models.PROTECT, related_name="farms")
+
+    history = ChangeRecords()
 
     class Meta:
         indexes = (models.Index(fields=["name", "id"], name="farm_name"),)
@@ -31,5 +34,6 @@ class Farm(models.Model):
         announce_write()
         before = type(self).objects.select_for_update().filter(pk=self.pk).first()
         super().save(**kwargs)
+        record(before, self)
         if before and before.name != self.name:
             reindex(self.product_set.all(), Posting.objects.all())

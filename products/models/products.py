@@ -14,6 +14,7 @@ from django.utils.text import slugify
 
 from farmlokal.mysql.transactions import atomic_with_retry
 from products.catalogue_cache import announce_write
+from products.history.records import ChangeRecords, record
 from products.models.collations import BINARY_COLLATION, NAME_COLLATION
 from products.models.farms import Farm
 from products.models.postings import Posting
@@ -111,6 +112,8 @@ class Product(models.Model):
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = ProductQuerySet.as_manager()
+    # Without the fields that follow from others, and the times, which every change has.
+    history = ChangeRecords(["slug", "category", "district", "state", "words", "created_at", "updated_at"])
 
     class Meta:
         indexes = tuple(_indexes())
@@ -119,7 +122,7 @@ class Product(models.Model):
         return self.name
 
     def save(self, *, before: Product | None = None, **kwargs: Any) -> None:
-        """Writes the row as its next version, with its derived fields and postings.
+        """Writes the row as its next version, with its derived fields, postings and history.
 
         Lock a row first if others may change it at the same time.
         before: a copy of the row as it was locked in this transaction. Only columns that differ from it are written.
@@ -143,6 +146,7 @@ class Product(models.Model):
         elif not self._state.adding:
             before = type(self).objects.select_for_update().filter(pk=self.pk).first()
         super().save(**kwargs)
+        record(before, self)
         Posting.objects.update_product(before, self)
 
     def changed_fields(self, before: Product) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from django.db import models, transaction
 
 from products.catalogue_cache import announce_write
+from products.history.records import ChangeRecords, record
 from products.models.collations import BINARY_COLLATION, NAME_COLLATION
 from products.validators import validate_line
 
@@ -39,6 +40,8 @@ class VocabularyEntry(models.Model):
     name = models.CharField(max_length=100, db_collation=NAME_COLLATION, validators=[validate_line])
     slug = models.SlugField(max_length=120, unique=True, db_collation=BINARY_COLLATION)
 
+    history = ChangeRecords(inherit=True)
+
     class Meta:
         abstract = True
         ordering = ("name", "pk")
@@ -49,7 +52,9 @@ class VocabularyEntry(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         with transaction.atomic():
             announce_write()
+            before = type(self)._default_manager.select_for_update().filter(pk=self.pk).first()
             super().save(*args, **kwargs)
+            record(before, self)
             VocabularyVersion.bump()
 
 

@@ -62,6 +62,19 @@ def test_catalogue_is_determined_by_the_seed() -> None:
     assert content() != first
 
 
+def test_new_catalogue_has_no_history() -> None:
+    seed(5)
+    for model in (Product, Farm):
+        before = keys(model.history.model._meta.db_table)
+        one = model._default_manager.get(pk=1)
+        one.name = "Renamed"
+        one.save()
+        assert model.history.count() == 1
+        seed(5, "--reset")
+        assert model.history.count() == 0
+        assert keys(model.history.model._meta.db_table) == before
+
+
 def test_catalogue_is_plausible() -> None:
     seed(20_000)
     products = Product.objects.all()

@@ -47,14 +47,14 @@ def statements_of(staff: Client, method: str, url: str, body: object = None, **h
     return statements_sent(send) - AUTHENTICATION
 
 
-def test_post_takes_eight_statements(staff: Client) -> None:
+def test_post_takes_nine_statements(staff: Client) -> None:
     # SELECT commodity; SELECT farm, district and state
     # BEGIN
     # SELECT the farm's name FOR UPDATE
-    # INSERT product; INSERT postings
+    # INSERT product, its history and its postings
     # SELECT the product's document
     # COMMIT
-    assert statements_of(staff, "post", "/products", product_body(farm=make_farm().pk)) == 8
+    assert statements_of(staff, "post", "/products", product_body(farm=make_farm().pk)) == 9
 
 
 def test_post_with_a_key_takes_five_more(staff: Client) -> None:
@@ -62,23 +62,23 @@ def test_post_with_a_key_takes_five_more(staff: Client) -> None:
     # UPDATE key, with the response
     # after the commit: SELECT expired keys
     headers = {"Idempotency-Key": "k1"}
-    assert statements_of(staff, "post", "/products", product_body(farm=make_farm().pk), **headers) == 13
+    assert statements_of(staff, "post", "/products", product_body(farm=make_farm().pk), **headers) == 14
 
 
-def test_patch_of_the_price_takes_six_statements(staff: Client, product: Product) -> None:
+def test_patch_of_the_price_takes_seven_statements(staff: Client, product: Product) -> None:
     # BEGIN
     # SELECT product FOR UPDATE
-    # UPDATE product; UPDATE postings
+    # UPDATE product; INSERT history; UPDATE postings
     # SELECT the product's document
     # COMMIT
-    assert statements_of(staff, "patch", f"/products/{product.pk}", {"price": "45.00"}) == 6
+    assert statements_of(staff, "patch", f"/products/{product.pk}", {"price": "45.00"}) == 7
 
 
 def test_if_match_takes_one_statement_more(staff: Client, product: Product) -> None:
     # SELECT the product's document, after its lock
     etag = staff.get(f"/products/{product.pk}")["ETag"]
     headers = {"If-Match": etag}
-    assert statements_of(staff, "patch", f"/products/{product.pk}", {"price": "45.00"}, **headers) == 7
+    assert statements_of(staff, "patch", f"/products/{product.pk}", {"price": "45.00"}, **headers) == 8
 
 
 def test_patch_without_a_change_takes_four_statements(staff: Client, product: Product) -> None:
@@ -89,19 +89,19 @@ def test_patch_without_a_change_takes_four_statements(staff: Client, product: Pr
     assert statements_of(staff, "patch", f"/products/{product.pk}", {"stock": product.stock}) == 4
 
 
-def test_patch_of_the_name_takes_eleven_statements(staff: Client, product: Product) -> None:
+def test_patch_of_the_name_takes_twelve_statements(staff: Client, product: Product) -> None:
     # BEGIN
     # SELECT product FOR UPDATE
     # SELECT the farm's name FOR UPDATE; SELECT farm, district and state; SELECT commodity
-    # UPDATE product; DELETE, UPDATE and INSERT postings
+    # UPDATE product; INSERT history; DELETE, UPDATE and INSERT postings
     # SELECT the product's document
     # COMMIT
-    assert statements_of(staff, "patch", f"/products/{product.pk}", {"name": "Banana"}) == 11
+    assert statements_of(staff, "patch", f"/products/{product.pk}", {"name": "Banana"}) == 12
 
 
-def test_delete_takes_five_statements(staff: Client, product: Product) -> None:
+def test_delete_takes_six_statements(staff: Client, product: Product) -> None:
     # BEGIN
     # SELECT product FOR UPDATE
-    # UPDATE product; DELETE postings
+    # UPDATE product; INSERT history; DELETE postings
     # COMMIT
-    assert statements_of(staff, "delete", f"/products/{product.pk}") == 5
+    assert statements_of(staff, "delete", f"/products/{product.pk}") == 6

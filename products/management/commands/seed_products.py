@@ -30,7 +30,9 @@ from products.seeding.replacement import Replacement
 FARMS = Farm._meta.db_table
 PRODUCTS = Product._meta.db_table
 POSTINGS = Posting._meta.db_table
-TABLES = (FARMS, PRODUCTS, POSTINGS)
+# Old changes would seem to be those of the new rows with the same keys. Seeding itself records nothing.
+HISTORY = (Farm.history.model._meta.db_table, Product.history.model._meta.db_table)
+TABLES = (FARMS, PRODUCTS, POSTINGS, *HISTORY)
 
 
 class Command(BaseCommand):
@@ -90,6 +92,8 @@ class Command(BaseCommand):
                 posting_keys = thread.submit(replacement.add_keys, POSTINGS, other)
                 replacement.add_keys(FARMS, raw)
                 replacement.add_keys(PRODUCTS, raw)
+                for table in HISTORY:
+                    replacement.add_keys(table, raw)
                 posting_keys.result()
             replacement.swap()
             announce_write()
