@@ -17,11 +17,14 @@ from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.crypto import get_random_string
 from django_ratelimit.core import get_usage
 from redis import RedisError
 
 from accounts.models import login_name
+from farmlokal.admin.dashboard import cards
+from farmlokal.admin.navigation import sections
 from farmlokal.ratelimit.client_identity import client_of_request
 from farmlokal.ratelimit.limiter import Policy, buckets
 
@@ -74,9 +77,17 @@ class LoginForm(AdminAuthenticationForm):
 
 class StaffSite(AdminSite):
     site_header = site_title = "FarmLokal"
-    index_title = "Catalogue"
-    site_url = "/products"
+    index_title = "Overview"
+    site_url = "/"
     login_form = LoginForm
+    enable_nav_sidebar = False
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        return super().each_context(request) | {"sections": sections(request)}
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        context = {"cards": cards(self, request, sections(request))}
+        return super().index(request, context | (extra_context or {}))
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response = super().login(request, extra_context)

@@ -12,11 +12,13 @@ from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.text import Truncator
 
+from farmlokal.admin.dashboard import Fact, bounded_count
 from farmlokal.admin.paginator import WINDOW_ROWS, is_across_pages
 from farmlokal.admin.window_admin import WindowAdmin
 from farmlokal.http.problems import Problem
@@ -83,6 +85,14 @@ class WebhookEventAdmin(ReadOnly, WindowAdmin):
         ("When", {"fields": ("received_at", "attempted_at")}),
         ("Delivery", {"fields": ("pretty_headers", "pretty_payload")}),
     )
+
+    def index_facts(self, request: HttpRequest) -> list[Fact]:
+        url = reverse("admin:integrations_webhookevent_changelist")
+        return [
+            Fact(f"{count} {status}", f"{url}?status__exact={status}", "good" if count == "0" else tone)
+            for status, tone in ((WebhookEvent.Status.FAILED, "warn"), (WebhookEvent.Status.DEAD, "bad"))
+            for count in [bounded_count(WebhookEvent.objects.filter(status=status).order_by())]
+        ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("payload", "headers")
@@ -154,5 +164,4 @@ def pretty(payload: bytes) -> str:
 
 
 def _preformatted(text: str) -> str:
-    style = "margin: 0; white-space: pre-wrap; overflow-wrap: anywhere"
-    return format_html('<pre style="{}">{}</pre>', style, text)
+    return format_html('<pre class="preformatted">{}</pre>', text)

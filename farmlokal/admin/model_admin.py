@@ -12,6 +12,9 @@ from django.core.exceptions import BadRequest, ValidationError
 from django.db.models import ForeignKey, Model, QuerySet
 from django.forms import ModelChoiceField
 from django.http import HttpRequest, HttpResponse
+from django.utils.text import capfirst
+
+from farmlokal.admin.dashboard import Fact
 
 
 def is_key(text: str, model: type[Model]) -> bool:
@@ -31,6 +34,17 @@ class KeySelect(AutocompleteSelect):
 
 
 class StaffAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
+    actions_on_top = False
+    actions_on_bottom = True  # where the bar stays in sight
+
+    def index_facts(self, request: HttpRequest) -> Sequence[Fact]:
+        """What the front page says about this model to a user who may view it. Read few rows."""
+        return ()
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        title = {"title": capfirst(self.opts.verbose_name_plural)}  # Django's is "Select user to change"
+        return super().changelist_view(request, title | (extra_context or {}))
+
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Allow only what the list's own filters send. Django allows any lookup of any field, and fails for some."""
         names = [getattr(item, "parameter_name", item) for item in self.list_filter]
