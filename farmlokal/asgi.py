@@ -27,4 +27,5 @@ async def _run_lifespan(receive: Receive, send: Send) -> None:
     await _edge.start()
     await send({"type": "lifespan.startup.complete"})
     await receive()
+    await _edge.stop()
     await send({"type": "lifespan.shutdown.complete"})

@@ -26,6 +26,7 @@ from farmlokal.ratelimit import limiter
 from farmlokal.ratelimit.client_identity import client_of
 from farmlokal.ratelimit.limiter import Policy
 from farmlokal.redis.async_client import AsyncClient
+from farmlokal.traffic.reporter import Reporter
 from products.catalogue_cache import catalogue_cache
 
 Django = Callable[[EdgeRequest], Awaitable[Response]]
@@ -49,12 +50,17 @@ class Edge:
         self._has_proxies = settings.TRUSTED_PROXY_HOPS > 0
         self._pages = LocalPages()
         self._flights = PageFlights()
+        self._reporter = Reporter()
         self._headers: dict[tuple[str, str], Headers] = {}  # by route and scheme, from Django's first response
 
     async def start(self) -> None:
         """Does what the first request would wait for: reads files, asks MySQL, connects to Redis."""
         await asyncio.to_thread(release)
         self._redis.start(await asyncio.to_thread(catalogue_cache.first_greeting))
+        self._reporter.start()
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self._reporter.stop)
 
     async def __call__(self, request: EdgeRequest) -> None:
         if request.route.is_rate_limited:
@@ -96,7 +102,7 @@ class Edge:
         decision = self._token_checks.decide(client, limiter.TOKEN_CHECKS)
         if decision.is_refused:
             request.admission = request.admission._replace(decision=decision)
-            await request.refuse(decision)
+            await request.refuse(decision, client)
             return
         await request.forward(await self._django(request))
         if is_checked(authorization):
@@ -108,7 +114,7 @@ class Edge:
         limited = (policy, client) if policy else None
         admission = request.admission = await self._admissions.ask(limited, "" if page and page.is_fresh else key)
         if admission.decision and admission.decision.is_refused:
-            await request.refuse(admission.decision)
+            await request.refuse(admission.decision, client)
         elif request.is_preflight:
             await request.answer_preflight()
         elif key:

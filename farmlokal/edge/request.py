@@ -89,8 +89,8 @@ class EdgeRequest:
         method, origin = self.header(b"access-control-request-method"), self.header(b"origin")
         await self._respond(204, [*cors.preflight_headers(method, origin)])
 
-    async def refuse(self, decision: Decision) -> None:
-        metrics.count_refusal(decision.policy.name)
+    async def refuse(self, decision: Decision, client: str) -> None:
+        metrics.count_refusal(decision.policy.name, client)
         instance = escape_uri_path(self.path[:MAX_PATH_LENGTH])
         body = orjson.dumps(problem_document("rate-limited", decision.detail, instance, self.request_id))
         headers = [

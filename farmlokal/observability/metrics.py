@@ -24,6 +24,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import REGISTRY, GaugeMetricFamily
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.samples import Sample
+
+from farmlokal.observability.limited_clients import limited_clients
 
 NO_ROUTE = "other"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -89,8 +92,9 @@ def count_page(result: str) -> None:
     _page_cache_child(result).inc()
 
 
-def count_refusal(policy: str) -> None:
+def count_refusal(policy: str, client: str) -> None:
     _rate_limited.labels(policy).inc()
+    limited_clients.add(policy, client)
 
 
 def count_token_refresh(outcome: Literal["refreshed", "refused", "failed"]) -> None:
@@ -103,6 +107,13 @@ def count_webhook(event_type: str, status: str) -> None:
 
 def count_local_limit(calls: int) -> None:
     _rate_limit_local.inc(calls)
+
+
+def samples() -> Iterator[Sample]:
+    """The counts of this process alone."""
+    for metric in (_requests, _seconds, _page_cache, _rate_limited, _token_refreshes, _webhooks):
+        for family in metric.collect():
+            yield from family.samples
 
 
 class Tick:

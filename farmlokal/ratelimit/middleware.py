@@ -25,7 +25,7 @@ class RateLimitMiddleware:
             return self.get_response(request)
         decision = decide(policy, client)
         if decision.is_refused:
-            metrics.count_refusal(policy.name)
+            metrics.count_refusal(policy.name, client)
             response: HttpResponseBase = problem_response(request, "rate-limited", decision.detail)
             response["Retry-After"] = str(decision.retry_after)
         else:
