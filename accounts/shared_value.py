@@ -91,6 +91,11 @@ class SharedValue:
         self._renew_if_due(value)
         return value.number
 
+    def look(self) -> State:
+        """The newest state, without using or fetching the value."""
+        answer = run(READ_STATE, [key(self._name)])
+        return max(self._state, State.unpacked(answer[1] if answer else b""), key=lambda state: state.number)
+
     @property
     def early_at(self) -> float:
         """When a usable value was last replaced early, because a caller needed a newer one (wall clock)."""

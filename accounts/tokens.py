@@ -13,7 +13,7 @@ import re
 import time
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote_plus, urlencode
 
 import structlog
@@ -55,6 +55,22 @@ def get_access_token(ends: float | None = None) -> str:
 def reject(token: str) -> None:
     """The partner answered 401 to this token. If it is still in use, the next call fetches another one."""
     _token(*_configuration()).reject(token)
+
+
+class TokenState(NamedTuple):
+    """Without the token itself."""
+
+    valid_until: float  # seconds since 1970, like fetched_at; 0: there is none
+    fetched_at: float  # when the provider was last asked; 0: never
+    failure: str  # "": the last request succeeded
+
+
+def token_state() -> TokenState | None:
+    """As the processes share it; without Redis, as this one knows it. None without a provider. Asks no provider."""
+    if not settings.OAUTH_TOKEN_URL:
+        return None
+    state = _token(*_configuration()).look()
+    return TokenState(state.value.expires if state.value else 0.0, state.number / 1_000_000, state.failure)
 
 
 def reset() -> None:

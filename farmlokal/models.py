@@ -1,5 +1,6 @@
 """Django looks here for the tables of the shared packages."""
 
+from farmlokal.operations.models import Operations
 from farmlokal.page_cache.missed_writes import MissedWrites
 
-__all__ = ["MissedWrites"]
+__all__ = ["MissedWrites", "Operations"]

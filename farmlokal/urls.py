@@ -23,6 +23,7 @@ urlpatterns = [
     path("openapi.json", openapi.openapi_json, name="openapi"),
     path("docs", openapi.docs),
     path("redoc", openapi.redoc),
+    path("admin/operations/", include("farmlokal.operations.urls")),
     path("admin/", admin.site.urls),
 ]
 

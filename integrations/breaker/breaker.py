@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from pybreaker import STATE_CLOSED, STATE_OPEN
+from pybreaker import STATE_CLOSED, STATE_HALF_OPEN, STATE_OPEN
 
 from farmlokal.redis.client import run
 from farmlokal.redis.scripts import Script, key, load
@@ -54,6 +54,17 @@ class Status(NamedTuple):
     streak: int
     calls: int
     failures: int
+
+    @property
+    def text(self) -> str:
+        if self.state == HELD:
+            return "open until you close it"
+        if self.state == STATE_OPEN:
+            times = "time" if self.streak == 1 else "times in a row"
+            return f"open for another {self.wait_seconds:.1f} s; it has opened {self.streak} {times}"
+        if self.state == STATE_HALF_OPEN:
+            return "half-open: one probe decides"
+        return f"closed; {self.failures} of the last {self.calls} calls failed"
 
 
 class NotSharedError(Exception):

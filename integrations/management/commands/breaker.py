@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from integrations.breaker.breaker import NotSharedError, Status
+from integrations.breaker.breaker import NotSharedError
 from integrations.partner.client import BREAKERS
 
 
@@ -35,15 +35,4 @@ class Command(BaseCommand):
         status = breaker.status()
         if status is None:
             raise CommandError("Redis does not answer. Until it does, each process has its own breaker.")
-        self.stdout.write(f"{name}: {_text(status)}")
-
-
-def _text(status: Status) -> str:
-    if status.state == "held":
-        return "open until you close it"
-    if status.state == "open":
-        times = "time" if status.streak == 1 else "times in a row"
-        return f"open for another {status.wait_seconds:.1f} s; it has opened {status.streak} {times}"
-    if status.state == "half-open":
-        return "half-open: one probe decides"
-    return f"closed; {status.failures} of the last {status.calls} calls failed"
+        self.stdout.write(f"{name}: {status.text}")

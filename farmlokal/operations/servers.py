@@ -1,0 +1,56 @@
+"""A few cheap numbers of MySQL and Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.db import connection
+
+from farmlokal.redis.client import run
+from farmlokal.redis.scripts import PROBE_KEY, load
+
+REDIS_INFO = load(__file__, "redis_info.lua")
+MYSQL_STATUS = ("Threads_connected", "Threads_running", "Max_used_connections", "Uptime")
+
+
+def mysql_numbers() -> Mapping[str, str]:
+    """Two statements."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT VERSION(), @@max_connections")
+        version, most = cursor.fetchone()
+        cursor.execute("SHOW GLOBAL STATUS WHERE Variable_name IN %s", [MYSQL_STATUS])
+        status = dict(cursor.fetchall())
+    return {
+        "Version": version,
+        "Connections": f"{status['Threads_connected']} of {most}, at most {status['Max_used_connections']} so far",
+        "Running statements": status["Threads_running"],
+        "Up for": duration(int(status["Uptime"])),
+    }
+
+
+def redis_numbers() -> Mapping[str, str]:
+    """Empty without Redis, or without the right to ask for them. A missing number is left out."""
+    answer = run(REDIS_INFO, [PROBE_KEY])
+    if not (answer and answer[0]):
+        return {}
+    lines = (line.partition(":") for line in answer[0].decode(errors="replace").splitlines())
+    info = {name: value for name, _, value in lines}
+    most = info.get("maxmemory_human", "0B")
+    numbers = {
+        "Version": info.get("valkey_version") or info.get("redis_version"),
+        "Memory": f"{info.get('used_memory_human')} of {'any' if most == '0B' else most}",
+        "Connections": info.get("connected_clients"),
+        "Evicted keys": info.get("evicted_keys"),
+        "Up for": duration(int(info.get("uptime_in_seconds", 0))),
+    }
+    return {name: number for name, number in numbers.items() if number}
+
+
+def duration(seconds: float) -> str:
+    """Such as "3 days 4 h", "4 h 5 min" or "2.5 s"."""
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if days:
+        return f"{days:.0f} day{'s' if days > 1 else ''} {hours % 24:.0f} h"
+    if hours:
+        return f"{hours:.0f} h {minutes % 60:.0f} min"
+    return f"{minutes:.0f} min" if minutes else f"{round(seconds, 1):g} s"

@@ -1,0 +1,44 @@
+"""How far the log of webhooks is behind: failed events, and the time from receipt to the last attempt."""
+
+from __future__ import annotations
+
+import datetime as dt
+from statistics import median
+from typing import NamedTuple
+
+from django.db.models import QuerySet
+
+from integrations.models import WebhookEvent
+
+MAX_COUNTED = 1000  # of each status, so that a long log stays cheap
+RECENT = 100  # events whose delay is looked at
+
+Status = WebhookEvent.Status
+
+
+class Backlog(NamedTuple):
+    failed: int  # MAX_COUNTED: this many or more
+    dead: int
+    oldest: dt.datetime | None  # receipt of the oldest failed or dead event
+    median_delay: float  # seconds from receipt to the last attempt, of recent events
+    longest_delay: float
+
+
+def backlog() -> Backlog:
+    """Three statements, which read at most 2,101 rows."""
+    rows = list(_first(Status.FAILED).union(_first(Status.DEAD), all=True))
+    statuses = [status for status, _ in rows]
+    oldest = WebhookEvent.objects.filter(pk=min((pk for _, pk in rows), default=0))
+    recent = WebhookEvent.objects.order_by("-id").values_list("received_at", "attempted_at")[:RECENT]
+    delays = [(attempted - received).total_seconds() for received, attempted in recent] or [0.0]
+    return Backlog(
+        failed=statuses.count(Status.FAILED),
+        dead=statuses.count(Status.DEAD),
+        oldest=oldest.values_list("received_at", flat=True).first() if rows else None,
+        median_delay=median(delays),
+        longest_delay=max(delays),
+    )
+
+
+def _first(status: str) -> QuerySet[WebhookEvent, tuple[str, int]]:
+    return WebhookEvent.objects.filter(status=status).order_by("id").values_list("status", "pk")[:MAX_COUNTED]
