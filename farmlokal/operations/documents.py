@@ -41,13 +41,13 @@ def document(hours: int) -> Mapping[str, Any]:
     }
 
 
-def _limited(refusals: Counter[str]) -> list[Mapping[str, Any]]:
+def _limited(refusals: Counter[str]) -> list[dict[str, Any]]:
     """The most limited clients. Redis knows API clients by the keys of their rows."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, number in refusals.most_common(MAX_SHOWN_CLIENTS):
         policy, _, client = name.partition(" ")
         rows.append({"policy": policy, "client": client, "refusals": number})
-    callers = {row["client"]: row for row in rows if row["policy"] == CLIENT_POLICY}
+    callers = {str(row["client"]): row for row in rows if row["policy"] == CLIENT_POLICY}
     for key, name in ApiClient.objects.filter(pk__in=callers).values_list("pk", "name") if callers else ():
         callers[str(key)]["client"] = name
     return rows

@@ -21,6 +21,7 @@ from pytest_django.fixtures import Settings
 from accounts.models import ApiClient, User
 from dev.testing.deliveries import event
 from dev.testing.offers import make_offer
+from farmlokal.operations import urls
 from integrations.models import WebhookEvent
 from integrations.sandbox.sender import PRICE
 from products.models import Category, Commodity, District, Farm, Product, State
@@ -88,6 +89,9 @@ OTHER_PAGES = [
     Row("integrations/", "GET", "WAOPS"),
     Row("accounts/", "GET", "AOPS"),
     Row("auth/", "GET", "APS"),
+    Row("operations/", "GET", "AOPS"),
+    Row("operations/data", "GET", "AOPS"),
+    Row("operations/breakers/partner/reset", "GET", "OPS"),  # its POST changes Redis: see test_operations.py
 ]
 PUBLIC = {"login/"}
 PASSWORD = Row("accounts/user/{pk}/password/", "GET", "S")
@@ -259,7 +263,8 @@ def test_each_page_of_the_admin_is_in_a_table() -> None:
     for row in rows:
         path = row.path.format(pk=1).partition("?")[0]
         found.setdefault(resolve(f"/admin/{path}").route, set()).add(row.action)
-    assert {f"admin/{route.removeprefix('^')}" for route in routes(admin.site.urls[0])} == set(found)
+    operations = {f"admin/operations/{route}" for route in routes(urls.urlpatterns)}
+    assert {f"admin/{route.removeprefix('^')}" for route in routes(admin.site.urls[0])} | operations == set(found)
     assert [route for route, actions in found.items() if "GET" not in actions] == []
 
 
