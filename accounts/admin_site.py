@@ -13,7 +13,6 @@ from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
-from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
@@ -22,6 +21,7 @@ from django.utils.crypto import get_random_string
 from django_ratelimit.core import get_usage
 from redis import RedisError
 
+from accounts.login_again import LoginAgainSite
 from accounts.models import login_name
 from farmlokal.admin.dashboard import cards
 from farmlokal.admin.navigation import sections
@@ -75,7 +75,7 @@ class LoginForm(AdminAuthenticationForm):
         return super().clean()
 
 
-class StaffSite(AdminSite):
+class StaffSite(LoginAgainSite):
     site_header = site_title = "FarmLokal"
     index_title = "Overview"
     site_url = "/"
@@ -95,7 +95,7 @@ class StaffSite(AdminSite):
         if seconds := getattr(form, "wait_seconds", 0):
             response.status_code = 429
             response["Retry-After"] = str(seconds)
-        elif request.method == "POST" and response.status_code == HTTPStatus.FOUND:
+        elif request.method == "POST" and form is None:  # it was right
             _remember_browser(request, response)
         return response
 

@@ -54,6 +54,7 @@ ROUTES = (
     Route("/openapi.json", is_cors_open=True),
     Route("/docs"),
     Route("/redoc"),
+    Route("/admin"),
     Route("/admin/{path}", Pool.ADMIN, max_body_bytes={"POST": MAX_BODY_BYTES}),
 )
 UNKNOWN = Route()

@@ -109,6 +109,8 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "farmlokal.observability.logs.RequestLogMiddleware",
+    "farmlokal.http.content_security.ContentSecurityPolicyMiddleware",
+    "farmlokal.admin.error_pages.StaffErrorMiddleware",
     "farmlokal.http.exception_handlers.ProblemMiddleware",
     "accounts.authentication.CallerMiddleware",
     "farmlokal.ratelimit.middleware.RateLimitMiddleware",
@@ -177,6 +179,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 TIME_ZONE = "Asia/Kolkata"  # for staff; the API speaks UTC
+FORMAT_MODULE_PATH = ["farmlokal.formats"]
 
 # Served from the installed packages, so a deployment cannot forget a build step.
 STATIC_URL = "static/"
@@ -186,7 +189,8 @@ WHITENOISE_USE_FINDERS = True
 # a Secure cookie; `check --deploy` then asks for the proxy. farmlokal.edge.forwarded sets the scheme and the host.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TRUSTED_PROXY_HOPS > 0
 SECURE_HSTS_SECONDS = 365 * 24 * 3600
-CSRF_FAILURE_VIEW = "farmlokal.http.exception_handlers.csrf_failure"
+LOGIN_REDIRECT_URL = "admin:index"
+CSRF_FAILURE_VIEW = "accounts.login_again.csrf_failure"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "farmlokal.observability.debug_page.SecretFilter"
 SILENCED_SYSTEM_CHECKS = [
     "security.W003",  # farmlokal.http.middleware.CsrfViewMiddleware is Django's own, for the admin and for writes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from farmlokal import health, home
 from farmlokal.openapi import views as openapi
@@ -23,6 +24,7 @@ urlpatterns = [
     path("openapi.json", openapi.openapi_json, name="openapi"),
     path("docs", openapi.docs),
     path("redoc", openapi.redoc),
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/operations/", include("farmlokal.operations.urls")),
     path("admin/", admin.site.urls),
 ]
