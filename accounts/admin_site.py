@@ -9,7 +9,6 @@ django-ratelimit has fixed windows: around the end of a window, twice as many at
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings

@@ -136,6 +136,7 @@ def test_passwords_and_files_are_not_kept(browser: Client) -> None:
 
 def test_too_large_form_is_not_kept(browser: Client, farm_url: str) -> None:
     page = browser.post(farm_url, {"name": "x" * (expired_forms.MAX_CHARACTERS + 1)})
+    assert "is kept" not in page.content.decode()
     assert fields_of(page).get(expired_forms.NAME, "") == ""
     assert log_in(browser, page)["Location"] == farm_url
 

@@ -41,8 +41,9 @@ class StaffErrorMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
-        is_problem = isinstance(response, HttpResponse) and response.get("Content-Type") == CONTENT_TYPE
-        if is_problem and is_staff_page(request):
+        if not isinstance(response, HttpResponse):  # a stream, which is no problem document
+            return response
+        if response.get("Content-Type") == CONTENT_TYPE and is_staff_page(request):
             context = _context(request, orjson.loads(response.content))
             response.content = render_to_string("admin/error.html", context)  # needs no database
             response["Content-Type"] = f"{HTML}; charset=utf-8"

@@ -53,8 +53,8 @@ def test_error_is_a_page_with_a_way_on(
     assert (answer.status_code, answer["Content-Type"]) == (status, "text/html; charset=utf-8")
     assert text in page
     assert "abc123" in page
-    assert '<a href="/admin/?a=1">Back</a>' in page
-    assert '<a href="/admin/">Start page</a>' in page
+    assert 'href="/admin/?a=1">Back</a>' in page
+    assert 'href="/admin/">Start page</a>' in page
     assert "secret" not in page
     assert answer["Cache-Control"] == "no-store"
     assert answer["Content-Length"] == str(len(answer.content))
