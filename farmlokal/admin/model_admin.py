@@ -36,6 +36,7 @@ class KeySelect(AutocompleteSelect):
 class StaffAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
     actions_on_top = False
     actions_on_bottom = True  # where the bar stays in sight
+    empty_value_display = ""  # on phones, a card leaves out its empty cells
 
     def index_facts(self, request: HttpRequest) -> Sequence[Fact]:
         """What the front page says about this model to a user who may view it. Read few rows."""

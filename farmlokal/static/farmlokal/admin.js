@@ -13,7 +13,7 @@ function save() {
 }
 
 const shortcuts = {
-  "/": () => { const box = find("#searchbar"); box?.focus(); box?.select(); return Boolean(box); },
+  "/": () => { const box = find("main [type=search]"); box?.focus(); box?.select(); return Boolean(box); },
   n: () => { find("a[rel=next]")?.click(); return true; },
   p: () => { find("a[rel=prev]")?.click(); return true; },
   s: save,
