@@ -50,6 +50,7 @@ hypothesis_settings.register_profile("any_speed", deadline=None, suppress_health
 hypothesis_settings.load_profile("any_speed")
 
 LIVE_TABLES = [
+    *("farmlokal_jobfailure", "farmlokal_job"),
     *("products_posting", "products_product", "products_farm"),
     *("products_historicalproduct", "products_historicalfarm"),
     *("integrations_webhookreplay", "integrations_webhookevent", "integrations_appliedversion"),

@@ -8,3 +8,4 @@ class FarmlokalConfig(AppConfig):
 
     def ready(self) -> None:
         from farmlokal import checks  # noqa: F401, PLC0415  # registers them
+        from farmlokal.jobs import admin  # noqa: F401, PLC0415  # registers its pages

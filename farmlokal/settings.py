@@ -138,7 +138,7 @@ TEMPLATES = [
 ]
 
 # Connections live as long as their thread; farmlokal.mysql replaces a dead one before use.
-# The SQL mode is strict on every server, independent of its default. wsgi.py adds the time limits of the service.
+# The SQL mode is strict on every server, independent of its default. mysql/limits.py adds the service's time limits.
 DATABASES = {
     "default": database
     | {
@@ -213,6 +213,7 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "TITLE": "FarmLokal",
     "VERSION": "0.1.0",
+    "SERVERS": [{"url": "/"}],
     "TAGS": [
         {
             "name": "catalogue",

@@ -12,13 +12,14 @@ from django import forms
 from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.text import normalize_newlines
 from django.utils.translation import ngettext
 
 from farmlokal.admin.model_admin import StaffAdmin
 from farmlokal.admin.paginator import WINDOW_ROWS, is_across_pages
 from farmlokal.admin.window_admin import WindowAdmin
+from farmlokal.jobs.admin import page_of
 from products import services
 from products.models import Category, Commodity, District, Farm, Product, State
 
@@ -39,18 +40,25 @@ class PermanentAdmin(StaffAdmin):
         return False
 
 
-class VocabularyAdmin(PermanentAdmin):
+class RenamedAdmin(PermanentAdmin):
+    """For rows whose names are among the words of products."""
+
+    def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        """After a rename: to the job that makes the new name searchable."""
+        job = obj.reindexing
+        if job is None or not request.user.has_perm("farmlokal.view_job"):
+            return super().response_change(request, obj)
+        text = f"Pages show the new name of “{obj}” at once. This job makes it searchable."
+        self.message_user(request, text, messages.SUCCESS)
+        return page_of(job)  # its first step would join the transaction of this form
+
+
+class VocabularyAdmin(RenamedAdmin):
     """Slugs are fixed, because clients use them in URLs."""
 
     fixed_fields: tuple[str, ...] = ("slug",)
     list_display: tuple[str, ...] = ("name", "slug")
     search_fields = ("name",)
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        if change and "name" in form.changed_data and obj._meta.model_name != "category":
-            text = "Pages show the new name at once. Run manage.py reindex_search to make it searchable."
-            self.message_user(request, text, messages.WARNING)
 
     def get_prepopulated_fields(self, request: HttpRequest, obj: Model | None = None) -> dict[str, Any]:
         return {} if obj else {"slug": ("name",)}
@@ -78,7 +86,7 @@ class DistrictAdmin(VocabularyAdmin):
 
 
 @admin.register(Farm)
-class FarmAdmin(WindowAdmin, PermanentAdmin):
+class FarmAdmin(WindowAdmin, RenamedAdmin):
     """The district is fixed, because products have a copy of it."""
 
     fixed_fields = ("district",)

@@ -66,14 +66,16 @@ def change(product_id: int, **fields: Unpack[Fields]) -> Product:
     return product
 
 
-def change_locked(product: Product, **fields: Unpack[Fields]) -> None:
-    """The product must come from lock(), and be unchanged since."""
+def change_locked(product: Product, **fields: Unpack[Fields]) -> bool:
+    """False if no value differs. The product must come from lock(), and be unchanged since."""
     before = copy.copy(product)
     for name, value in fields.items():
         setattr(product, name, value)
     _check(product, fields)
-    if product.changed_fields(before):
-        product.save(before=before)
+    if not product.changed_fields(before):
+        return False
+    product.save(before=before)
+    return True
 
 
 @atomic_with_retry
@@ -87,6 +89,13 @@ def withdraw_locked(product: Product) -> None:
     """The product must come from lock(), and be unchanged since."""
     before = copy.copy(product)
     product.is_active = False
+    product.save(before=before)
+
+
+def restore_locked(product: Product) -> None:
+    """List a withdrawn product again. It must come from lock(), and be unchanged since."""
+    before = copy.copy(product)
+    product.is_active = True
     product.save(before=before)
 
 

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("farmlokal", "0002_missed_writes"),
+        ("farmlokal", "0003_jobs"),
     ]
 
     operations = [

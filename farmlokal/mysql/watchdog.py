@@ -2,7 +2,8 @@
 
 A statement may take up to two seconds, but a request should not wait that long for a dead server. So when an answer is
 late, a thread tries to log in. If the server answers neither that login nor any other statement, all waiting
-statements end, and later ones fail at once until a login succeeds. Only the service does this (wsgi.py): commands wait.
+statements end, and later ones fail at once until a login succeeds. Only the service and run_jobs do this (limits.py):
+other commands wait.
 """
 
 from __future__ import annotations

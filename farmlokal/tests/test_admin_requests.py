@@ -17,6 +17,7 @@ from pytest_django.fixtures import Settings
 from accounts.models import ApiClient, User
 from dev.testing.offers import make_offer
 from farmlokal.admin.model_admin import StaffAdmin
+from farmlokal.jobs.models import Job
 from integrations.models import WebhookEvent
 from products.models import Commodity
 
@@ -65,6 +66,7 @@ def requests(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Re
     Group.objects.create(name="pickers")
     ApiClient.objects.create(client_id="c", name="Mandi Mart")
     WebhookEvent.objects.create(webhook_id="w", type="t", payload=b"{}")
+    Job.objects.create(action="product.stock", parameters={"stock": "3"}, by="asha")
     requests = Requests()
     yield requests
     assert requests.failed == []

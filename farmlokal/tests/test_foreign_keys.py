@@ -24,6 +24,7 @@ from django.contrib.auth.models import Group
 from django.db.models import ProtectedError
 from django.test import Client
 from accounts.models import User
+from dev.testing.jobs import finish
 from integrations.models import WebhookEvent, WebhookReplay
 from products import services
 from products.models import Commodity, Farm, Posting, Product
@@ -43,6 +44,7 @@ product = services.create(name="Zebra mango", commodity=mango, farm=farm, grade=
 assert ids("q=zebra&commodity=mango") == [product.pk]
 farm.name = "Zubin Orchards"
 farm.save()
+finish(farm.reindexing)
 assert product.pk in ids("q=zubin")
 services.withdraw(product.pk)
 assert ids("q=zebra") == []

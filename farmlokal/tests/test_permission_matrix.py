@@ -21,6 +21,8 @@ from pytest_django.fixtures import Settings
 from accounts.models import ApiClient, User
 from dev.testing.deliveries import event
 from dev.testing.offers import make_offer
+from farmlokal.jobs.models import Job
+from farmlokal.operations import urls
 from integrations.models import WebhookEvent
 from integrations.sandbox.sender import PRICE
 from products.models import Category, Commodity, District, Farm, Product, State
@@ -60,6 +62,7 @@ MODELS = {
     State: CATALOGUE,
     District: CATALOGUE,
     WebhookEvent: Pages(view="WAOPS", add=NOBODY, change=NOBODY, actions={"replay": "WPS"}),
+    Job: Pages(view="EVWAOPS", add=NOBODY, change=NOBODY),
     ApiClient: Pages(view="AOPS", add="PS", change="OPS"),
     User: Pages(view="APS", add="S", change="S", delete="S", actions={"delete_selected": "S"}),
     Group: Pages(view="APS", add="S", change="S", delete="S", actions={"delete_selected": "S"}),
@@ -85,6 +88,7 @@ OTHER_PAGES = [
     Row("r/1/1/", "GET", NOBODY),
     Row("nothing-here", "GET", NOBODY),
     Row("products/", "GET", "EVWAOPS"),
+    Row("farmlokal/", "GET", "EVWAOPS"),
     Row("integrations/", "GET", "WAOPS"),
     Row("accounts/", "GET", "AOPS"),
     Row("auth/", "GET", "APS"),
@@ -94,6 +98,13 @@ OTHER_PAGES = [
 ]
 PUBLIC = {"login/"}
 PASSWORD = Row("accounts/user/{pk}/password/", "GET", "S")
+STOPPED_JOB = 1
+JOB_PAGES = [  # of jobs that change products
+    Row("farmlokal/job/{pk}/progress/", "GET", "EVWAOPS"),
+    Row("farmlokal/job/{pk}/advance/", "POST", "EPS"),
+    Row("farmlokal/job/{pk}/stop/", "POST", "EPS"),
+    Row(f"farmlokal/job/{STOPPED_JOB}/resume/", "POST", "EPS"),
+]
 NEW_PASSWORD = "tall-mango-tree-9"
 FORMS: dict[str, dict[str, str]] = {  # what POST sends there; other forms are those of the page, with CHANGES
     "password_change/": {"old_password": "old", "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD},
@@ -133,6 +144,9 @@ def rows_of(model: Any, pages: Pages) -> Iterator[Row]:
     yield Row(f"{path}{{pk}}/", "GET", ALL)  # redirects to the form
     if model is User:
         yield from (PASSWORD, PASSWORD._replace(action="POST"))
+    if model is Job:
+        yield from JOB_PAGES
+        yield from (row._replace(action="GET", allowed=NOBODY) for row in JOB_PAGES if row.action == "POST")
 
 
 GROUPS: dict[str, tuple[Any, list[Row]]] = {
@@ -150,6 +164,9 @@ class Checks:
         ApiClient.objects.create(client_id="c", name="Mandi Mart")
         payload = json.dumps(event(self.product.pk)).encode()
         WebhookEvent.objects.create(webhook_id="w", type=PRICE, payload=payload, status=WebhookEvent.Status.FAILED)
+        job = {"action": "product.stock", "parameters": {"stock": "3"}, "by": "asha"}
+        Job.objects.create(pk=STOPPED_JOB, status=Job.Status.STOPPED, **job)
+        Job.objects.create(**job)
         User.objects.create_user("target", password="old")
         Group.objects.create(name="pickers")
         self.checksum = _checksum()

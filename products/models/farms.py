@@ -8,15 +8,16 @@ from django.db import models
 
 from farmlokal.mysql.transactions import atomic_with_retry
 from products.catalogue_cache import announce_write
-from products.history.records import ChangeRecords, record
+from products.history.records import ChangeRecords
 from products.models.collations import NAME_COLLATION
-from products.models.postings import Posting
+from products.models.names import Named
 from products.models.vocabulary import District
-from products.search.reindexing import reindex
 from products.validators import validate_line
 
 
-class Farm(models.Model):
+class Farm(Named):
+    product_field = "farm"
+
     name = models.CharField(max_length=150, db_collation=NAME_COLLATION, validators=[validate_line])
     district = models.ForeignKey(District, models.PROTECT, related_name="farms")
 
@@ -30,10 +31,5 @@ class Farm(models.Model):
 
     @atomic_with_retry
     def save(self, **kwargs: Any) -> None:
-        """A new name is searchable at once."""
         announce_write()
-        before = type(self).objects.select_for_update().filter(pk=self.pk).first()
         super().save(**kwargs)
-        record(before, self)
-        if before and before.name != self.name:
-            reindex(self.product_set.all(), Posting.objects.all())

@@ -138,7 +138,9 @@ class Product(models.Model):
     @atomic_with_retry
     def _write(self, before: Product | None, **kwargs: Any) -> None:
         announce_write()
-        if before is None or before._sources() != self._sources():
+        # A rename may have passed over a product that was withdrawn then.
+        is_relisted = before is not None and self.is_active and not before.is_active
+        if before is None or is_relisted or before._sources() != self._sources():
             self._read_farm()
             self.derive()
         if before:

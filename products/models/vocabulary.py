@@ -8,8 +8,9 @@ from typing import Any
 from django.db import models, transaction
 
 from products.catalogue_cache import announce_write
-from products.history.records import ChangeRecords, record
+from products.history.records import ChangeRecords
 from products.models.collations import BINARY_COLLATION, NAME_COLLATION
+from products.models.names import Named
 from products.validators import validate_line
 
 
@@ -36,7 +37,7 @@ class VocabularyVersion(models.Model):
         cls.objects.update_or_create(pk=1, defaults={"version": new_version()})
 
 
-class VocabularyEntry(models.Model):
+class VocabularyEntry(Named):
     name = models.CharField(max_length=100, db_collation=NAME_COLLATION, validators=[validate_line])
     slug = models.SlugField(max_length=120, unique=True, db_collation=BINARY_COLLATION)
 
@@ -49,12 +50,10 @@ class VocabularyEntry(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
+    def save(self, **kwargs: Any) -> None:
         with transaction.atomic():
             announce_write()
-            before = type(self)._default_manager.select_for_update().filter(pk=self.pk).first()
-            super().save(*args, **kwargs)
-            record(before, self)
+            super().save(**kwargs)
             VocabularyVersion.bump()
 
 
@@ -68,6 +67,7 @@ class Category(VocabularyEntry):
 class Commodity(VocabularyEntry):
     """A crop or another farm product, such as Turmeric."""
 
+    product_field = "commodity"
     category = models.ForeignKey(Category, models.PROTECT, related_name="commodities")
 
     class Meta(VocabularyEntry.Meta):
@@ -75,8 +75,9 @@ class Commodity(VocabularyEntry):
 
 
 class State(VocabularyEntry):
-    pass
+    product_field = "state"
 
 
 class District(VocabularyEntry):
+    product_field = "district"
     state = models.ForeignKey(State, models.PROTECT, related_name="districts")

@@ -51,7 +51,7 @@ def reindex(
     last = 0
     while pks := list(products.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH_ROWS]):
         if chosen := _stale(products, pks) if only_stale else pks:
-            _reindex_batch(products, postings, chosen)
+            reindex_batch(products, postings, chosen)
         progress(len(pks))
         last = pks[-1]
 
@@ -66,7 +66,11 @@ def _stale(products: QuerySet[Any], pks: Sequence[int]) -> list[int]:
 
 
 @atomic_with_retry
-def _reindex_batch(products: QuerySet[Any], postings: PostingQuerySet, pks: Sequence[int]) -> None:
+def reindex_batch(products: QuerySet[Any], postings: PostingQuerySet, pks: Sequence[int]) -> int:
+    """Rebuild the words and postings of these products, in one transaction that locks them. Returns how many changed.
+
+    Call it before any other read of the transaction: an older snapshot could have older names.
+    """
     announce_write()
     changed, rows = [], []
     # Products are locked before farms are read, so the words are never those of an older farm.
@@ -83,3 +87,4 @@ def _reindex_batch(products: QuerySet[Any], postings: PostingQuerySet, pks: Sequ
     products.bulk_update(changed, ["words"])
     with connection.cursor() as cursor:
         cursor.executemany(UPSERT_POSTING.format(postings=postings.model._meta.db_table), rows)
+    return len(changed)

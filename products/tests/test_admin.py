@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -16,6 +18,7 @@ from dev.testing.databases import rows_read
 from dev.testing.offers import make_farm, make_offer, make_offers
 from dev.testing.staff import make_staff
 from farmlokal.admin.paginator import WINDOW_ROWS
+from farmlokal.jobs.models import Job
 from products import services
 from products.models import Commodity, Farm, Product
 
@@ -239,9 +242,24 @@ def test_anonymous_user_is_sent_to_the_login_page(client: Client) -> None:
     assert response["Location"].startswith("/admin/login/")
 
 
-@pytest.mark.parametrize(("name", "is_rename"), [("Aam", True), ("Mango", False)])
-def test_rename_mentions_that_search_needs_a_reindex(admin_client: Client, name: str, is_rename: bool) -> None:
-    mango = Commodity.objects.get(slug="mango")
-    url = reverse("admin:products_commodity_change", args=[mango.pk])
-    answer = admin_client.post(url, {"name": name}, follow=True)
-    assert ("reindex_search" in answer.content.decode()) is is_rename
+def rename(client: Client, model: str, name: str) -> Any:
+    row = apps.get_model("products", model)._default_manager.latest("pk")
+    return client.post(reverse(f"admin:products_{model}_change", args=[row.pk]), {"name": name})
+
+
+@pytest.mark.parametrize("model", ["commodity", "farm"])
+def test_rename_leads_to_the_job_that_makes_it_searchable(admin_client: Client, model: str) -> None:
+    make_offer()
+    answer = rename(admin_client, model, "Zubin")
+    job = Job.objects.get()
+    assert answer["Location"] == reverse("admin:farmlokal_job_change", args=[job.pk])
+    assert "This job makes it searchable" in admin_client.get(answer["Location"]).content.decode()
+    assert rename(admin_client, model, "Zubin")["Location"] == reverse(f"admin:products_{model}_changelist")
+    assert Job.objects.get() == job
+
+
+def test_rename_by_staff_who_may_not_view_jobs_shows_the_list(client: Client) -> None:
+    make_farm()
+    client.force_login(make_staff("change_farm", "view_farm"))
+    assert rename(client, "farm", "Zubin")["Location"] == FARMS_URL
+    assert Job.objects.exists()

@@ -1,0 +1,143 @@
+"""The pages of jobs. An open page of a running job drives it, if its user may."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_GET, require_POST, require_safe
+
+from farmlokal.admin.badges import Tone, badge
+from farmlokal.admin.dashboard import Fact, bounded_count
+from farmlokal.admin.window_admin import WindowAdmin
+from farmlokal.jobs import steps
+from farmlokal.jobs.models import MAX_FAILURES, Job
+from farmlokal.jobs.progress import may_drive, progress_of, title_of
+
+SHOWN_FAILURES = 100
+DRIVE_SECONDS = 0.8  # below a second with the request around it
+AFTER = "failures_after"
+TONES: dict[str, Tone] = {"running": "quiet", "stopped": "warn", "finished": "good", "failed": "bad"}
+
+
+def page_of(job: Job) -> HttpResponseRedirect:
+    return redirect("admin:farmlokal_job_change", job.pk)
+
+
+def start_page_of(job: Job) -> HttpResponseRedirect:
+    """Do the first steps at once, so that a small job has ended when its page opens."""
+    steps.advance(job.pk, DRIVE_SECONDS)
+    return page_of(job)
+
+
+@admin.register(Job)
+class JobAdmin(WindowAdmin):
+    list_display = ("title", "state", "done", "failed", "by", "created_at")
+    list_filter = ("status",)
+    ordering = ("-id",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def index_facts(self, request: HttpRequest) -> list[Fact]:
+        if not Job.objects.unattended().exists():
+            return []
+        text = f"{bounded_count(Job.objects.unattended())} unfinished: open to continue"
+        return [Fact(text, f"{reverse('admin:farmlokal_job_changelist')}?status__exact=running", "warn")]
+
+    @admin.display(description="job")
+    def title(self, job: Job) -> str:
+        return f"{job.pk}: {title_of(job)}"
+
+    @admin.display(description="status")
+    def state(self, job: Job) -> str:
+        if job.is_unattended:
+            return badge("unfinished: open to continue", "warn")
+        return badge(job.status, TONES[job.status])
+
+    def get_urls(self) -> list[Any]:
+        views = {"advance": self.advance_view, "stop": self.stop_view, "resume": self.resume_view}
+        views["progress"] = self.progress_view
+        return [
+            *(
+                path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), name=f"farmlokal_job_{name}")
+                for name, view in views.items()
+            ),
+            *super().get_urls(),
+        ]
+
+    @method_decorator(require_safe)
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        job: Job | None = self.get_object(request, object_id)
+        if job is None:
+            return super().change_view(request, object_id, form_url, extra_context)
+        if not self.has_view_permission(request, job):
+            raise PermissionDenied
+        after = request.GET.get(AFTER, "")
+        failures = job.failures.filter(pk__gt=int(after[:18]) if after.isascii() and after.isdigit() else 0)
+        shown = list(failures[: SHOWN_FAILURES + 1])
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": title_of(job),
+            "job": job,
+            "progress": progress_of(job),
+            "may_drive": may_drive(request, job),
+            "failures": shown[:SHOWN_FAILURES],
+            "failures_after": shown[SHOWN_FAILURES - 1].pk if len(shown) > SHOWN_FAILURES else None,
+            "unlisted_failures": max(0, job.failed - MAX_FAILURES),
+        }
+        return TemplateResponse(request, "admin/farmlokal/job/page.html", context)
+
+    @method_decorator(require_GET)
+    def progress_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return JsonResponse(progress_of(self._job(request, pk)))
+
+    @method_decorator(require_POST)
+    def advance_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        job = self._job_to_drive(request, pk)
+        is_driving = steps.advance(job.pk, DRIVE_SECONDS)
+        job.refresh_from_db()
+        if request.headers.get("Accept") == "application/json":
+            return JsonResponse({**progress_of(job), "is_driving": is_driving})
+        return page_of(job)
+
+    @method_decorator(require_POST)
+    def stop_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        job = self._job_to_drive(request, pk)
+        steps.stop(job.pk)
+        return page_of(job)
+
+    @method_decorator(require_POST)
+    def resume_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        job = self._job_to_drive(request, pk)
+        steps.resume(job.pk)
+        return page_of(job)
+
+    def _job(self, request: HttpRequest, pk: int) -> Job:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        job: Job | None = Job.objects.filter(pk=pk).first()
+        if job is None:
+            raise Http404
+        return job
+
+    def _job_to_drive(self, request: HttpRequest, pk: int) -> Job:
+        job = self._job(request, pk)
+        if not may_drive(request, job):
+            raise PermissionDenied
+        return job
