@@ -26,7 +26,6 @@ VIEW, FORCE = "farmlokal.view_operations", "farmlokal.force_breaker"
 def page(request: HttpRequest) -> HttpResponse:
     context = {
         "title": "Operations",
-        "is_nav_sidebar_enabled": False,  # the charts need the width
         "charts": {name: chart for name, chart in CHARTS.items() if settings.METRICS},
         "breakers": BREAKERS if request.user.has_perm(FORCE) else [],
         "actions": ACTIONS,

@@ -96,6 +96,27 @@ def test_report_has_only_what_grew_since_the_last_one(own: Any) -> None:
     assert total(traffic()) == {"requests:2xx": 2, "seconds:+Inf": 2, REPORTS: 2} | bounds
 
 
+def commands(own: Any) -> int:
+    """Scripts that clients have sent. One that Redis does not know yet is sent twice."""
+    stats = own.info("commandstats")
+    return int(sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("eval", "evalsha")))
+
+
+def test_counting_costs_no_command(own: Any) -> None:
+    own.config_resetstat()
+    count_everything()
+    assert commands(own) == 0
+
+
+def test_report_costs_one_command(own: Any) -> None:
+    process = Reporter()
+    process.report()
+    own.config_resetstat()
+    count_everything()
+    process.report()
+    assert commands(own) == 1
+
+
 def test_next_minute_begins_a_new_step(own: Any) -> None:
     add({"requests:2xx": 1}, {})
     let_minutes_pass(own, 1)
