@@ -53,3 +53,4 @@ def test_service_follows_its_keys(nodes: list[str], database_environment: dict[s
     with redis.Redis.from_url(nodes[1]) as client:
         assert len(client.keys("*:limit:*")) == 1
         assert len(client.keys("*:page:*")) == 2
+        assert client.keys("*:traffic:60:*")  # from the reports at the end of the processes
