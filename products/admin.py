@@ -1,7 +1,6 @@
 """The admin pages of the catalogue. Products are withdrawn, not deleted.
 
-No page counts the product table. The list shows the newest matches only, and search finds ids and beginnings of names
-through an index.
+No page counts the product table. The list of products is that of GET /products, see product_list.
 """
 
 from __future__ import annotations
@@ -16,12 +15,15 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.text import normalize_newlines
 from django.utils.translation import ngettext
 
+from farmlokal.admin.keyset import KeysetAdmin, KeysetList
 from farmlokal.admin.model_admin import StaffAdmin
-from farmlokal.admin.paginator import WINDOW_ROWS, is_across_pages
+from farmlokal.admin.paginator import is_across_pages
 from farmlokal.admin.window_admin import WindowAdmin
 from farmlokal.jobs.admin import page_of
 from products import services
 from products.models import Category, Commodity, District, Farm, Product, State
+from products.product_list.pages import read_list
+from products.product_list.rows import name_of_commodity
 
 MAX_SEARCH_WORDS = 10  # each is compared with each name
 
@@ -144,15 +146,11 @@ class ProductForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Product)
-class ProductAdmin(WindowAdmin, PermanentAdmin):
+class ProductAdmin(KeysetAdmin, PermanentAdmin):
     form = ProductForm
     autocomplete_fields = ("commodity", "farm")
     readonly_fields = ("slug", "version", "created_at", "updated_at")
     list_display = ("name", "commodity_name", "farm_name", "price", "unit", "stock", "organic", "is_active")
-    list_filter = ("is_active",)
-    search_fields = ("name",)
-    search_help_text = f"An id, or the beginning of a name. The list shows the newest {WINDOW_ROWS:,} matches."
-    ordering = ("-id",)
     actions = ("withdraw",)
 
     def get_fields(self, request: HttpRequest, obj: Product | None = None) -> Any:
@@ -161,29 +159,16 @@ class ProductAdmin(WindowAdmin, PermanentAdmin):
             return fields
         return [name for name in fields if name != SHOWN_VERSION]
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).prefetch_related("commodity", "farm")
-
-    # Columns without a join: with a join, the optimizer would start from the smaller table.
+    def read_list(self, request: HttpRequest) -> KeysetList:
+        return read_list(request.GET)
 
     @admin.display(description="commodity")
     def commodity_name(self, product: Product) -> str:
-        return product.commodity.name
+        return name_of_commodity(product)
 
     @admin.display(description="farm")
     def farm_name(self, product: Product) -> str:
         return product.farm.name
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        if term.isascii() and term.isdigit():
-            return queryset.filter(pk=int(term[:18])), False
-        # The index of names begins with is_active.
-        return queryset.filter(is_active__in=[True, False], name__istartswith=term), False
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Product | None:
         """Locks the product while a form is saved, so that two writers cannot create the same version."""

@@ -16,7 +16,7 @@ from products.models import Category, Commodity, District, State, VocabularyVers
 Names: TypeAlias = Mapping[int, dict[str, str]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # hashable by identity
 class Vocabulary:
     """Each mapping is by list: "category", "commodity", "state" or "district"."""
 

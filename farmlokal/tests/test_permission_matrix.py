@@ -22,7 +22,6 @@ from accounts.models import ApiClient, User
 from dev.testing.deliveries import event
 from dev.testing.offers import make_offer
 from farmlokal.jobs.models import Job
-from farmlokal.operations import urls
 from integrations.models import WebhookEvent
 from integrations.sandbox.sender import PRICE
 from products.models import Category, Commodity, District, Farm, Product, State

@@ -99,7 +99,7 @@ def _read(plan: Plan, limit: int) -> tuple[int, int]:
     checks = Sql.all_of([Sql("p.id = d.id"), *(check.sql() for check in plan.checks)])
     text = f"SELECT COUNT(*), COUNT(p.id) FROM ({entries}) d LEFT JOIN {PRODUCTS} p ON {checks.text}"
     ((found, matches),) = run(Sql(text, (*params, *checks.params)))
-    return found, matches
+    return int(found), int(matches)
 
 
 def _entries(source: Source, limit: int) -> Sql:
@@ -110,7 +110,7 @@ def _entries(source: Source, limit: int) -> Sql:
 
 def _unit(number: int) -> int:
     """The value of the second digit."""
-    return 10 ** max(0, len(str(number)) - 2)
+    return int(10 ** max(0, len(str(number)) - 2))
 
 
 def _floor(number: int) -> int:

@@ -92,6 +92,7 @@ class ListingParameters(Serializer[Any]):
             values.get("sort", DEFAULT_SORT),
             values.get("limit", PAGE_SIZE),
             values.get("fields"),
+            is_active=not values.get("withdrawn", False),
         )
         return _at_cursor(listing, values["cursor"]) if "cursor" in values else listing
 

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from dev.testing.databases import rows_read
@@ -26,39 +24,6 @@ pytestmark = pytest.mark.django_db
 
 LIST_URL = "/admin/products/product/"
 FARMS_URL = "/admin/products/farm/"
-
-
-def product_statements(client: Client, url: str) -> list[str]:
-    with CaptureQueriesContext(connection) as queries:
-        response = client.get(url)
-    assert response.status_code == 200
-    return [query["sql"] for query in queries if "products_product" in query["sql"]]
-
-
-@pytest.mark.parametrize(
-    "query", ["", "?q=Mango", "?q=12", "?is_active__exact=1", "?p=2", "?_facets=True", "?q=mango&is_active__exact=0"]
-)
-def test_product_list_neither_counts_nor_joins_products(admin_client: Client, query: str) -> None:
-    make_offers({"name": f"Mango {n}"} for n in range(120))
-    statements = product_statements(admin_client, LIST_URL + query)
-    assert statements
-    for sql in statements:
-        assert "COUNT(" not in sql
-        assert "JOIN" not in sql
-
-
-def test_search_matches_an_id_or_a_name_prefix(admin_client: Client) -> None:
-    onion, mango = make_offers([{"name": "Red Onion"}, {"name": "Mango"}])
-
-    def search(term: str) -> list[int]:
-        return [p.pk for p in admin_client.get(LIST_URL, {"q": term}).context["cl"].result_list]
-
-    assert search("red") == [onion.pk]
-    assert search("onion") == []
-    assert search(str(mango.pk)) == [mango.pk]
-    assert search("9" * 40) == []
-    assert search("%") == search("'; DROP") == []
-    assert set(search("  ")) == {onion.pk, mango.pk}
 
 
 def test_added_product_gets_its_derived_fields(admin_client: Client) -> None:
