@@ -16,11 +16,11 @@ from django.utils.text import normalize_newlines
 from django.utils.translation import ngettext
 
 from farmlokal.admin.keyset import KeysetAdmin, KeysetList
-from farmlokal.admin.model_admin import StaffAdmin
 from farmlokal.admin.paginator import is_across_pages
 from farmlokal.admin.window_admin import WindowAdmin
 from farmlokal.jobs.admin import page_of
 from products import services
+from products.history.admin import HistoryAdmin
 from products.models import Category, Commodity, District, Farm, Product, State
 from products.product_list.pages import read_list
 from products.product_list.rows import name_of_commodity
@@ -28,7 +28,7 @@ from products.product_list.rows import name_of_commodity
 MAX_SEARCH_WORDS = 10  # each is compared with each name
 
 
-class PermanentAdmin(StaffAdmin):
+class PermanentAdmin(HistoryAdmin):
     """For rows that others refer to. fixed_fields cannot change after creation."""
 
     fixed_fields: tuple[str, ...] = ()
@@ -192,6 +192,5 @@ class ProductAdmin(KeysetAdmin, PermanentAdmin):
             products = list(queryset.filter(is_active=True).select_for_update())
             for product in products:
                 services.withdraw_locked(product)
-                self.log_change(request, product, "Withdrawn.")
         text = ngettext("%d product was withdrawn.", "%d products were withdrawn.", len(products))
         self.message_user(request, text % len(products), messages.SUCCESS)

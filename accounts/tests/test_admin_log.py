@@ -7,7 +7,7 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 
-from accounts.models import User
+from accounts.models import ApiClient, User
 from dev.testing.databases import migrated_database, rows_read
 from dev.testing.offers import make_offer
 from products.models import Product
@@ -38,8 +38,14 @@ def test_front_page_reads_only_the_entries_it_shows(admin_client: Client) -> Non
     assert rows_read(lambda: admin_client.get("/admin/")) < 50
 
 
-def test_history_reads_only_the_entries_of_its_object(admin_client: Client, product: Product) -> None:
-    url = f"/admin/products/product/{product.pk}/history/"
+def test_history_of_a_client_reads_only_its_entries(admin_client: Client, admin_user: User) -> None:
+    shop = ApiClient.objects.create(client_id="shop", name="A shop")
+    clients = ContentType.objects.get_for_model(ApiClient)
+    LogEntry.objects.bulk_create(
+        LogEntry(user=admin_user, content_type=clients, object_id=str(shop.pk + n // 5), action_flag=CHANGE)
+        for n in range(5000)
+    )
+    url = f"/admin/accounts/apiclient/{shop.pk}/history/"
     page = admin_client.get(url)
     assert len(page.context["action_list"]) == 5
     assert rows_read(lambda: admin_client.get(url)) < 50
