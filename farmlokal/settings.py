@@ -213,7 +213,6 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "TITLE": "FarmLokal",
     "VERSION": "0.1.0",
-    "SERVERS": [{"url": "/"}],
     "TAGS": [
         {
             "name": "catalogue",

@@ -1,4 +1,7 @@
-"""A real browser for tests: Debian's Chromium, steered by Playwright. conftest.py has the fixtures."""
+"""A real browser for tests: Debian's Chromium, steered by Playwright. conftest.py has the fixtures.
+
+Wait with expect(): our Content-Security-Policy stops the eval() of page.wait_for_function().
+"""
 
 from __future__ import annotations
 
@@ -147,9 +150,9 @@ def cls(page: Page) -> float:
     return shifts
 
 
-def axe(page: Page) -> None:
-    """Fail if axe-core finds a serious or critical barrier for people with disabilities."""
+def axe(page: Page, impacts: Sequence[str] = ("serious", "critical")) -> None:
+    """Fail if axe-core finds a barrier of such an impact for people with disabilities."""
     violations = Axe().run(page).response["violations"]
-    serious = [violation for violation in violations if violation["impact"] in {"serious", "critical"}]
-    found = [f"{each['help']} ({each['id']}): {node['html']}" for each in serious for node in each["nodes"]]
+    barriers = [violation for violation in violations if violation["impact"] in impacts]
+    found = [f"{each['help']} ({each['id']}): {node['html']}" for each in barriers for node in each["nodes"]]
     assert not found, f"axe-core on {page.url}:\n" + "\n".join(found)

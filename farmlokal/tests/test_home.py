@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 
+from dev.testing.offers import make_offers
 from farmlokal import home, routes
+from products.listing import statistics
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _no_facts() -> None:
+    home.latest_facts.reset()
+
 
 STATES = {
     "ok": ("up", "up", "closed", "Everything works."),
@@ -39,12 +50,12 @@ def test_each_state_has_its_sentence(client: Client, monkeypatch: pytest.MonkeyP
     page = answer.content.decode()
     assert answer.status_code == 200
     assert [sentence for *_, sentence in STATES.values() if sentence in page] == [STATES[status][3]]
-    assert re.findall("<dd>(.*?)</dd>", page) == list(STATES[status][:3])
+    assert re.findall("<dd>(.*?)</dd>", page)[-3:] == list(STATES[status][:3])
 
 
 def test_every_link_leads_to_a_page(client: Client) -> None:
-    links = re.findall('<a href="(/[^"]*)"', client.get("/").content.decode())
-    assert links == ["/products", "/docs", "/redoc", "/admin/", "/readyz"]
+    links = set(re.findall('<a href="(/[^"]*)"', client.get("/").content.decode()))
+    assert links == {"/products", "/docs", "/redoc", "/openapi.json", "/admin/", "/readyz", "/metrics"}
     for link in links:
         assert client.get(link, follow=True).status_code == 200, link
 
@@ -52,16 +63,48 @@ def test_every_link_leads_to_a_page(client: Client) -> None:
 def test_examples_name_the_host_of_the_request(client: Client, settings: Settings) -> None:
     settings.ALLOWED_HOSTS = ["shop.example"]
     commands = re.findall(r"curl -s '(\S+)'", client.get("/", headers={"Host": "shop.example:8123"}).content.decode())
-    assert len(commands) == 3
+    assert len(commands) == 4
     for url in commands:
         assert url.startswith("http://shop.example:8123/products")
 
 
-def test_page_loads_nothing_and_sets_no_cookie(client: Client) -> None:
+def test_page_allows_only_its_own_files_and_sets_no_cookie(client: Client) -> None:
     answer = client.get("/")
-    assert "default-src 'none'" in answer["Content-Security-Policy"]
-    assert not re.findall(r"<script|<img|src=", answer.content.decode())
+    page = answer.content.decode()
+    policy = dict(rule.split(" ", 1) for rule in answer["Content-Security-Policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert {source for sources in policy.values() for source in sources.split()} == {"'none'", "'self'"}
+    assert not re.findall(r"<style| style=| on\w+=|<script(?![^>]* src=)", page)
+    files = re.findall(r'<(?:script|img|link)[^>]* (?:src|href)="([^"]*)"', page)
+    assert len(files) == 10
+    assert all(file.startswith("/static/farmlokal/") for file in files)
     assert not answer.cookies
+
+
+def test_each_module_is_announced_to_the_browser(client: Client) -> None:
+    """Otherwise a browser finds a module only after the one that imports it has arrived."""
+    page = client.get("/").content.decode()
+    files = {path.name for path in (Path(home.__file__).parent / "static/farmlokal/home").iterdir()}
+    assert set(re.findall(r"farmlokal/home/(\w+\.js)", page)) == files
+
+
+def test_page_says_how_large_the_catalogue_is(client: Client) -> None:
+    statistics.reset()
+    make_offers({"name": f"Mango {n}"} for n in range(7))
+    with CaptureQueriesContext(connection) as captured:
+        page = client.get("/").content.decode()
+    assert re.findall("<dd>(.*?)</dd>", page)[:2] == ["7", "1"]
+    assert '<option value="spices">Spices</option>' in page
+    assert len(captured) <= 9
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get("/").content.decode() == page
+    assert len(captured) == 0
+
+
+def test_sizes_are_left_out_while_mysql_fails(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home, "readiness", lambda: document("unavailable"))
+    page = client.get("/").content.decode()
+    assert re.findall("<dd>(.*?)</dd>", page)[:4] == ["\N{EN DASH}"] * 4
 
 
 def test_only_get_and_head_are_allowed(client: Client) -> None:
