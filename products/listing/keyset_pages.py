@@ -16,6 +16,7 @@ class KeysetPage(NamedTuple):
     rows: list[dict[str, Any]]
     next: Cursor | None
     previous: Cursor | None
+    is_cut: bool  # the search was given up before the page was full; the next page in its direction continues it
 
 
 def read_page(
@@ -34,7 +35,8 @@ def read_page(
     ahead = _ahead(found, sort, limit, is_backward=is_backward)
     back = _turned(cursor, sort) if cursor else None
     rows = found.rows[:limit]
-    return KeysetPage(rows[::-1], back, ahead) if is_backward else KeysetPage(rows, ahead, back)
+    is_cut = len(found.rows) <= limit and found.stopped_at is not None
+    return KeysetPage(rows[::-1], back, ahead, is_cut) if is_backward else KeysetPage(rows, ahead, back, is_cut)
 
 
 def _ahead(found: Rows, sort: Sort, limit: int, *, is_backward: bool) -> Cursor | None:

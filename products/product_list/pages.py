@@ -47,7 +47,7 @@ def read_list(query: QueryDict) -> KeysetList:
         next=query_of(listing, page.next) if page.next else None,
         previous=query_of(listing, page.previous) if page.previous else None,
         first=query_of(listing) if listing.cursor else None,
-        is_cut=len(page.rows) < listing.limit and bool(page.previous if _is_backward(listing) else page.next),
+        is_cut=page.is_cut,
         total=str(number),
         total_help=number.explain(),
         tabs=_tabs(listing),
@@ -67,10 +67,6 @@ def _count(listing: Listing, page: KeysetPage) -> Count:
     if not listing.cursor and not page.next:
         return Count(len(page.rows), len(page.rows), len(page.rows))
     return count(listing.conditions, is_active=listing.is_active)
-
-
-def _is_backward(listing: Listing) -> bool:
-    return listing.cursor is not None and listing.cursor.backward
 
 
 def _tabs(listing: Listing) -> list[Link]:
