@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-import re
 from collections import Counter
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -19,36 +16,14 @@ from django.utils.html import format_html
 from django.utils.text import Truncator
 
 from farmlokal.admin.dashboard import Fact, bounded_count
-from farmlokal.admin.paginator import WINDOW_ROWS, is_across_pages
-from farmlokal.admin.window_admin import WindowAdmin
+from farmlokal.admin.keyset import KeysetAdmin, KeysetList
+from farmlokal.admin.paginator import is_across_pages
 from farmlokal.http.problems import Problem
-from integrations.models import KEPT_DAYS, PARTNER, SHORT_LENGTH, WebhookEvent, WebhookReplay
+from integrations.models import SHORT_LENGTH, WebhookEvent, WebhookReplay
 from integrations.webhooks import inbox
+from integrations.webhooks.log_list import read_list
 
-YEARS = range(2000, 3000)  # no overflow when a time zone is applied
 MAX_PRETTY_LENGTH = 50_000  # indents of deep nesting grow with the square of the depth
-
-
-class DayFilter(admin.SimpleListFilter):
-    title = "day"
-    parameter_name = "day"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        today = timezone.localdate()
-        days = [today - dt.timedelta(days=ago) for ago in range(KEPT_DAYS)]
-        return [(day.isoformat(), date_format(day, "D j M")) for day in days]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[WebhookEvent]) -> QuerySet[WebhookEvent]:
-        if self.value() is None:
-            return queryset
-        try:
-            day = dt.date.fromisoformat(str(self.value()))
-            if day.year not in YEARS:
-                raise IncorrectLookupParameters
-        except ValueError as error:
-            raise IncorrectLookupParameters from error
-        begins = timezone.make_aware(dt.datetime.combine(day, dt.time()))
-        return queryset.filter(received_at__gte=begins, received_at__lt=begins + dt.timedelta(days=1))
 
 
 class ReadOnly:
@@ -72,12 +47,8 @@ class ReplayInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
 
 
 @admin.register(WebhookEvent)
-class WebhookEventAdmin(ReadOnly, WindowAdmin):
+class WebhookEventAdmin(ReadOnly, KeysetAdmin):
     list_display = ("received", "status", "type", "product_id", "attempts", "shortened_id", "shortened_error")
-    list_filter = ("status", DayFilter)
-    search_fields = ("webhook_id",)
-    search_help_text = f"The id of a webhook, or of a product. The list shows the newest {WINDOW_ROWS:,} matches."
-    ordering = ("-id",)
     actions = ("replay",)
     inlines = (ReplayInline,)
     fieldsets = (
@@ -89,7 +60,7 @@ class WebhookEventAdmin(ReadOnly, WindowAdmin):
     def index_facts(self, request: HttpRequest) -> list[Fact]:
         url = reverse("admin:integrations_webhookevent_changelist")
         return [
-            Fact(f"{count} {status}", f"{url}?status__exact={status}", "good" if count == "0" else tone)
+            Fact(f"{count} {status}", f"{url}?status={status}", "good" if count == "0" else tone)
             for status, tone in ((WebhookEvent.Status.FAILED, "warn"), (WebhookEvent.Status.DEAD, "bad"))
             for count in [bounded_count(WebhookEvent.objects.filter(status=status).order_by())]
         ]
@@ -97,20 +68,12 @@ class WebhookEventAdmin(ReadOnly, WindowAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("payload", "headers")
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        by_id = queryset.filter(source=PARTNER, webhook_id=term)  # the index begins with the source
-        if re.fullmatch("[0-9]{1,18}", term) and not by_id.exists():
-            return queryset.filter(product_id=int(term)), False
-        return by_id, False
+    def read_list(self, request: HttpRequest) -> KeysetList:
+        return read_list(request.GET)
 
     @admin.display(description="received")
     def received(self, event: WebhookEvent) -> str:
-        return date_format(timezone.localtime(event.received_at), "j M H:i:s")
+        return date_format(timezone.localtime(event.received_at), "j M Y H:i:s")
 
     @admin.display(description="id")
     def shortened_id(self, event: WebhookEvent) -> str:

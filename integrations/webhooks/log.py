@@ -85,6 +85,16 @@ class Count(NamedTuple):
     number: int
     is_exact: bool
 
+    def __str__(self) -> str:
+        if self.is_exact:
+            return f"exactly {self.number:,}"
+        digits = max(len(str(self.number)) - 2, 0)
+        return f"about {round(self.number, -digits):,}"
+
+    def explain(self) -> str:
+        """Where an inexact number comes from. Empty for an exact one."""
+        return "" if self.is_exact else "As MySQL estimates the number of index entries, without counting them."
+
 
 def count(filters: Filters) -> Count | None:
     """Exact up to COUNTED_ROWS, else as MySQL estimates the index range. None if only checks on rows could tell."""
