@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run manage test format requirements docs pictures load bench bench-hot bench-zipf bench-restart bench-mixed bench-outage bench-cold bench-auth bench-partner bench-webhooks chaos-webhooks bench-seed bench-insert bench-listing bench-scale
+.PHONY: help run manage test format requirements docs pictures load bench bench-hot bench-zipf bench-restart bench-mixed bench-outage bench-cold bench-auth bench-partner bench-webhooks chaos-webhooks bench-seed bench-insert bench-listing bench-scale bench-admin
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -83,3 +83,6 @@ bench-listing:  ## Time and rows read of each kind of listing, sort and depth, b
 
 bench-scale:  ## The same listings among 50,000 and among ROWS products (ROWS=5000000)
 	@exec dev/bench/run.sh scale $(or $(ROWS),5000000)
+
+bench-admin:  ## Statements, rows read and time of the admin's pages at a tenth of ROWS and at ROWS (ROWS=1000000)
+	@exec dev/bench/run.sh admin $(or $(ROWS),1000000)
