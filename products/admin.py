@@ -12,9 +12,12 @@ from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils.text import normalize_newlines
 from django.utils.translation import ngettext
 
+from farmlokal.admin.badges import badge
+from farmlokal.admin.dashboard import Fact
 from farmlokal.admin.keyset import KeysetAdmin, KeysetList
 from farmlokal.admin.paginator import is_across_pages
 from farmlokal.admin.window_admin import WindowAdmin
@@ -119,6 +122,7 @@ class FarmAdmin(WindowAdmin, RenamedAdmin):
 
 
 SHOWN_VERSION = "shown_version"
+QUICK_VIEWS = {"Out of stock": "in_stock=false", "Withdrawn": "withdrawn=true"}  # queries of the list
 
 
 class ProductForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -150,14 +154,23 @@ class ProductAdmin(KeysetAdmin, PermanentAdmin):
     form = ProductForm
     autocomplete_fields = ("commodity", "farm")
     readonly_fields = ("slug", "version", "created_at", "updated_at")
-    list_display = ("name", "commodity_name", "farm_name", "price", "unit", "stock", "organic", "is_active")
+    list_display = ("name", "commodity_name", "farm_name", "price", "unit", "stock", "is_organic", "is_listed")
     actions = ("withdraw",)
 
-    def get_fields(self, request: HttpRequest, obj: Product | None = None) -> Any:
-        fields = super().get_fields(request, obj)
+    def index_facts(self, request: HttpRequest) -> list[Fact]:
+        url = reverse("admin:products_product_changelist")
+        return [Fact(text, f"{url}?{query}") for text, query in QUICK_VIEWS.items()]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Product | None = None) -> Any:
+        offer = ["name", "commodity", ("variety", "grade"), "farm", "description"]
         if self.has_change_permission(request, obj):
-            return fields
-        return [name for name in fields if name != SHOWN_VERSION]
+            offer.append(SHOWN_VERSION)
+        record = ("Record", {"fields": self.readonly_fields, "classes": ["aside"]})
+        return [
+            ("Offer", {"fields": offer}),
+            ("Price and stock", {"fields": (("price", "unit", "stock"), ("organic", "is_active"))}),
+            *([record] if obj else []),
+        ]
 
     def read_list(self, request: HttpRequest) -> KeysetList:
         return read_list(request.GET)
@@ -169,6 +182,14 @@ class ProductAdmin(KeysetAdmin, PermanentAdmin):
     @admin.display(description="farm")
     def farm_name(self, product: Product) -> str:
         return product.farm.name
+
+    @admin.display(description="organic")
+    def is_organic(self, product: Product) -> str:
+        return badge("Organic", "good") if product.organic else ""
+
+    @admin.display(description="listed")
+    def is_listed(self, product: Product) -> str:
+        return badge("Listed", "good") if product.is_active else badge("Withdrawn", "quiet")
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Product | None:
         """Locks the product while a form is saved, so that two writers cannot create the same version."""

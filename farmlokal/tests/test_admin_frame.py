@@ -12,6 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from dev.testing.databases import rows_read
+from dev.testing.offers import make_offer
 from dev.testing.staff import make_staff
 from integrations.models import WebhookEvent
 
@@ -85,3 +86,10 @@ def test_admin_templates_have_no_inline_script_or_style() -> None:
 def test_admin_templates_compile() -> None:
     for path in [*TEMPLATES.glob("admin/**/*.html"), *TEMPLATES.glob("registration/*.html")]:
         get_template(str(path.relative_to(TEMPLATES)))
+
+
+def test_form_keeps_facts_of_the_record_aside(admin_client: Client) -> None:
+    page = admin_client.get(f"/admin/products/product/{make_offer().pk}/change/").content.decode()
+    (aside,) = re.findall(r'<fieldset class="module aligned aside".*?</fieldset>', page, re.DOTALL)
+    assert "Version:" in aside
+    assert "aside" not in admin_client.get("/admin/products/product/add/").content.decode()
