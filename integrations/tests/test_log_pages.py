@@ -15,6 +15,7 @@ from integrations.models import WebhookEvent
 from integrations.webhooks import log
 from integrations.webhooks.log import Filters
 from products.listing.cursors import CursorError, seal
+from products.listing.listings import Position
 
 EVENTS = 12_000
 LIMIT = 100
@@ -25,10 +26,9 @@ pytestmark = pytest.mark.usefixtures("_events")
 
 
 @pytest.fixture(scope="module")
-def _events(live_database: None) -> Iterator[None]:
+def _events(live_database: None) -> None:
     """A log whose rare events are all among the oldest. Some arrived at the same microsecond."""
     WebhookEvent.objects.bulk_create(_event(number) for number in range(EVENTS))
-    return
 
 
 def at(day: dt.date, hour: int) -> dt.datetime:
@@ -113,7 +113,7 @@ def test_first_and_40th_page_read_two_entries_a_row(filters: Filters) -> None:
     after = None
     if len(found) > 40 * LIMIT:
         last = found[40 * LIMIT - 1]
-        after = log.Position(getattr(last, filters.sort.field), last.pk)
+        after = Position(getattr(last, filters.sort.field), last.pk)
     for position in {None, after}:
         assert rows_read(lambda: log.find(filters, filters.sort, position, LIMIT + 1)) <= 2 * LIMIT  # noqa: B023
 

@@ -51,7 +51,7 @@ class Filters(NamedTuple):
 class Source(NamedTuple):
     """An index range in the order of the page, and what remains to be checked on its rows."""
 
-    index: str
+    index_name: str
     where: Sql
     checks: Sql | None
 
@@ -138,7 +138,7 @@ def _entries(source: Source, sort: Sort, after: Position | None) -> Sql:
     others = [name for name in CHECKED if name != sort.field] if source.checks else []
     columns = ", ".join(f"e.{name}" for name in ("id", sort.field, *others))
     found = Sql.all_of(where)
-    return Sql(f"SELECT {columns} FROM {TABLE} e FORCE INDEX (`{source.index}`) WHERE {found.text}", found.params)
+    return Sql(f"SELECT {columns} FROM {TABLE} e FORCE INDEX (`{source.index_name}`) WHERE {found.text}", found.params)
 
 
 def _limited(statement: Sql, sort: Sort, count: int, skipped: int = 0) -> Sql:

@@ -75,7 +75,7 @@ def read_list(query: QueryDict) -> KeysetList:
     try:
         check_parameters(query, [*form.fields, "cursor"])
     except Problem as problem:
-        form.add_error(None, problem.detail)
+        form.add_error(None, str(problem.detail))
     if not form.is_valid():
         return KeysetList(form, views=_views(Filters()))
     filters = form.filters()
@@ -84,7 +84,7 @@ def read_list(query: QueryDict) -> KeysetList:
     except CursorError:
         form.add_error(None, "cursor: is not a position in this list. Begin with the first page.")
         return KeysetList(form, views=_views(filters))
-    pairs = [(name, query[name]) for name in form.fields if query.get(name)]
+    pairs = [(name, str(query[name])) for name in form.fields if query.get(name)]
     count = _count(filters, page, is_first="cursor" not in query)
     return KeysetList(
         form,
