@@ -5,6 +5,7 @@ No page counts the product table. The list of products is that of GET /products,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -26,6 +27,7 @@ from products import services
 from products.history.admin import HistoryAdmin
 from products.models import Category, Commodity, District, Farm, Product, State
 from products.product_list.pages import read_list
+from products.product_list.row_forms import forms_of, posted_forms, refused_forms, save_rows
 from products.product_list.rows import name_of_commodity
 
 MAX_SEARCH_WORDS = 10  # each is compared with each name
@@ -174,6 +176,20 @@ class ProductAdmin(KeysetAdmin, PermanentAdmin):
 
     def read_list(self, request: HttpRequest) -> KeysetList:
         return read_list(request.GET)
+
+    def row_forms(self, request: HttpRequest, rows: Sequence[Product]) -> Any:
+        return forms_of(rows)
+
+    def save_rows(self, request: HttpRequest) -> Any:
+        formset = posted_forms(request.POST)
+        saved = save_rows(formset)
+        if saved:
+            text = ngettext("%d product was changed.", "%d products were changed.", saved)
+            self.message_user(request, text % saved, messages.SUCCESS)
+        refused = refused_forms(formset)
+        if refused is not None:
+            self.message_user(request, "Products with an error below were not saved.", messages.ERROR)
+        return refused
 
     @admin.display(description="commodity")
     def commodity_name(self, product: Product) -> str:
