@@ -131,12 +131,15 @@ def test_document_supports_etags_and_compression(server: Server) -> None:
 
 
 def routes(patterns: list[URLPattern | URLResolver], prefix: str = "/") -> Iterator[str]:
+    """Without those of the admin."""
     for pattern in patterns:
         path = prefix + str(pattern.pattern).replace("<int:pk>", "{id}")
-        if not isinstance(pattern, URLResolver):
-            yield path
-        elif path != "/admin/":
+        if path.startswith("/admin"):
+            continue
+        if isinstance(pattern, URLResolver):
             yield from routes(pattern.url_patterns, path)
+        else:
+            yield path
 
 
 def test_document_has_every_route(openapi: Any) -> None:
