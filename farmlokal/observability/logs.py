@@ -94,6 +94,8 @@ def logging_config(level: str) -> dict[str, Any]:
             # We log 4xx in the request line and 5xx where they are handled; Django would log both again.
             "django.request": {"level": "CRITICAL"},
             "django.security": {"level": "CRITICAL"},
+            # At DEBUG it would log the whole context of a page, with its request, for each variable that is not set.
+            "django.template": {"level": "CRITICAL"},
             "gunicorn.error": {"handlers": [], "propagate": True, "level": level},
         },
     }
