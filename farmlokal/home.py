@@ -20,11 +20,7 @@ FACTS_LIFETIME_SECONDS = 60
 # Named in the page, so that browsers fetch them all at once and not each after the module that imports it.
 MODULES = [f"farmlokal/home/{name}.js" for name in ("api", "details", "elements", "query", "request", "results")]
 PLACES = range(12)  # cards of a page, as PAGE_SIZE in query.js
-HEADERS = {
-    "Cache-Control": "no-store",  # it shows the state of this moment
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-}
+HEADERS = {"Cache-Control": "no-store"}  # it shows the state of this moment
 
 logger = structlog.get_logger(__name__)
 

@@ -10,28 +10,28 @@ from playwright.sync_api import Page
 
 from accounts.models import User
 from dev.testing.browser import Faults, axe, make_user
-from dev.testing.offers import make_farm
-from products.models import Farm
+from dev.testing.offers import make_offer
+from products.models import Product
 
 PASSWORD = "tall-mango-tree-9"
 
 
 @pytest.fixture
-def farm(live_database: None) -> Farm:
-    return make_farm("Patil Farm")
+def product(live_database: None) -> Product:
+    return make_offer(stock=10)
 
 
 @pytest.mark.parametrize("lost", ["sessionid", "csrftoken"])
 def test_typed_form_is_saved_after_login(
-    page: Page, log_in: Callable[[User], None], faults: Faults, farm: Farm, lost: str
+    page: Page, log_in: Callable[[User], None], faults: Faults, product: Product, lost: str
 ) -> None:
     user = make_user("asha", "Catalogue editor")
     user.set_password(PASSWORD)
     user.save()
     log_in(user)
-    url = f"/admin/products/farm/{farm.pk}/change/"
+    url = f"/admin/products/product/{product.pk}/change/"
     page.goto(url)
-    page.fill("#id_name", "Deshmukh & Daughters")
+    page.fill("#id_stock", "77")
     page.context.clear_cookies(name="sessionid")
     page.context.clear_cookies(name=lost)
     faults.allow("status of 403")  # nothing was saved
@@ -41,14 +41,14 @@ def test_typed_form_is_saved_after_login(
     page.fill("#id_password", PASSWORD)
     page.click("#login-form [type=submit]")
     axe(page)
-    farm.refresh_from_db()
-    assert farm.name == "Patil Farm"
+    product.refresh_from_db()
+    assert product.stock == 10
     page.click("text=Send again")
     page.wait_for_load_state()
     assert urlsplit(page.url).path == url
-    assert page.input_value("#id_name") == "Deshmukh & Daughters"
-    farm.refresh_from_db()
-    assert farm.name == "Deshmukh & Daughters"
+    assert page.input_value("#id_stock") == "77"
+    product.refresh_from_db()
+    assert product.stock == 77
 
 
 def test_error_page_leads_back(page: Page, log_in: Callable[[User], None], faults: Faults) -> None:

@@ -9,9 +9,9 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
 HEADER = "Content-Security-Policy"
-# Select2 and Django's own CSS use data: images. Nothing inline, and nothing from other hosts.
+# Nothing inline, and nothing from other hosts.
 STRICT = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 # The viewers use inline styles and data: images. Redoc's search runs in a worker from a blob: URL.

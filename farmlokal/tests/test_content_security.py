@@ -14,7 +14,8 @@ from accounts.models import ApiClient, User
 from dev.testing.browser import DESKTOP, Faults, make_user
 from dev.testing.offers import make_offer
 from farmlokal.http.content_security import HEADER, STRICT
-from farmlokal.tests.test_permission_matrix import GROUPS
+from farmlokal.jobs.models import Job
+from farmlokal.tests.test_permission_matrix import GROUPS, STOPPED_JOB
 from integrations.models import WebhookEvent
 
 
@@ -22,10 +23,13 @@ from integrations.models import WebhookEvent
 def rows(live_database: None) -> Iterator[None]:
     """A row of each model, so that each page has something to show."""
     make_offer()
+    stopped = {"action": "product.stock", "parameters": {"stock": "3"}, "status": Job.Status.STOPPED, "by": "asha"}
+    job = Job.objects.create(pk=STOPPED_JOB, **stopped)
     WebhookEvent.objects.create(webhook_id="w", type="t", payload=b'{"a": [1]}', headers={"x": "y"}, error="late")
     client = ApiClient.objects.create(client_id="c", name="Mandi Mart")
     group = Group.objects.create(name="pickers")
     yield
+    job.delete()
     client.delete()
     group.delete()
 
@@ -53,7 +57,7 @@ def test_public_page_breaks_no_policy(page: Page, path: str) -> None:
     assert "default-src 'none'" in answer.headers[HEADER.lower()]
 
 
-@pytest.mark.parametrize("word", ["unsafe", "*", "http", "blob"])
+@pytest.mark.parametrize("word", ["unsafe", "*", "http", "blob", "data"])
 def test_strict_policy_allows_nothing_unsafe(word: str) -> None:
     assert word not in STRICT
 
