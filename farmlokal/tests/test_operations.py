@@ -24,6 +24,7 @@ from dev.testing.databases import rows_read, statements_sent
 from dev.testing.partner import SECRET, partner, settings_for
 from dev.testing.servers import Daemon
 from dev.testing.staff import make_staff
+from farmlokal.jobs.models import Job
 from farmlokal.redis.client import Outages
 from farmlokal.traffic.reporter import MINUTE, PREFIX, REPORTS, TEN_MINUTES, add
 from integrations.models import WebhookEvent
@@ -47,9 +48,9 @@ def _own_redis(redis_alone: Daemon) -> Iterator[None]:
     reset_process()
 
 
-def staff(*permissions: str) -> Client:
+def staff(*permissions: str, name: str = "asha") -> Client:
     client = Client()
-    client.force_login(make_staff(*permissions or ("view_product",)))
+    client.force_login(make_staff(*permissions, name=name))
     return client
 
 
@@ -281,6 +282,23 @@ def test_long_log_of_failures_is_read_in_part() -> None:
     make_events("dead", MAX_COUNTED + 500)
     assert part(document(staff(VIEW)), "Webhooks")["facts"]["Failed"] == "1,000 or more"
     assert rows_read(backlog) <= 2 * (2 * MAX_COUNTED) + 2 * RECENT  # a union is written, then read
+
+
+def test_jobs_are_counted_while_unfinished_or_lately_failed() -> None:
+    long_ago = timezone.now() - dt.timedelta(days=2)
+    for status, done, failed, updated_at in [
+        ("running", 1200, 3, timezone.now()),
+        ("stopped", 50, 1, long_ago),
+        ("finished", 7, 7, timezone.now()),
+        ("failed", 7, 7, long_ago),
+    ]:
+        Job.objects.create(action="a", status=status, done=done, failed=failed, updated_at=updated_at)
+    shown = part(document(staff(VIEW)), "Jobs")
+    facts = {"Running": "1", "Stopped": "1", "Their items": "1,250 done, of which 4 failed", "Failed in a day": "0"}
+    assert (shown["level"], shown["state"], shown["facts"]) == ("good", "2 unfinished", facts)
+    Job.objects.filter(status="failed").update(updated_at=timezone.now())
+    shown = part(document(staff(VIEW, name="ben")), "Jobs")
+    assert (shown["level"], shown["facts"]["Failed in a day"]) == ("warning", "1")
 
 
 def test_data_takes_few_statements() -> None:

@@ -47,7 +47,7 @@ def open_page(page: Page) -> None:
 def test_page_has_all_parts_at_each_size(page: Page, operator: User, scheme: str) -> None:
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     open_page(page)
-    for name in ("MySQL", "Redis", "Breaker: partner", "Access token", "Webhooks"):
+    for name in ("MySQL", "Redis", "Breaker: partner", "Access token", "Webhooks", "Jobs"):
         expect(page.locator("#operations-parts")).to_contain_text(name)
     expect(page.locator("figure svg[role=img] .line")).to_have_count(16)
     page.get_by_text("Requests as a table").click()
