@@ -8,13 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.text import normalize_newlines
 from django.utils.translation import ngettext
 
 from farmlokal.admin.badges import badge
@@ -26,6 +24,7 @@ from farmlokal.jobs.admin import page_of
 from products import services
 from products.history.admin import HistoryAdmin
 from products.models import Category, Commodity, District, Farm, Product, State
+from products.product_form import HIDDEN, ProductForm
 from products.product_list.pages import read_list
 from products.product_list.row_forms import forms_of, posted_forms, refused_forms, save_rows
 from products.product_list.rows import name_of_commodity
@@ -123,32 +122,7 @@ class FarmAdmin(WindowAdmin, RenamedAdmin):
         return queryset, False
 
 
-SHOWN_VERSION = "shown_version"
 QUICK_VIEWS = {"Out of stock": "in_stock=false", "Withdrawn": "withdrawn=true"}  # queries of the list
-
-
-class ProductForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Refuses to save if the product has changed since the form was shown."""
-
-    shown_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields[SHOWN_VERSION].initial = self.instance.version
-
-    def clean_description(self) -> str:
-        """Browsers send every line break as CR LF. That alone changes nothing."""
-        kept: str = self.instance.description
-        sent: str = normalize_newlines(self.cleaned_data["description"])
-        return kept if sent == normalize_newlines(kept) else sent
-
-    def clean(self) -> dict[str, Any]:
-        values: dict[str, Any] = super().clean() or self.cleaned_data
-        if self.instance.pk and values.get(SHOWN_VERSION) not in {None, self.instance.version}:
-            raise forms.ValidationError(
-                "The product has changed since this page was opened. Nothing was saved. Reload the page."
-            )
-        return values
 
 
 @admin.register(Product)
@@ -166,7 +140,7 @@ class ProductAdmin(KeysetAdmin, PermanentAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Product | None = None) -> Any:
         offer = ["name", "commodity", ("variety", "grade"), "farm", "description"]
         if self.has_change_permission(request, obj):
-            offer.append(SHOWN_VERSION)
+            offer += HIDDEN
         record = ("Record", {"fields": self.readonly_fields, "classes": ["aside"]})
         return [
             ("Offer", {"fields": offer}),

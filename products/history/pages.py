@@ -15,7 +15,7 @@ from products.models import MAX_ID
 
 PAGE_CHANGES = 100
 
-Names = dict[str, dict[int, str]]  # by column and key
+Names = dict[str, dict[Any, str]]  # by column and key
 
 
 class FieldChange(NamedTuple):
@@ -54,6 +54,13 @@ def read_page(model: Any, pk: int, *, before: int | None = None, after: int | No
     return HistoryPage(changes, changes[0].key if has_newer else None, changes[-1].key if has_older else None)
 
 
+def authors_since(changed: Any, version: str) -> dict[str, str]:
+    """By column: who last changed it after this version, as far as the newest PAGE_CHANGES changes tell."""
+    newest = _find(type(changed), changed.pk, "history_id < %s ORDER BY history_id DESC", MAX_ID)
+    later = [row for row in newest if version.isdecimal() and row.version > int(version[:18])]
+    return {column: row.history_user_id for row in reversed(later) for column in row.before}
+
+
 def _find(model: Any, pk: int, rest: str, key: int) -> list[Any]:
     """One row more than a page. Without FORCE, the optimizer may walk the primary key through all objects."""
     options = model.history.model._meta
@@ -78,7 +85,7 @@ def describe(rows: Sequence[Any]) -> list[Change]:
 
 
 def _field_change(field: Field[Any, Any], earlier: Any, row: Any, names: Names) -> FieldChange:
-    before, after = (_text(field, value, names) for value in (earlier, getattr(row, field.attname)))
+    before, after = (text_of(field, value, names) for value in (earlier, getattr(row, field.attname)))
     return FieldChange(capfirst(str(field.verbose_name)), before, after)
 
 
@@ -102,15 +109,15 @@ def _names(rows: Sequence[Any]) -> Names:
         for field, earlier in _changed(row):
             if field.is_relation:
                 keys[field] |= {earlier, getattr(row, field.attname)} - {None}
-    return {field.attname: _names_of(field.related_model, wanted) for field, wanted in keys.items()}
+    return {field.attname: names_of(field.related_model, wanted) for field, wanted in keys.items()}
 
 
-def _names_of(model: Any, keys: set[int]) -> dict[int, str]:
+def names_of(model: Any, keys: set[int]) -> dict[int, str]:
     objects: dict[int, Model] = model._default_manager.in_bulk(keys)
     return {key: str(one) for key, one in objects.items()}
 
 
-def _text(field: Field[Any, Any], value: Any, names: Names) -> str:
+def text_of(field: Field[Any, Any], value: Any, names: Names) -> str:
     if value is None:
         return ""
     if field.is_relation:

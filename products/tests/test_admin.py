@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -17,7 +16,6 @@ from dev.testing.offers import make_farm, make_offer, make_offers
 from dev.testing.staff import make_staff
 from farmlokal.admin.paginator import WINDOW_ROWS
 from farmlokal.jobs.models import Job
-from products import services
 from products.models import Commodity, Farm, Product
 
 pytestmark = pytest.mark.django_db
@@ -60,20 +58,6 @@ def test_unchanged_save_makes_no_new_version(admin_client: Client, description: 
     assert admin_client.post(url, as_sent_by_browsers | {"description": "Sour."}).status_code == 302
     product.refresh_from_db()
     assert (product.version, product.description) == (2, "Sour.")
-
-
-def test_form_opened_before_another_change_is_refused(admin_client: Client) -> None:
-    product = make_offer()
-    page = admin_client.get(f"{LIST_URL}{product.pk}/change/").content.decode()
-    (shown_version,) = re.findall(r'name="shown_version" value="(\d+)"', page)
-    services.change(product.pk, price=Decimal("47.50"))
-    form = {"name": "Onion", "commodity": product.commodity_id, "farm": product.farm_id, "grade": "B", "price": "9"}
-    form |= {"unit": "kg", "stock": 0, "is_active": "on"}
-    refused = admin_client.post(f"{LIST_URL}{product.pk}/change/", form | {"shown_version": shown_version})
-    assert "has changed since this page was opened" in refused.content.decode()
-    assert Product.objects.get().price == Decimal("47.50")
-    assert admin_client.post(f"{LIST_URL}{product.pk}/change/", form | {"shown_version": 2}).status_code == 302
-    assert Product.objects.get().price == 9
 
 
 def test_view_permission_shows_a_read_only_product(client: Client) -> None:
