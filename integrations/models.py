@@ -13,7 +13,7 @@ MAX_TYPE_LENGTH = 100
 MAX_ERROR_LENGTH = 2000
 MAX_NAME_LENGTH = 150
 SHORT_LENGTH = 36  # of an id in titles and lists
-KEPT_DAYS = 30  # until prune_webhooks deletes an event
+KEPT_DAYS = 30  # until prune deletes an event
 
 
 class WebhookEvent(models.Model):

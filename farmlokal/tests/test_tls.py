@@ -189,7 +189,7 @@ def test_bulk_load_is_encrypted(encrypted: str, server_certificate: Path) -> Non
         ({"query": f"?ssl_ca={__file__}"}, "TLS"),
     ],
 )
-@pytest.mark.parametrize("command", [("migrate",), ("seed_products", "1"), ("prune_webhooks",)])
+@pytest.mark.parametrize("command", [("migrate",), ("seed_products", "1"), ("prune",)])
 def test_failed_connection_is_one_line_of_any_command(
     command: tuple[str, ...], change: dict[str, str], reason: str
 ) -> None:

@@ -350,14 +350,15 @@ def test_prune_deletes_old_events(client: Client, product: Product, capsys: pyte
     WebhookEvent.objects.filter(pk=old.pk).update(received_at=now - dt.timedelta(days=KEPT_DAYS, minutes=1))
     WebhookEvent.objects.filter(pk=young.pk).update(received_at=now - dt.timedelta(days=KEPT_DAYS, minutes=-1))
     capsys.readouterr()
-    call_command("prune_webhooks")
-    assert capsys.readouterr().out == "Deleted 1 webhooks.\n"
+    call_command("prune")
+    assert capsys.readouterr().out == "Deleted 1 webhooks.\nDeleted 0 changes.\n"
     assert list(WebhookEvent.objects.all()) == [young]
-    call_command("prune_webhooks", "--days", "7")
+    call_command("prune", "--webhook-days", "7")
     assert not WebhookEvent.objects.exists()
 
 
 @pytest.mark.parametrize("days", ["6", "0", "-1", "999999999"])
 def test_prune_keeps_events_while_senders_retry(days: str) -> None:
-    with pytest.raises(CommandError, match="--days must be from 7"):
-        call_command("prune_webhooks", "--days", days)
+    for option in ("--webhook-days", "--history-days"):
+        with pytest.raises(CommandError, match="days must be from 7"):
+            call_command("prune", option, days)

@@ -329,14 +329,14 @@ def test_event_in_replay_is_not_pruned() -> None:
 
     def prune() -> None:
         with contextlib.closing(connection):
-            call_command("prune_webhooks")
+            call_command("prune")
 
     with ThreadPoolExecutor(1) as pool, transaction.atomic():
         replayed = WebhookEvent.objects.select_for_update().get(webhook_id="old_1")
         pool.submit(prune).result()
         replayed.replays.create(by="asha", outcome="failed")
     assert list(WebhookEvent.objects.filter(webhook_id__startswith="old_")) == [replayed]
-    call_command("prune_webhooks")
+    call_command("prune")
     assert not WebhookEvent.objects.filter(webhook_id__startswith="old_").exists()
 
 

@@ -1,0 +1,58 @@
+"""manage.py prune: delete old webhooks and old changes of the catalogue. Run it daily."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+from tqdm import tqdm
+
+from integrations.models import KEPT_DAYS, WebhookEvent
+from products.history import pruning
+
+MIN_DAYS, MAX_DAYS = 7, 3650  # senders retry for three days, and later copies must still be recognised
+BATCH_SIZE = 1000
+
+
+class Command(BaseCommand):
+    help = "Deletes old webhooks, and old changes of the catalogue. You may interrupt it and run it again."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        for name, days in (("webhook", KEPT_DAYS), ("history", pruning.KEPT_DAYS)):
+            text = f"how long to keep {name} rows, from {MIN_DAYS} to {MAX_DAYS} (%(default)s)"
+            parser.add_argument(f"--{name}-days", type=int, default=days, help=text)
+
+    def handle(self, *, webhook_days: int, history_days: int, **_: Any) -> None:
+        if not all(MIN_DAYS <= days <= MAX_DAYS for days in (webhook_days, history_days)):
+            raise CommandError(f"days must be from {MIN_DAYS} to {MAX_DAYS}: senders retry for three days")
+        now = timezone.now()
+        webhooks = WebhookEvent.objects.filter(received_at__lt=now - dt.timedelta(days=webhook_days))
+        self._run("webhooks", _prune(webhooks), webhooks.count())
+        self._run("changes", pruning.prune(now - dt.timedelta(days=history_days)))
+
+    def _run(self, name: str, batches: Iterator[int], total: int | None = None) -> None:
+        deleted = 0
+        with tqdm(total=total, unit=f" {name}", disable=None) as bar:
+            for number in batches:
+                deleted += number
+                bar.update(number)
+        self.stdout.write(f"Deleted {deleted:,} {name}.")
+
+
+def _prune(old: QuerySet[WebhookEvent]) -> Iterator[int]:
+    while number := _delete(old):
+        yield number
+
+
+@transaction.atomic
+def _delete(old: QuerySet[WebhookEvent]) -> int:
+    """Delete a batch, except events that are being replayed. Returns how many it deleted."""
+    oldest = old.order_by("received_at").select_for_update(skip_locked=True)
+    pks = list(oldest.values_list("pk", flat=True)[:BATCH_SIZE])
+    WebhookEvent.objects.filter(pk__in=pks).only("pk").delete()  # without the payloads
+    return len(pks)
