@@ -9,7 +9,7 @@ django-ratelimit has fixed windows: around the end of a window, twice as many at
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.admin.forms import AdminAuthenticationForm
@@ -23,6 +23,7 @@ from redis import RedisError
 from accounts.login_again import LoginAgainSite
 from accounts.models import login_name
 from farmlokal.admin.dashboard import cards
+from farmlokal.admin.model_admin import StaffAdmin
 from farmlokal.admin.navigation import sections
 from farmlokal.ratelimit.client_identity import client_of_request
 from farmlokal.ratelimit.limiter import Policy, buckets
@@ -85,7 +86,11 @@ class StaffSite(LoginAgainSite):
         return super().each_context(request) | {"sections": sections(request)}
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        context = {"cards": cards(self, request, sections(request))}
+        options = cast("list[StaffAdmin]", list(self._registry.values()))
+        context = {
+            "cards": cards(self, request, sections(request)),
+            "changes": [change for one in options for change in one.index_changes(request)],
+        }
         return super().index(request, context | (extra_context or {}))
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

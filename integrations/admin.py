@@ -15,6 +15,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.text import Truncator
 
+from farmlokal.admin.badges import Tone, badge
 from farmlokal.admin.dashboard import Fact, bounded_count
 from farmlokal.admin.keyset import KeysetAdmin, KeysetList
 from farmlokal.admin.paginator import is_across_pages
@@ -23,6 +24,11 @@ from integrations.models import SHORT_LENGTH, WebhookEvent, WebhookReplay
 from integrations.webhooks import inbox
 from integrations.webhooks.log_list import read_list
 
+TONES: dict[str, Tone] = {
+    WebhookEvent.Status.PROCESSED: "good",
+    WebhookEvent.Status.FAILED: "warn",
+    WebhookEvent.Status.DEAD: "bad",
+}
 MAX_PRETTY_LENGTH = 50_000  # indents of deep nesting grow with the square of the depth
 
 
@@ -48,11 +54,11 @@ class ReplayInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
 
 @admin.register(WebhookEvent)
 class WebhookEventAdmin(ReadOnly, KeysetAdmin):
-    list_display = ("received", "status", "type", "product_id", "attempts", "shortened_id", "shortened_error")
+    list_display = ("received", "state", "type", "product_id", "attempts", "shortened_id", "shortened_error")
     actions = ("replay",)
     inlines = (ReplayInline,)
     fieldsets = (
-        (None, {"fields": ("webhook_id", "source", "type", "product_id", "status", "attempts", "error")}),
+        (None, {"fields": ("webhook_id", "source", "type", "product_id", "state", "attempts", "error")}),
         ("When", {"fields": ("received_at", "attempted_at")}),
         ("Delivery", {"fields": ("pretty_headers", "pretty_payload")}),
     )
@@ -74,6 +80,10 @@ class WebhookEventAdmin(ReadOnly, KeysetAdmin):
     @admin.display(description="received")
     def received(self, event: WebhookEvent) -> str:
         return date_format(timezone.localtime(event.received_at), "j M Y H:i:s")
+
+    @admin.display(description="status")
+    def state(self, event: WebhookEvent) -> str:
+        return badge(event.get_status_display(), TONES.get(event.status, "quiet"))
 
     @admin.display(description="id")
     def shortened_id(self, event: WebhookEvent) -> str:

@@ -16,13 +16,15 @@ from django.urls import reverse
 from django.utils.translation import ngettext
 
 from farmlokal.admin.badges import badge
-from farmlokal.admin.dashboard import Fact
+from farmlokal.admin.dashboard import SHOWN_CHANGES, Change, Fact
 from farmlokal.admin.keyset import KeysetAdmin, KeysetList
 from farmlokal.admin.paginator import is_across_pages
 from farmlokal.admin.window_admin import WindowAdmin
 from farmlokal.jobs.admin import page_of
 from products import services
 from products.history.admin import HistoryAdmin
+from products.history.recent import recent_changes
+from products.history.tables import MODELS
 from products.models import Category, Commodity, District, Farm, Product, State
 from products.product_form import HIDDEN, ProductForm
 from products.product_list.pages import read_list
@@ -136,6 +138,19 @@ class ProductAdmin(KeysetAdmin, PermanentAdmin):
     def index_facts(self, request: HttpRequest) -> list[Fact]:
         url = reverse("admin:products_product_changelist")
         return [Fact(text, f"{url}?{query}") for text, query in QUICK_VIEWS.items()]
+
+    def index_changes(self, request: HttpRequest) -> list[Change]:
+        """Of the whole catalogue."""
+        viewed = [model for model in MODELS if self.admin_site.get_model_admin(model).has_view_permission(request)]
+        return [
+            Change(
+                change.name,
+                change.url,
+                f"{change.model._meta.verbose_name}: {', '.join(change.fields) or change.kind}, by {change.by}",
+                change.at,
+            )
+            for change in recent_changes(SHOWN_CHANGES, viewed)
+        ]
 
     def get_fieldsets(self, request: HttpRequest, obj: Product | None = None) -> Any:
         offer = ["name", "commodity", ("variety", "grade"), "farm", "description"]

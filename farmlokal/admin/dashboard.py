@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from farmlokal.admin.model_admin import StaffAdmin
 
 MAX_COUNTED = 10  # rows that one fact may read
+SHOWN_CHANGES = 8
 
 
 class Fact(NamedTuple):
@@ -25,6 +27,15 @@ class Fact(NamedTuple):
     text: str
     url: str
     tone: str = ""
+
+
+class Change(NamedTuple):
+    """A recent change of a row, whoever made it."""
+
+    name: str
+    url: str
+    text: str  # what was done, and by whom
+    at: dt.datetime
 
 
 class Card(NamedTuple):

@@ -14,7 +14,7 @@ from django.forms import ModelChoiceField
 from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
 
-from farmlokal.admin.dashboard import Fact
+from farmlokal.admin.dashboard import Change, Fact
 
 
 def is_key(text: str, model: type[Model]) -> bool:
@@ -40,6 +40,10 @@ class StaffAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
 
     def index_facts(self, request: HttpRequest) -> Sequence[Fact]:
         """What the front page says about this model to a user who may view it. Read few rows."""
+        return ()
+
+    def index_changes(self, request: HttpRequest) -> Sequence[Change]:
+        """The newest changes for the front page, of all that this user may view."""
         return ()
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

@@ -93,3 +93,12 @@ def test_form_keeps_facts_of_the_record_aside(admin_client: Client) -> None:
     (aside,) = re.findall(r'<fieldset class="module aligned aside".*?</fieldset>', page, re.DOTALL)
     assert "Version:" in aside
     assert "aside" not in admin_client.get("/admin/products/product/add/").content.decode()
+
+
+def test_front_page_shows_changes_that_the_user_may_view(admin_client: Client) -> None:
+    product = make_offer(name="Ratnagiri Alphonso")
+    assert "Ratnagiri Alphonso" in admin_client.get("/admin/").content.decode()
+    assert product.farm.name in admin_client.get("/admin/").content.decode()
+    page = client_with("view_product").get("/admin/").content.decode()
+    assert "Ratnagiri Alphonso" in page
+    assert f'history/">{product.farm.name}' not in page
