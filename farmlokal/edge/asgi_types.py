@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -13,8 +13,9 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]  # names in lower case
 
 
 class Response(NamedTuple):
-    """A whole response."""
+    """A whole response. file: its body instead, if it is too large for memory. The sender closes it."""
 
     status: int
     headers: Headers
     body: bytes
+    file: BinaryIO | None = None

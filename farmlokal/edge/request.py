@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
-from typing import get_args
+from typing import BinaryIO, get_args
 
 import orjson
 from django.utils.encoding import escape_uri_path
@@ -23,6 +24,7 @@ from farmlokal.page_cache.pages import Result
 from farmlokal.ratelimit.limiter import Decision
 
 X_CACHE = {result: (b"x-cache", result.encode()) for result in get_args(Result)}
+BLOCK_BYTES = 64 * 1024  # of a file
 
 tick = metrics.Tick(then=sys.stdout.flush)
 
@@ -104,7 +106,11 @@ class EdgeRequest:
 
     async def forward(self, response: Response) -> None:
         """Send Django's response."""
-        await self._send_response(response.status, response.headers + self._common_headers(), response.body)
+        headers = response.headers + self._common_headers()
+        if response.file:
+            await self._send_file(response.status, headers, response.file)
+        else:
+            await self._send_response(response.status, headers, response.body)
 
     async def _respond(self, status: int, headers: Headers, body: bytes = b"", page_result: str = "") -> None:
         headers.append((b"x-request-id", self.request_id.encode()))
@@ -121,6 +127,14 @@ class EdgeRequest:
     async def _send_response(self, status: int, headers: Headers, body: bytes) -> None:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
+
+    async def _send_file(self, status: int, headers: Headers, file: BinaryIO) -> None:
+        """send() waits while the client does not read, so memory holds one block."""
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        with file:
+            while block := await asyncio.to_thread(file.read, BLOCK_BYTES):
+                await self._send({"type": "http.response.body", "body": block, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b""})
 
     def _common_headers(self) -> Headers:
         headers: Headers = []

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
+from typing import Any, BinaryIO
 
 from django.core.handlers.wsgi import WSGIHandler
 
@@ -18,6 +20,25 @@ FRAMING = {
     b"transfer-encoding",
 }  # of the body as sent; CONTENT_LENGTH states the length that we pass on
 
+MAX_FILE_BYTES = 64 * 1024  # a larger file is sent from the disk
+
+
+class FileBody:
+    """wsgi.file_wrapper of PEP 3333: Django wraps the open file of a FileResponse in it."""
+
+    def __init__(self, file: BinaryIO, block_size: int) -> None:
+        self._file = file
+        self._block_size = block_size
+        self.close = file.close  # Django has replaced it by the end of the request
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(lambda: self._file.read(self._block_size), b"")
+
+    def large_file(self) -> BinaryIO | None:
+        """The file, open until its sender closes it, so that a slow reader holds no thread. None if it is small."""
+        number = self._file.fileno()
+        return os.fdopen(os.dup(number), "rb") if os.fstat(number).st_size > MAX_FILE_BYTES else None
+
 
 def call(application: WSGIHandler, scope: Scope, body: bytes) -> Response:
     """Run Django in this thread."""
@@ -28,10 +49,11 @@ def call(application: WSGIHandler, scope: Scope, body: bytes) -> Response:
 
     response: Any = application(environ_of(scope, body), start_response)
     with closing(response) as chunks:
-        content = b"".join(chunks)
+        file = chunks.large_file() if isinstance(chunks, FileBody) else None
+        content = b"" if file else b"".join(chunks)
     status, headers = started[-1]
     encoded = [(name.lower().encode("latin1"), value.encode("latin1")) for name, value in headers]
-    return Response(int(status[:3]), encoded, content)
+    return Response(int(status[:3]), encoded, content, file)
 
 
 def environ_of(scope: Scope, body: bytes) -> Environ:
@@ -51,6 +73,7 @@ def environ_of(scope: Scope, body: bytes) -> Environ:
         "REMOTE_PORT": str(client_port),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope["scheme"],
+        "wsgi.file_wrapper": FileBody,
         "wsgi.input": io.BytesIO(body),
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
