@@ -47,6 +47,7 @@ class Action(ABC):
     title: ClassVar[str]
     permission: ClassVar[str] = ""  # needed to start, drive and stop such a job
     max_items: ClassVar[int] = 50  # in a step: it must take well under a second
+    result_template: ClassVar[str] = ""  # a part of the page of a finished job, with job and the values of result()
 
     def describe(self, job: Job) -> str:
         """One line for staff."""
@@ -58,6 +59,10 @@ class Action(ABC):
     def count(self, job: Job) -> Total | None:
         """The number of items, if it is cheap to know. Called once, when the job starts."""
         return None
+
+    def result(self, job: Job, user: Any) -> dict[str, Any]:
+        """The values for result_template. user: who looks at the page."""
+        return {}
 
     @abstractmethod
     def take(self, job: Job, count: int) -> Taken:

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 from farmlokal.admin.badges import Tone, badge
 from farmlokal.admin.dashboard import Fact, bounded_count
 from farmlokal.admin.window_admin import WindowAdmin
-from farmlokal.jobs import steps
+from farmlokal.jobs import registry, steps
 from farmlokal.jobs.models import MAX_FAILURES, Job
 from farmlokal.jobs.progress import may_drive, progress_of, title_of
 
@@ -101,6 +101,9 @@ class JobAdmin(WindowAdmin):
             "failures_after": shown[SHOWN_FAILURES - 1].pk if len(shown) > SHOWN_FAILURES else None,
             "unlisted_failures": max(0, job.failed - MAX_FAILURES),
         }
+        action = registry.find(job.action)
+        if action and action.result_template and job.is_finished:
+            context |= {"result_template": action.result_template, **action.result(job, request.user)}
         return TemplateResponse(request, "admin/farmlokal/job/page.html", context)
 
     @method_decorator(require_GET)

@@ -77,6 +77,10 @@ class Job(models.Model):
     def is_unattended(self) -> bool:
         return self.is_running and self.updated_at < _attended_since()
 
+    @property
+    def is_finished(self) -> bool:
+        return self.status == self.Status.FINISHED
+
     def end(self, status: str, error: str = "") -> None:
         self.status, self.error, self.finished_at = status, error, timezone.now()
 
