@@ -51,7 +51,7 @@ hypothesis_settings.load_profile("any_speed")
 
 LIVE_TABLES = [
     *("farmlokal_jobfailure", "farmlokal_job"),
-    *("products_posting", "products_product", "products_farm"),
+    *("products_posting", "products_product", "products_farm", "products_filepiece", "products_productfile"),
     *("products_historicalproduct", "products_historicalfarm"),
     *("integrations_webhookreplay", "integrations_webhookevent", "integrations_appliedversion"),
     *("accounts_user", "accounts_user_groups", "accounts_user_user_permissions", "django_session", "django_admin_log"),

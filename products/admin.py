@@ -22,6 +22,7 @@ from farmlokal.admin.paginator import is_across_pages
 from farmlokal.admin.window_admin import WindowAdmin
 from farmlokal.jobs.admin import page_of
 from products import services
+from products.files.pages import FilesAdmin
 from products.history.admin import HistoryAdmin
 from products.history.recent import recent_changes
 from products.history.tables import MODELS
@@ -128,12 +129,12 @@ QUICK_VIEWS = {"Out of stock": "in_stock=false", "Withdrawn": "withdrawn=true"} 
 
 
 @admin.register(Product)
-class ProductAdmin(KeysetAdmin, PermanentAdmin):
+class ProductAdmin(FilesAdmin, KeysetAdmin, PermanentAdmin):
     form = ProductForm
     autocomplete_fields = ("commodity", "farm")
     readonly_fields = ("slug", "version", "created_at", "updated_at")
     list_display = ("name", "commodity_name", "farm_name", "price", "unit", "stock", "is_organic", "is_listed")
-    actions = ("withdraw",)
+    actions = ("withdraw", "export")
 
     def index_facts(self, request: HttpRequest) -> list[Fact]:
         url = reverse("admin:products_product_changelist")

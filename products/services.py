@@ -32,6 +32,7 @@ class Fields(TypedDict, total=False):
     unit: str
     stock: int
     organic: bool
+    is_active: bool
 
 
 def is_listed(product_id: int) -> bool:

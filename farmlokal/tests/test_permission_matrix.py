@@ -13,6 +13,7 @@ import pytest
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection, transaction
 from django.test import Client, RequestFactory
 from django.urls import URLResolver, get_resolver, resolve
@@ -20,6 +21,7 @@ from pytest_django.fixtures import Settings
 
 from accounts.models import ApiClient, User
 from dev.testing.deliveries import event
+from dev.testing.files import start_check, start_export, upload_rows
 from dev.testing.offers import make_offer
 from farmlokal.jobs.models import Job
 from integrations.models import WebhookEvent
@@ -54,7 +56,7 @@ class Pages(NamedTuple):
 
 CATALOGUE = Pages(view="EVWAOPS", add="EPS", change="EPS")
 MODELS = {
-    Product: CATALOGUE._replace(actions={"withdraw": "EPS"}),
+    Product: CATALOGUE._replace(actions={"withdraw": "EPS", "export": "EVWAOPS"}),
     Farm: CATALOGUE,
     Category: CATALOGUE,
     Commodity: CATALOGUE,
@@ -104,8 +106,31 @@ JOB_PAGES = [  # of jobs that change products
     Row("farmlokal/job/{pk}/stop/", "POST", "EPS"),
     Row(f"farmlokal/job/{STOPPED_JOB}/resume/", "POST", "EPS"),
 ]
+CHECK_JOB, EXPORT_JOB = 2, 3  # finished
+FILE_PAGES = [
+    Row("products/product/import/", "GET", "EPS"),
+    Row("products/product/import/", "POST", "EPS"),
+    Row("products/product/import/pieces/", "GET", NOBODY),
+    Row("products/product/import/pieces/", "POST", "EPS"),
+    Row(f"products/product/import/{CHECK_JOB}/start/", "GET", NOBODY),
+    Row(f"products/product/import/{CHECK_JOB}/start/", "POST", "EPS"),
+    Row("products/product/export/", "GET", "EVWAOPS"),
+    Row("products/product/export/", "POST", "EVWAOPS"),
+    Row(f"products/product/export/{EXPORT_JOB}/csv/", "GET", "EVWAOPS"),
+]
 NEW_PASSWORD = "tall-mango-tree-9"
-FORMS: dict[str, dict[str, str]] = {  # what POST sends there; other forms are those of the page, with CHANGES
+
+
+class Upload(SimpleUploadedFile):
+    """A file that each request reads from its start."""
+
+    def read(self, *_: Any) -> bytes:
+        self.seek(0)
+        content: bytes = super().read()
+        return content
+
+
+FORMS: dict[str, dict[str, Any]] = {  # what POST sends there; other forms are those of the page, with CHANGES
     "password_change/": {"old_password": "old", "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD},
     PASSWORD.path: {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD, "usable_password": "true"},
     "accounts/user/add/": {
@@ -116,6 +141,7 @@ FORMS: dict[str, dict[str, str]] = {  # what POST sends there; other forms are t
     },
     "accounts/apiclient/add/": {"name": "New", "client_id": "new"},
     "auth/group/add/": {"name": "New"},
+    "products/product/import/": {"file": Upload("prices.csv", b"id,price\n7,5\n")},
     "products/product/add/": {"name": "New", "grade": "A", "price": "9", "unit": "kg", "stock": "1"},
     **{
         f"products/{model}/add/": {"name": "New", "slug": "new"}
@@ -141,6 +167,8 @@ def rows_of(model: Any, pages: Pages) -> Iterator[Row]:
         yield Row(f"{path}{{pk}}/delete/", action, pages.delete)
     yield Row(f"{path}{{pk}}/history/", "GET", pages.view)
     yield Row(f"{path}{{pk}}/", "GET", ALL)  # redirects to the form
+    if model is Product:
+        yield from FILE_PAGES
     if model is User:
         yield from (PASSWORD, PASSWORD._replace(action="POST"))
     if model is Job:
@@ -165,6 +193,8 @@ class Checks:
         WebhookEvent.objects.create(webhook_id="w", type=PRICE, payload=payload, status=WebhookEvent.Status.FAILED)
         job = {"action": "product.stock", "parameters": {"stock": "3"}, "by": "asha"}
         Job.objects.create(pk=STOPPED_JOB, status=Job.Status.STOPPED, **job)
+        for pk, start in ((CHECK_JOB, start_check(upload_rows("id,price", [[1, 5]]))), (EXPORT_JOB, start_export())):
+            Job.objects.filter(pk=start.pk).update(id=pk, status=Job.Status.FINISHED)
         Job.objects.create(**job)
         User.objects.create_user("target", password="old")
         Group.objects.create(name="pickers")

@@ -10,7 +10,9 @@ from products.jobs.changes import (
     Restore,
     Withdraw,
 )
+from products.jobs.exports import Export
+from products.jobs.imports import CheckImport, Import
 from products.jobs.reindex import Reindex
 
 BULK_ACTIONS = (Withdraw(), Restore(), ChangePriceByPercent(), ChangePrice(), ChangeStock(), ChangeCommodity())
-ACTIONS = (*BULK_ACTIONS, Reindex())
+ACTIONS = (*BULK_ACTIONS, Reindex(), CheckImport(), Import(), Export())

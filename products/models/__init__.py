@@ -1,6 +1,7 @@
 """The catalogue's tables."""
 
 from products.models.farms import Farm
+from products.models.files import MAX_FILE_NAME_LENGTH, FilePiece, ProductFile
 from products.models.idempotency import IdempotencyKey
 from products.models.postings import Posting
 from products.models.products import (
@@ -26,6 +27,7 @@ from products.models.vocabulary import (
 __all__ = [
     "INDEXED_FILTERS",
     "MAX_DESCRIPTION_LENGTH",
+    "MAX_FILE_NAME_LENGTH",
     "MAX_ID",
     "MAX_STOCK",
     "ROW_COLUMNS",
@@ -34,9 +36,11 @@ __all__ = [
     "Commodity",
     "District",
     "Farm",
+    "FilePiece",
     "IdempotencyKey",
     "Posting",
     "Product",
+    "ProductFile",
     "ProductQuerySet",
     "State",
     "VocabularyEntry",

@@ -1,4 +1,4 @@
-"""manage.py prune: delete old webhooks and old changes of the catalogue. Run it daily."""
+"""manage.py prune: delete old webhooks, changes of the catalogue, and files. Run it daily."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.utils import timezone
 from tqdm import tqdm
 
 from integrations.models import KEPT_DAYS, WebhookEvent
+from products.files.pruning import delete_old_files
 from products.history import pruning
 
 MIN_DAYS, MAX_DAYS = 7, 3650  # senders retry for three days, and later copies must still be recognised
@@ -20,7 +21,7 @@ BATCH_SIZE = 1000
 
 
 class Command(BaseCommand):
-    help = "Deletes old webhooks, and old changes of the catalogue. You may interrupt it and run it again."
+    help = "Deletes old webhooks, changes of the catalogue, and files of imports and exports. You may interrupt it."
 
     def add_arguments(self, parser: CommandParser) -> None:
         for name, days in (("webhook", KEPT_DAYS), ("history", pruning.KEPT_DAYS)):
@@ -34,6 +35,7 @@ class Command(BaseCommand):
         webhooks = WebhookEvent.objects.filter(received_at__lt=now - dt.timedelta(days=webhook_days))
         self._run("webhooks", _prune(webhooks), webhooks.count())
         self._run("changes", pruning.prune(now - dt.timedelta(days=history_days)))
+        self._run("files", delete_old_files())
 
     def _run(self, name: str, batches: Iterator[int], total: int | None = None) -> None:
         deleted = 0
