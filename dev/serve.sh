@@ -104,6 +104,8 @@ A write as an API client, with a token from the sandbox:
   curl -s -X PATCH http://127.0.0.1:$PORT/products/1 -H \"Authorization: Bearer \$TOKEN\" -H 'Content-Type: application/json' -d '{\"stock\": 7}'
 "
 fi
+# Jobs of the admin go on without an open page. This ends with the script, too.
+setpriv --pdeathsig TERM "$PYTHON" manage.py run_jobs >"$LOGS/run-jobs.log" 2>&1 </dev/null &
 welcome &
 status=0
 # gunicorn ends with this script even after SIGKILL; tee ignores Ctrl-C to log gunicorn's last lines.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
+from django.core.exceptions import BadRequest
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -19,10 +19,11 @@ from farmlokal.admin.badges import Tone, badge
 from farmlokal.admin.dashboard import Fact, bounded_count
 from farmlokal.admin.keyset import KeysetAdmin, KeysetList
 from farmlokal.admin.paginator import is_across_pages
-from farmlokal.http.problems import Problem
+from farmlokal.jobs import steps
+from farmlokal.jobs.admin import lead_to
 from integrations.models import SHORT_LENGTH, WebhookEvent, WebhookReplay
-from integrations.webhooks import inbox
-from integrations.webhooks.log_list import read_list
+from integrations.webhooks.jobs import REPLAY, query_of, query_of_ids
+from integrations.webhooks.log_list import LogForm, read_list
 
 TONES: dict[str, Tone] = {
     WebhookEvent.Status.PROCESSED: "good",
@@ -105,20 +106,15 @@ class WebhookEventAdmin(ReadOnly, KeysetAdmin):
         return request.user.has_perm("integrations.replay_webhookevent")
 
     @admin.action(description="Replay selected webhooks", permissions=["replay"])
-    def replay(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+    def replay(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         if is_across_pages(request):
-            self.message_user(request, "Replay the webhooks of one page at a time.", messages.ERROR)
-            return
-        outcomes = Counter[str]()
-        for event in queryset.order_by("id"):
-            try:
-                outcomes[inbox.replay(event.pk, request.user.get_username())] += 1
-            except Problem as problem:
-                self.message_user(request, f"Webhook {event.webhook_id}: {problem.detail}", messages.ERROR)
-        if outcomes:
-            level = messages.WARNING if {"failed", "dead"} & outcomes.keys() else messages.SUCCESS
-            counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
-            self.message_user(request, f"Replayed: {counts}.", level)
+            form = LogForm(request.GET)
+            if not form.is_valid():
+                raise BadRequest("The filters are not valid.")
+            wanted = query_of(form.filters())
+        else:
+            wanted = query_of_ids(queryset.order_by().values_list("pk", flat=True))
+        return lead_to(request, steps.start(REPLAY, request.user.get_username(), filter=wanted))
 
 
 def pretty(payload: bytes) -> str:

@@ -6,19 +6,18 @@ No page counts the product table. The list of products is that of GET /products,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils.translation import ngettext
 
 from farmlokal.admin.badges import badge
 from farmlokal.admin.dashboard import SHOWN_CHANGES, Change, Fact
 from farmlokal.admin.keyset import KeysetAdmin, KeysetList
-from farmlokal.admin.paginator import is_across_pages
 from farmlokal.admin.window_admin import WindowAdmin
 from farmlokal.jobs.admin import page_of
 from products import services
@@ -26,6 +25,7 @@ from products.files.pages import FilesAdmin
 from products.history.admin import HistoryAdmin
 from products.history.recent import recent_changes
 from products.history.tables import MODELS
+from products.jobs import bulk_page
 from products.models import Category, Commodity, District, Farm, Product, State
 from products.product_form import HIDDEN, ProductForm
 from products.product_list.pages import read_list
@@ -134,7 +134,11 @@ class ProductAdmin(FilesAdmin, KeysetAdmin, PermanentAdmin):
     autocomplete_fields = ("commodity", "farm")
     readonly_fields = ("slug", "version", "created_at", "updated_at")
     list_display = ("name", "commodity_name", "farm_name", "price", "unit", "stock", "is_organic", "is_listed")
-    actions = ("withdraw", "export")
+    actions = (*bulk_page.admin_actions(), "export")
+
+    def get_urls(self) -> list[Any]:
+        page = self.admin_site.admin_view(partial(bulk_page.show, self))
+        return [path("bulk/", page, name="products_product_bulk"), *super().get_urls()]
 
     def index_facts(self, request: HttpRequest) -> list[Fact]:
         url = reverse("admin:products_product_changelist")
@@ -209,15 +213,3 @@ class ProductAdmin(FilesAdmin, KeysetAdmin, PermanentAdmin):
         before = services.lock(obj.pk) if change else None
         if before is None or obj.changed_fields(before):
             obj.save(before=before)
-
-    @admin.action(description="Withdraw selected products", permissions=["change"])
-    def withdraw(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        if is_across_pages(request):
-            self.message_user(request, "Withdraw the products of one page at a time.", messages.ERROR)
-            return
-        with transaction.atomic():
-            products = list(queryset.filter(is_active=True).select_for_update())
-            for product in products:
-                services.withdraw_locked(product)
-        text = ngettext("%d product was withdrawn.", "%d products were withdrawn.", len(products))
-        self.message_user(request, text % len(products), messages.SUCCESS)

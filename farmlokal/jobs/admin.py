@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import redirect
@@ -31,9 +31,22 @@ def page_of(job: Job) -> HttpResponseRedirect:
 
 
 def start_page_of(job: Job) -> HttpResponseRedirect:
-    """Do the first steps at once, so that a small job has ended when its page opens."""
+    """Do the first steps of a new job at once, so that a small one has ended when its page opens.
+
+    Do not call it in a transaction, which the steps would join.
+    """
     steps.advance(job.pk, DRIVE_SECONDS)
     return page_of(job)
+
+
+def lead_to(request: HttpRequest, job: Job) -> HttpResponse | None:
+    """As start_page_of(). For a user who may not view jobs: None, and a message."""
+    response = start_page_of(job)
+    if request.user.has_perm("farmlokal.view_job"):
+        return response
+    job.refresh_from_db()
+    messages.info(request, f"{title_of(job)}: {job.status}, {job.done} done, {job.failed} failed.")
+    return None
 
 
 @admin.register(Job)
@@ -96,6 +109,7 @@ class JobAdmin(WindowAdmin):
             "title": title_of(job),
             "job": job,
             "progress": progress_of(job),
+            "tone": TONES[job.status],
             "may_drive": may_drive(request, job),
             "failures": shown[:SHOWN_FAILURES],
             "failures_after": shown[SHOWN_FAILURES - 1].pk if len(shown) > SHOWN_FAILURES else None,

@@ -13,7 +13,7 @@ TOO_MANY_CONNECTIONS = {1040, 1203}
 # errors, such as a missing column, are bugs of ours.
 UNAVAILABLE = {0, 1021, 1030, 1040, 1042, 1044, 1045, 1047, 1053, 1114, 1129, 1130, 1203, 1206, 1226, 1290, 1317}
 UNAVAILABLE |= {1836, 1927, 2002, 2003, 2005, 2006, 2012, 2013, 2026, 2055, 3032, 4031}
-ABORTED = {DEADLOCK, 1205, 1969, 3024}  # also: lock wait timeout, statement time limit
+ABORTED = {DEADLOCK, 1969, 3024, *ROW_IS_LOCKED}  # also: statement time limit
 
 
 def is_unavailable(error: BaseException | None) -> bool:

@@ -26,6 +26,7 @@ from dev.testing.offers import make_offer
 from farmlokal.jobs.models import Job
 from integrations.models import WebhookEvent
 from integrations.sandbox.sender import PRICE
+from products.jobs import BULK_ACTIONS
 from products.models import Category, Commodity, District, Farm, Product, State
 
 pytestmark = pytest.mark.django_db
@@ -56,7 +57,7 @@ class Pages(NamedTuple):
 
 CATALOGUE = Pages(view="EVWAOPS", add="EPS", change="EPS")
 MODELS = {
-    Product: CATALOGUE._replace(actions={"withdraw": "EPS", "export": "EVWAOPS"}),
+    Product: CATALOGUE._replace(actions={**{action.verb: "EPS" for action in BULK_ACTIONS}, "export": "EVWAOPS"}),
     Farm: CATALOGUE,
     Category: CATALOGUE,
     Commodity: CATALOGUE,
@@ -99,6 +100,7 @@ OTHER_PAGES = [
 ]
 PUBLIC = {"login/"}
 PASSWORD = Row("accounts/user/{pk}/password/", "GET", "S")
+BULK_PAGE = Row("products/product/bulk/?action=stock", "GET", "EPS")  # actions of the list lead there
 STOPPED_JOB = 1
 JOB_PAGES = [  # of jobs that change products
     Row("farmlokal/job/{pk}/progress/", "GET", "EVWAOPS"),
@@ -139,6 +141,7 @@ FORMS: dict[str, dict[str, Any]] = {  # what POST sends there; other forms are t
         "password1": NEW_PASSWORD,
         "password2": NEW_PASSWORD,
     },
+    BULK_PAGE.path: {"stock": "77"},
     "accounts/apiclient/add/": {"name": "New", "client_id": "new"},
     "auth/group/add/": {"name": "New"},
     "products/product/import/": {"file": Upload("prices.csv", b"id,price\n7,5\n")},
@@ -171,6 +174,8 @@ def rows_of(model: Any, pages: Pages) -> Iterator[Row]:
         yield from FILE_PAGES
     if model is User:
         yield from (PASSWORD, PASSWORD._replace(action="POST"))
+    if model is Product:
+        yield from (BULK_PAGE, BULK_PAGE._replace(action="POST"))
     if model is Job:
         yield from JOB_PAGES
         yield from (row._replace(action="GET", allowed=NOBODY) for row in JOB_PAGES if row.action == "POST")
@@ -237,7 +242,7 @@ class Checks:
             return not is_refused
         assert not (has_changed and is_refused), (letter, row)
         assert has_changed or is_refused or row.action != "POST", (letter, row)
-        return has_changed
+        return has_changed or "/bulk/" in response.get("Location", "")
 
 
 YES = {"post": "yes"}  # confirms a deletion

@@ -17,6 +17,7 @@ from django.utils import timezone
 from dev.testing.deliveries import SECRET, Delivery, break_prices, event
 from dev.testing.offers import make_offer
 from dev.testing.staff import make_staff
+from farmlokal.jobs.models import Job
 from integrations.admin import MAX_PRETTY_LENGTH, pretty
 from integrations.models import KEPT_DAYS, AppliedVersion, WebhookEvent, WebhookReplay
 from integrations.sandbox.sender import PRICE, WITHDRAWN
@@ -99,12 +100,14 @@ def test_bad_parameter_is_named_and_shows_no_rows(
     assert response.context["cl"].result_list == []
 
 
-@pytest.mark.parametrize("across", ["1", "2", "on", "true"])
-def test_replay_across_pages_is_refused(client: Client, admin_client: Client, product: Product, across: str) -> None:
-    shown = delivered(client, product.pk)
-    form = {"action": "replay", "_selected_action": [shown.pk], "select_across": across}
-    assert "one page at a time" in admin_client.post(LOG, form, follow=True).content.decode()
-    assert not WebhookReplay.objects.exists()
+def test_replay_of_all_matches_reads_the_filters_of_the_list(
+    client: Client, admin_client: Client, product: Product
+) -> None:
+    wanted, other = delivered(client, product.pk), delivered(client, product.pk + 1)
+    form = {"action": "replay", "_selected_action": [other.pk], "select_across": "1"}
+    admin_client.post(f"{LOG}?status=processed", form)
+    assert WebhookReplay.objects.get().event == wanted
+    assert admin_client.post(f"{LOG}?status=odd", form).status_code == 400
 
 
 def test_unreadable_event_does_not_stop_other_replays(client: Client, admin_client: Client, product: Product) -> None:
@@ -112,7 +115,7 @@ def test_unreadable_event_does_not_stop_other_replays(client: Client, admin_clie
     WebhookEvent.objects.filter(pk=unreadable.pk).update(payload=b"[" * 100_000)
     page = replay(admin_client, unreadable, readable).content.decode()
     assert "nested too deeply" in page
-    assert "1 ignored" in page
+    assert readable.replays.get().outcome == "ignored"
 
 
 def test_search_by_webhook_id_and_product_id(client: Client, admin_client: Client, product: Product) -> None:
@@ -211,12 +214,12 @@ def test_replay_of_a_failed_event_is_logged(
     break_prices(monkeypatch, 1)
     failed = delivered(client, product.pk, price="47.50")
     assert failed.status == "failed"
-    assert "1 processed" in replay(admin_client, failed).content.decode()
+    replay(admin_client, failed)
     failed.refresh_from_db()
     assert (failed.status, failed.attempts, failed.error) == ("processed", 2, "")
     assert client.get("/products").json()["results"][0]["price"] == "47.50"
     record = WebhookReplay.objects.get()
-    assert (record.event, record.by, record.outcome) == (failed, "admin", "processed")
+    assert (record.event, record.by, record.outcome) == (failed, f"job {Job.objects.get().pk} of admin", "processed")
     assert timezone.now() - record.at < dt.timedelta(minutes=1)
     assert "admin" in admin_client.get(f"{LOG}{failed.pk}/change/").content.decode()
     delivery = Delivery(event(product.pk), failed.webhook_id)
@@ -225,7 +228,8 @@ def test_replay_of_a_failed_event_is_logged(
 
 def test_replay_of_processed_event_has_no_effect(client: Client, admin_client: Client, product: Product) -> None:
     processed, superseded = delivered(client, product.pk, version=2), delivered(client, product.pk, version=1)
-    assert "1 duplicate, 1 superseded" in replay(admin_client, processed, superseded).content.decode()
+    replay(admin_client, processed, superseded)
+    assert {one.outcome for one in WebhookReplay.objects.all()} == {"duplicate", "superseded"}
     assert Product.objects.get().version == 2
     assert {one.attempts for one in WebhookEvent.objects.all()} == {1}
     assert WebhookReplay.objects.count() == 2
@@ -284,8 +288,7 @@ def test_replay_that_fails_shows_the_error(
     break_prices(monkeypatch, 2)
     failed = delivered(client, product.pk)
     page = replay(admin_client, failed).content.decode()
-    assert "1 failed" in page
-    assert "RuntimeError: the handler is broken" in page
+    assert "failed: RuntimeError: the handler is broken" in page
     assert WebhookReplay.objects.get().error.startswith("RuntimeError")
 
 
@@ -300,8 +303,9 @@ def test_view_permission_does_not_allow_replay(client: Client, product: Product)
 
 def test_replay_permission_allows_replay(client: Client, product: Product) -> None:
     shown = delivered(client, product.pk)
-    assert "1 duplicate" in replay(staff(client, "view_webhookevent", "replay_webhookevent"), shown).content.decode()
-    assert WebhookReplay.objects.get().by == "asha"
+    page = replay(staff(client, "view_webhookevent", "replay_webhookevent"), shown).content.decode()
+    assert "Replay webhooks: finished, 1 done, 0 failed." in page
+    assert WebhookReplay.objects.get().by.endswith(" of asha")
 
 
 def test_other_staff_cannot_see_the_log(client: Client) -> None:

@@ -29,7 +29,7 @@ from django.utils import timezone
 
 from farmlokal.acting import acting_as
 from farmlokal.http.problems import Problem
-from farmlokal.mysql.errors import ROW_IS_LOCKED, is_aborted, is_transient
+from farmlokal.mysql.errors import is_aborted, is_transient
 from farmlokal.mysql.transactions import atomic_with_retry
 from farmlokal.observability.metrics import count_webhook
 from integrations.models import MAX_ERROR_LENGTH, MAX_NAME_LENGTH, PARTNER, WebhookEvent
@@ -75,7 +75,7 @@ def replay(pk: int, by: str) -> str:
     Raises not-found, webhook-in-progress, and the problems of a body that no handler has read yet.
     """
     with _locks_as_problems(), acting_as(by):
-        webhook_id, outcome = _process_again(pk, by)
+        webhook_id, outcome = process_again(pk, by)
     claims.forget(webhook_id)  # Redis may know it as done, since it was ignored; it may have failed now
     return outcome
 
@@ -164,7 +164,8 @@ def _save(row: WebhookEvent, delivery: Delivery, event: Event) -> None:
 
 
 @atomic_with_retry
-def _process_again(pk: int, by: str) -> tuple[str, str]:
+def process_again(pk: int, by: str) -> tuple[str, str]:
+    """(webhook-id, outcome), as replay(). In a longer transaction, call claims.forget() after its commit."""
     row = WebhookEvent.objects.select_for_update(nowait=True).filter(pk=pk).first()
     if row is None:
         raise Problem("not-found", "There is no such webhook in the log.")
@@ -212,7 +213,7 @@ def _locks_as_problems() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        if is_aborted(error) or error.args[0] in ROW_IS_LOCKED:
+        if is_aborted(error):
             logger.info("webhook_locked", error=str(error))
             raise _in_progress() from error
         raise

@@ -24,14 +24,13 @@ MAX_PERCENT = 1000
 class ProductAction(ItemAction):
     permission = "products.change_product"
     verb: ClassVar[str]  # names it in the URL of its form
-    button: ClassVar[str]
     form: ClassVar[type[forms.Form]] = forms.Form  # what it asks for
 
     def parameters(self, values: dict[str, Any]) -> dict[str, Any]:
         """The form's values as JSON."""
         return {name: str(value) for name, value in values.items()}
 
-    def count(self, job: Job) -> Total | None:
+    def count(self, job: Job) -> Total:
         return read(job.filter).count()
 
     def take(self, job: Job, count: int) -> Taken:
@@ -44,13 +43,24 @@ class ProductAction(ItemAction):
         return f"Product {item}"
 
     @abstractmethod
-    def preview(self, product: Product, prepared: Any) -> tuple[str, str]:
-        """The changed value as text, before and after, as apply_one() would change it. Raises ValidationError."""
+    def current(self, product: Product) -> str:
+        """The value that the action changes, as text."""
+
+    @abstractmethod
+    def preview(self, product: Product, prepared: Any) -> str:
+        """That value after apply_one(). Raises ValidationError as it would."""
 
 
-class Withdraw(ProductAction):
+class ListingAction(ProductAction):
+    """Changes whether a product is listed."""
+
+    def current(self, product: Product) -> str:
+        return "listed" if product.is_active else "withdrawn"
+
+
+class Withdraw(ListingAction):
     name, verb = "product.withdraw", "withdraw"
-    title = button = "Withdraw products"
+    title = "Withdraw products"
 
     def apply_one(self, row: Product, prepared: Any) -> bool:
         if row.is_active:
@@ -58,13 +68,13 @@ class Withdraw(ProductAction):
             return True
         return False
 
-    def preview(self, product: Product, prepared: Any) -> tuple[str, str]:
-        return _listed(product), "withdrawn"
+    def preview(self, product: Product, prepared: Any) -> str:
+        return "withdrawn"
 
 
-class Restore(ProductAction):
+class Restore(ListingAction):
     name, verb = "product.restore", "restore"
-    title = button = "List products again"
+    title = "List products again"
 
     def apply_one(self, row: Product, prepared: Any) -> bool:
         if row.is_active:
@@ -72,12 +82,8 @@ class Restore(ProductAction):
         services.restore_locked(row)
         return True
 
-    def preview(self, product: Product, prepared: Any) -> tuple[str, str]:
-        return _listed(product), "listed"
-
-
-def _listed(product: Product) -> str:
-    return "listed" if product.is_active else "withdrawn"
+    def preview(self, product: Product, prepared: Any) -> str:
+        return "listed"
 
 
 class FieldAction(ProductAction):
@@ -92,12 +98,15 @@ class FieldAction(ProductAction):
     def apply_one(self, row: Product, prepared: Any) -> bool:
         return services.change_locked(row, **{self.field: self.value(row, prepared)})
 
-    def preview(self, product: Product, prepared: Any) -> tuple[str, str]:
+    def current(self, product: Product) -> str:
+        return str(getattr(product, self.field))
+
+    def preview(self, product: Product, prepared: Any) -> str:
         after = self.value(product, prepared)
         field: Any = Product._meta.get_field(self.field)
         if not field.is_relation:
             field.clean(after, product)
-        return str(getattr(product, self.field)), str(after)
+        return str(after)
 
 
 class PercentForm(forms.Form):
@@ -113,7 +122,7 @@ class PercentForm(forms.Form):
 
 class ChangePriceByPercent(FieldAction):
     name, verb = "product.price_percent", "price-percent"
-    title, button = "Change prices by percent", "Change prices"
+    title = "Change prices by percent"
     form, field = PercentForm, "price"
 
     def describe(self, job: Job) -> str:
@@ -130,7 +139,7 @@ class PriceForm(forms.Form):
 
 class ChangePrice(FieldAction):
     name, verb = "product.price", "price"
-    title, button = "Set prices", "Set prices"
+    title = "Set prices"
     form, field = PriceForm, "price"
 
     def describe(self, job: Job) -> str:
@@ -146,7 +155,7 @@ class StockForm(forms.Form):
 
 class ChangeStock(FieldAction):
     name, verb = "product.stock", "stock"
-    title, button = "Set stock", "Set stock"
+    title = "Set stock"
     form, field = StockForm, "stock"
 
     def describe(self, job: Job) -> str:
@@ -164,7 +173,7 @@ class CommodityForm(forms.Form):
 
 class ChangeCommodity(FieldAction):
     name, verb = "product.commodity", "commodity"
-    title, button = "Change commodity", "Change commodity"
+    title = "Change commodity"
     form, field = CommodityForm, "commodity"
 
     def parameters(self, values: dict[str, Any]) -> dict[str, Any]:

@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 from urllib.parse import urlencode
 
 from django.http import QueryDict
 
-from farmlokal.http.problems import InvalidParameter
 from farmlokal.jobs.actions import Taken, Total
 from products.jobs.walks import take
-from products.listing import counting
-from products.listing.conditions import Condition
-from products.listing.listing_parameters import PARAMETERS
-from products.listing.listings import DEFAULT_SORT, Selection
+from products.listing import listing_parameters
+from products.listing.counting import Count, count
+from products.listing.listings import DEFAULT_SORT, PAGE_SIZE, Listing, Selection
 from products.listing.sources import Sql
+from products.product_list import parameters as list_parameters
 
-WITHDRAWN = "withdrawn"
 
-
-class Products(Protocol):
+class Products(ABC):
     @property
+    @abstractmethod
     def query(self) -> str:
         """The text that read() takes, normalised."""
 
-    def take(self, cursor: object, count: int) -> Taken: ...
+    @abstractmethod
+    def take(self, cursor: object, count: int) -> Taken:
+        """Ids."""
 
+    @abstractmethod
     def sql(self) -> Sequence[Sql]:
         """The checks of a row `p` of the product table."""
 
-    def count(self) -> Total | None: ...
+    @abstractmethod
+    def counted(self) -> Count:
+        """Their number, with its range if it is estimated."""
+
+    def count(self) -> Total:
+        found = self.counted()
+        return Total(found.number, found.is_exact)
 
 
 @dataclass(frozen=True)
-class ChosenProducts:
+class ChosenProducts(Products):
     """In ascending order, listed or withdrawn."""
 
     ids: tuple[int, ...]
@@ -52,42 +59,39 @@ class ChosenProducts:
     def sql(self) -> Sequence[Sql]:
         return ()
 
-    def count(self) -> Total | None:
-        return Total(len(self.ids), is_exact=True)
+    def counted(self) -> Count:
+        return Count(len(self.ids), len(self.ids), len(self.ids))
 
 
 @dataclass(frozen=True)
-class ListedProducts:
-    """All that meet the conditions, newest first. Products that are created later come before the start."""
+class ListedProducts(Products):
+    """All products of a list, newest first. Products that are created later come before the start."""
 
-    conditions: tuple[Condition, ...]
-    filters: tuple[tuple[str, str], ...]
-    is_active: bool
+    listing: Listing
 
     @property
     def query(self) -> str:
-        return urlencode([*self.filters, *([] if self.is_active else [(WITHDRAWN, "true")])])
+        return urlencode(self.listing.parameters())
 
     def take(self, cursor: object, count: int) -> Taken:
-        return take(self.conditions, DEFAULT_SORT, cursor, count, is_active=self.is_active)
+        listing = self.listing
+        return take(listing.conditions, DEFAULT_SORT, cursor, count, is_active=listing.is_active)
 
     def sql(self) -> Sequence[Sql]:
-        return (Sql("p.is_active = %s", (self.is_active,)), *(condition.sql() for condition in self.conditions))
+        is_active = Sql("p.is_active = %s", (self.listing.is_active,))
+        return (is_active, *(condition.sql() for condition in self.listing.conditions))
 
-    def count(self) -> Total | None:
-        found = counting.count(self.conditions, is_active=self.is_active)
-        return Total(found.number, found.is_exact)
+    def counted(self) -> Count:
+        return count(self.listing.conditions, is_active=self.listing.is_active)
 
 
 def read(query: str) -> Products:
-    """query: parameters of GET /products, and withdrawn=true. Order and page are ignored. Raises Problem."""
+    """query: of the admin's list, whose order and page are ignored; or ids=1,2. Raises Problem."""
     parameters = QueryDict(query, mutable=True)
-    for name in ("sort", "limit", "cursor", "fields"):
+    for name in ("sort", "limit", "cursor"):
         parameters.pop(name, None)
-    withdrawn = parameters.pop(WITHDRAWN, ["false"])[-1]
-    if withdrawn not in {"true", "false"}:
-        raise InvalidParameter(WITHDRAWN, "must be true or false.")
-    wanted = PARAMETERS.read(parameters)
-    if isinstance(wanted, Selection):
-        return ChosenProducts(tuple(sorted(wanted.ids)))
-    return ListedProducts(wanted.conditions, wanted.filters, withdrawn == "false")
+    if "ids" in parameters:
+        wanted = listing_parameters.PARAMETERS.read(parameters)
+        return ChosenProducts(tuple(sorted(wanted.ids if isinstance(wanted, Selection) else ())))
+    listing = list_parameters.PARAMETERS.read_listing(parameters)
+    return ListedProducts(listing._replace(limit=PAGE_SIZE))  # the default is not spelled out
