@@ -48,9 +48,9 @@ def _rows(columns: list[str], found: Iterator[list[str]], max_rows: int) -> Iter
         if count > max_rows:
             advice = " Save it as CSV UTF-8." if max_rows < MAX_ROWS else " Split it."
             raise FileError(f"The file has more than {max_rows:,} products.{advice}")
-        if sum(map(len, cells)) > MAX_ROW_CHARACTERS:
+        if sum(map(len, cells)) + len(cells) > MAX_ROW_CHARACTERS:  # a cell takes its delimiter, too
             raise FileError(f"Row {number} has more than {MAX_ROW_CHARACTERS:,} characters.")
-        pk = cells[id_at].strip() if id_at is not None and id_at < len(cells) else ""
+        pk = cells[id_at].strip().lstrip("0") if id_at is not None and id_at < len(cells) else ""
         if pk and (first := ids.setdefault(pk, number)) != number:
             raise FileError(f"The rows {first} and {number} have the same id, {pk[:50]}.")
         yield Row(number, _trimmed(cells, len(columns)))

@@ -137,6 +137,7 @@ def test_xlsx_formula_is_read_as_the_saved_value() -> None:
         (b"id,Price,price\n7,1,2\n", "there twice: price"),
         (b"name,price\nMango,1\n", "Missing columns: commodity, grade, farm"),
         (b"id,price\n7,1\n8,2\n7,3\n", "The rows 2 and 4 have the same id, 7."),
+        (b"id,price\n7,1\n 07 ,3\n", "The rows 2 and 3 have the same id, 7."),
         ("id,name\n7,Café\n".encode("latin1"), "not UTF-8: it has the byte 0xE9"),
         ("id,name\n7,Mango\n".encode("utf-16"), "UTF-16"),
         (b'id,name\n7,"Mango"x\n', "Row 2 is not CSV"),
@@ -164,6 +165,10 @@ def test_too_many_rows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert error_of(content) == "The file has more than 2 products. Save it as CSV UTF-8."
 
 
+def test_row_of_countless_empty_cells_is_refused() -> None:
+    assert "Row 2 has more than 100,000 characters" in error_of(b"id,price\n7,1" + b"," * 100_000 + b"x\n")
+
+
 def test_row_keeps_its_own_number_of_cells() -> None:
     assert [row.cells for row in rows_of(b"id,price\n7\n8,1,,\n9,1,x\n")] == [["7"], ["8", "1"], ["9", "1", "x"]]
 
@@ -184,6 +189,22 @@ def test_workbook_that_unpacks_to_gigabytes_is_refused_unread() -> None:
     assert "unpacks to more than 50,000,000 bytes" in error_of(content)
 
 
+@pytest.mark.parametrize("part", ["styles.xml", "worksheets/sheet1.xml"])
+def test_workbook_of_countless_elements_is_refused_unread(part: str) -> None:
+    bomb = b"<a>" + b"<c/>" * xlsx_files.MAX_ELEMENTS + b"</a>"
+    content = with_part(workbook(["id", "price"], [7, 1]), f"xl/{part}", bomb)
+    assert len(content) < 20_000
+    assert "more than 1,200,000 cells and formats" in error_of(content)
+
+
+def test_workbook_with_a_row_of_a_huge_number_is_refused() -> None:
+    sheet = '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
+    sheet += '<row r="1"><c r="A1" t="str"><v>id</v></c><c r="B1" t="str"><v>price</v></c></row>'
+    sheet += '<row r="999999999999"><c r="A1"><v>7</v></c></row></sheetData></worksheet>'
+    content = with_part(workbook(["id", "price"], [7, 1]), "xl/worksheets/sheet1.xml", sheet.encode())
+    assert error_of(content) == "The sheet goes beyond row 200,000. Delete its empty rows."
+
+
 def test_workbook_with_an_entity_bomb_is_refused() -> None:
     entities = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 12))
     sheet = f'<!DOCTYPE x [<!ENTITY e0 "aaaaaaaaaa">{entities}]><worksheet>&e11;</worksheet>'
@@ -200,6 +221,20 @@ def test_workbook_of_other_parts_is_refused() -> None:
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("word/document.xml", "<document/>")
     assert "not a readable XLSX workbook" in error_of(file.getvalue())
+
+
+def test_workbook_with_an_encrypted_part_is_refused() -> None:
+    content = bytearray(workbook(["id", "price"], [7, 1]))
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.find(header)
+        content[at + flags] |= 1
+    assert "not a readable XLSX workbook" in error_of(bytes(content))
+
+
+def test_workbook_in_an_unknown_encoding_is_refused() -> None:
+    part = b'<?xml version="1.0" encoding="rot14"?><workbook/>'
+    content = with_part(workbook(["id", "price"], [7, 1]), "xl/workbook.xml", part)
+    assert "not a readable XLSX workbook" in error_of(content)
 
 
 def test_error_and_date_cells_are_named() -> None:
