@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from itertools import chain
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import transaction
@@ -32,6 +33,7 @@ from products.files.xlsx_files import MAX_XLSX_ROWS, write_xlsx
 from products.jobs.exports import Export
 from products.jobs.imports import CheckImport, Import, find_file, parameters_of
 from products.jobs.selections import Products, read
+from products.listing.parameters import MAX_IDS
 from products.models import MAX_FILE_NAME_LENGTH, ProductFile
 
 FORMATS = {
@@ -117,12 +119,17 @@ class FilesAdmin(StaffAdmin):
         return _start_export(request, products)
 
     @admin.action(description="Export selected products", permissions=["view"])
-    def export(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
+    def export(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """Across all pages, the products of the list's filter; otherwise the selected ones."""
         if is_across_pages(request):
             return self.export_view(request)
         ids = ",".join(request.POST.getlist(ACTION_CHECKBOX_NAME))
-        return _start_export(request, read(urlencode({"ids": ids})))
+        try:
+            products = read(urlencode({"ids": ids}))
+        except Problem:
+            self.message_user(request, f"Select 1 to {MAX_IDS} products, or all that match.", messages.ERROR)
+            return None
+        return _start_export(request, products)
 
     @method_decorator(require_GET)
     def download_view(self, request: HttpRequest, pk: int, form: str) -> HttpResponseBase:
@@ -171,7 +178,7 @@ def _uploaded(request: HttpRequest) -> ProductFile:
         raise FileError("The file is empty.")
     else:
         file = _new_file(request, sent.name or "")
-        for number, content in enumerate(sent.chunks(PIECE_BYTES)):
+        for number, content in enumerate(iter(partial(sent.read, PIECE_BYTES), b"")):  # chunks() may give all at once
             add_bytes(file, number, content)
     try:
         read_upload(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -55,6 +56,14 @@ def test_small_file_is_checked_and_imported_without_javascript(editor: Client) -
     product.refresh_from_db()
     assert str(product.price) == "45.50"
     assert "This file has been imported: <a" in editor.get(page_of(job)).content.decode()
+
+
+def test_file_of_more_than_a_piece_needs_no_javascript(editor: Client) -> None:
+    """The browser's form sends it at once."""
+    lines = "".join(f"{number},1\n" for number in range(1, 80_000))
+    content = f"id,price\n{lines}".encode()
+    assert len(content) > PIECE_BYTES
+    assert "Check prices.csv for import" in editor.post(IMPORT, sent(content), follow=True).content.decode()
 
 
 def test_second_click_leads_to_the_same_job(editor: Client) -> None:
@@ -177,6 +186,14 @@ def run_export_action(client: Client, query: str = "", **values: Any) -> list[in
 def test_selected_products_are_exported(editor: Client) -> None:
     products = [product.pk for product in make_offers({"name": f"Mango {n}"} for n in range(5))]
     assert run_export_action(editor, _selected_action=products[1:3]) == products[1:3]
+
+
+@pytest.mark.parametrize("keys", [range(1, 102), [-1]])
+def test_refused_selection_is_explained(editor: Client, keys: Sequence[int]) -> None:
+    """A page has 101 rows if the product with the searched number comes before a full page."""
+    answer = editor.post(PRODUCTS, {"action": "export", "_selected_action": keys}, follow=True)
+    assert "Select 1 to 100 products, or all that match." in answer.content.decode()
+    assert not Job.objects.exists()
 
 
 def test_all_products_of_the_list_are_exported(editor: Client) -> None:
