@@ -36,6 +36,7 @@ new PerformanceObserver((list) => {
     for (const shift of list.getEntries()) if (!shift.hadRecentInput) window.layoutShifts += shift.value;
 }).observe({type: "layout-shift", buffered: true});
 """
+MAX_LAYOUT_SHIFT = 0.1  # of a good page, by https://web.dev/articles/cls
 AFTER_NEXT_FRAME = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))"
 
 
@@ -157,3 +158,10 @@ def axe(page: Page, impacts: Sequence[str] = ("serious", "critical")) -> None:
     barriers = [violation for violation in violations if violation["impact"] in impacts]
     found = [f"{each['help']} ({each['id']}): {node['html']}" for each in barriers for node in each["nodes"]]
     assert not found, f"axe-core on {page.url}:\n" + "\n".join(found)
+
+
+def check_page(page: Page) -> None:
+    """Fail if the page is wider than its window, has shifted while it loaded, or has barriers."""
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{page.url} is too wide"
+    assert cls(page) < MAX_LAYOUT_SHIFT, f"{page.url} shifts"
+    axe(page)

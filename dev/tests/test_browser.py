@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page
 from pytest_httpserver import HTTPServer
 
 from accounts.models import User
-from dev.testing.browser import DESKTOP, Faults, Size, axe, cls, make_user, opened
+from dev.testing.browser import DESKTOP, Faults, Size, axe, check_page, cls, make_user, opened
 from dev.testing.offers import make_offer
 from dev.testing.servers import Server
 
@@ -79,6 +79,14 @@ def test_serious_barriers_are_reported(sample: Page, httpserver: HTTPServer) -> 
     sample.goto("/")
     with pytest.raises(AssertionError, match="Images must have alternative text"):
         axe(sample)
+
+
+def test_page_wider_than_its_window_is_reported(sample: Page, httpserver: HTTPServer) -> None:
+    body = HEAD + "<svg width='2000' aria-hidden='true'></svg>"
+    httpserver.expect_request("/").respond_with_data(body, content_type="text/html")
+    sample.goto("/")
+    with pytest.raises(AssertionError, match="is too wide"):
+        check_page(sample)
 
 
 def test_user_is_logged_in_and_sees_committed_rows(
