@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from accounts.models import User
 from accounts.roles import ROLES
-from dev.testing.browser import PHONE, axe, cls, make_user
+from dev.testing.browser import PHONE, axe, check_page, make_user
 
 PASSWORD = "tall-mango-tree-9"
 
@@ -51,7 +51,7 @@ def test_role_logs_in_uses_shortcuts_and_logs_out(page: Page, password_hash: str
     axe(page)
     page.keyboard.press("Escape")
     expect(page.locator("#shortcuts")).to_be_hidden()
-    assert cls(page) < 0.1
+    check_page(page)
     page.locator("#user-tools summary").click()
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_role("heading", name="Logged out")).to_be_visible()
