@@ -10,7 +10,6 @@ from django.db import connection
 from products.listing import statistics
 from products.models import Product
 
-OLD_WORD = "zulu"  # in the names of the oldest tenth
 SHARE_OF_FARM = 0.45
 
 STATEMENTS = [

@@ -21,10 +21,10 @@ from farmlokal.routes import Pool
 HTML = "text/html"
 ADVICE = {
     HTTPStatus.FORBIDDEN: "A superuser can give you a role that includes it.",
-    HTTPStatus.NOT_FOUND: "The address may be mistyped, or the row is gone.",
+    HTTPStatus.NOT_FOUND: "The address may be wrong, or what it showed has been deleted.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Tell your administrator the number of the request below.",
 }
-UNSURE = "If you were saving, check whether the change has arrived before you send it again."
+UNSURE = "If you were saving, check whether your change was saved before you try again."
 
 
 def is_staff_page(request: HttpRequest) -> bool:

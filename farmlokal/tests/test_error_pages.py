@@ -54,7 +54,7 @@ def test_error_is_a_page_with_a_way_on(
     assert text in page
     assert "abc123" in page
     assert 'href="/admin/?a=1">Back</a>' in page
-    assert 'href="/admin/">Start page</a>' in page
+    assert 'href="/admin/">Overview</a>' in page
     assert "secret" not in page
     assert answer["Cache-Control"] == "no-store"
     assert answer["Content-Length"] == str(len(answer.content))
@@ -72,7 +72,7 @@ def test_unknown_page_is_404(staff: Client, path: str) -> None:
 def test_wrong_method_is_405(staff: Client) -> None:
     answer = staff.get("/admin/logout/")
     assert (answer.status_code, answer["Allow"]) == (405, "POST, OPTIONS")
-    assert "Start page" in answer.content.decode()
+    assert "Overview" in answer.content.decode()
 
 
 def test_failed_save_says_that_it_may_have_arrived(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:

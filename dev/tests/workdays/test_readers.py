@@ -112,5 +112,5 @@ def test_change_by_url_is_refused_on_a_page(
     with page.expect_navigation() as navigation:
         page.evaluate(SEND_BY_URL, [f"/admin/products/product/{path.format(pk=product.pk)}", "_save"])
     assert navigation.value.status == 403
-    expect(page.get_by_role("link", name="Start page")).to_be_visible()
+    expect(page.get_by_role("link", name="Overview")).to_be_visible()
     check_page(page)
