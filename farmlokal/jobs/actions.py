@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 
+from farmlokal.counts import Total
 from farmlokal.http.problems import Problem
 
 if TYPE_CHECKING:  # at run time, models.py is loaded later
@@ -25,6 +26,12 @@ class Taken(NamedTuple):
     is_last: bool  # no items follow
 
 
+def take_ids(ids: Sequence[int], cursor: int | None, count: int) -> Taken:
+    """The next of ascending ids. The cursor is the last id taken before."""
+    rest = [pk for pk in ids if cursor is None or pk > cursor]
+    return Taken(rest[:count], rest[:count][-1] if rest else cursor, is_last=len(rest) <= count)
+
+
 class Failure(NamedTuple):
     key: str  # names the item for staff
     reason: str
@@ -33,11 +40,6 @@ class Failure(NamedTuple):
 class Outcome(NamedTuple):
     changed: int = 0
     failures: Sequence[Failure] = ()
-
-
-class Total(NamedTuple):
-    number: int
-    is_exact: bool
 
 
 class Action(ABC):

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from farmlokal.counts import about
 from farmlokal.jobs import registry
 from farmlokal.jobs.models import Job
 
@@ -24,9 +25,9 @@ def may_drive(request: HttpRequest, job: Job) -> bool:
 def progress_of(job: Job) -> dict[str, Any]:
     """As JSON. total_text: "312", "about 37,000", or "" if the number is unknown."""
     total = None if job.total is None else max(job.total, job.done)
-    if job.status == Job.Status.FINISHED:
+    if job.is_finished:
         total = job.done
-    is_exact = job.is_total_exact or job.status == Job.Status.FINISHED
+    is_exact = job.is_total_exact or job.is_finished
     return {
         "status": job.status,
         "done": job.done,
@@ -34,6 +35,6 @@ def progress_of(job: Job) -> dict[str, Any]:
         "unchanged": job.done - job.changed - job.failed,
         "failed": job.failed,
         "total": total,
-        "total_text": "" if total is None else f"{'' if is_exact else 'about '}{total:,}",
+        "total_text": "" if total is None else f"{total:,}" if is_exact else about(total),
         "error": job.error,
     }

@@ -33,7 +33,7 @@ def test_prices_are_raised_by_percent_with_a_stop(page: Page, log_in: Callable[[
     page.get_by_role("button", name="Preview").click()
     expect(page.get_by_role("cell", name="105.00").first).to_be_visible()
     axe(page)
-    page.get_by_role("button", name="Start").click()
+    page.get_by_role("button", name="Change prices by percent").click()
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_role("button", name="Resume")).to_be_visible()
     assert Job.objects.get().status == "stopped"

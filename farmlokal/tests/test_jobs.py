@@ -13,7 +13,8 @@ from accounts.models import ApiClient
 from dev.testing.jobs import finish
 from farmlokal.acting import current_actor
 from farmlokal.jobs import registry, steps
-from farmlokal.jobs.actions import ItemAction, Taken, Total
+from farmlokal.counts import Total
+from farmlokal.jobs.actions import ItemAction, Taken
 from farmlokal.jobs.models import Job
 
 pytestmark = pytest.mark.django_db

@@ -14,7 +14,8 @@ from django.db import transaction
 from django.http import QueryDict
 
 from farmlokal.http.problems import Problem
-from farmlokal.jobs.actions import Action, Failure, Outcome, Taken, Total, reason_of
+from farmlokal.counts import Total
+from farmlokal.jobs.actions import Action, Failure, Outcome, Taken, reason_of, take_ids
 from farmlokal.jobs.models import Job
 from integrations.models import MAX_ID_LENGTH, MAX_TYPE_LENGTH, WebhookEvent
 from integrations.webhooks import claims, inbox, log
@@ -57,13 +58,11 @@ class Replay(Action):
         job.parameters["last"] = WebhookEvent.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
         if ids := _ids(job):
             return Total(len(ids), is_exact=True)
-        found = log.count(_filters(job))
-        return Total(*found) if found else None
+        return log.count(_filters(job))
 
     def take(self, job: Job, count: int) -> Taken:
         if ids := _ids(job):
-            rest = [pk for pk in ids if pk > (job.cursor or 0)]
-            return Taken(rest[:count], rest[:count][-1] if rest else job.cursor, is_last=len(rest) <= count)
+            return take_ids(ids, job.cursor, count)
         filters = _filters(job)
         sort = log.BY_ID if filters.id_prefix else OLDEST_FIRST
         found = log.find(filters, sort, _position(job.cursor, sort), count)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from django.db import connection
 from django.utils import timezone
 
+from farmlokal.counts import Total
 from integrations.models import PARTNER, WebhookEvent
 from products.listing.cursors import Cursor, CursorError, unseal
 from products.listing.keyset_pages import KeysetPage, read_page
@@ -81,22 +82,7 @@ def find(filters: Filters, sort: Sort, after: Position | None, count: int) -> Ro
     return found._replace(stopped_at=_before(unread[0], sort)) if unread else found
 
 
-class Count(NamedTuple):
-    number: int
-    is_exact: bool
-
-    def __str__(self) -> str:
-        if self.is_exact:
-            return f"exactly {self.number:,}"
-        digits = max(len(str(self.number)) - 2, 0)
-        return f"about {round(self.number, -digits):,}"
-
-    def explain(self) -> str:
-        """Where an inexact number comes from. Empty for an exact one."""
-        return "" if self.is_exact else "As MySQL estimates the number of index entries, without counting them."
-
-
-def count(filters: Filters) -> Count | None:
+def count(filters: Filters) -> Total | None:
     """Exact up to COUNTED_ROWS, else as MySQL estimates the index range. None if only checks on rows could tell."""
     source = _source(filters)
     if source.checks:
@@ -104,8 +90,8 @@ def count(filters: Filters) -> Count | None:
     entries = _entries(source, filters.sort, None)
     counted = len(_run(entries._replace(text=f"{entries.text} LIMIT {COUNTED_ROWS + 1}")))
     if counted <= COUNTED_ROWS:
-        return Count(counted, is_exact=True)
-    return Count(max(_estimate(entries), counted), is_exact=False)
+        return Total(counted, is_exact=True)
+    return Total(max(_estimate(entries), counted), is_exact=False)
 
 
 def _source(filters: Filters) -> Source:

@@ -11,6 +11,7 @@ from django import forms
 from django.http import QueryDict
 
 from farmlokal.admin.keyset import KeysetList, Link
+from farmlokal.counts import Total
 from farmlokal.http.problems import Problem
 from farmlokal.http.query_parameters import check_parameters
 from integrations.models import MAX_ID_LENGTH, MAX_TYPE_LENGTH, PARTNER, WebhookEvent
@@ -22,6 +23,7 @@ from products.models import MAX_ID
 
 ROWS = 100
 FIRST_YEAR, LAST_YEAR = 2000, 2999  # no overflow when a time zone is applied
+ESTIMATED = "The database estimates this number, because counting all of them would take too long."
 VIEWS = {"All": "", **{str(status.label): status.value for status in WebhookEvent.Status}}
 
 
@@ -94,7 +96,7 @@ def read_list(query: QueryDict) -> KeysetList:
         first=urlencode(pairs) if "cursor" in query else None,
         is_cut=page.is_cut,
         total=str(count or ""),
-        total_help=count.explain() if count else "",
+        total_help=ESTIMATED if count and not count.is_exact else "",
         views=_views(filters),
         chips=[_chip(form, pairs, name) for name, _ in pairs],
     )
@@ -113,10 +115,10 @@ def _query(pairs: list[tuple[str, str]], filters: Filters, cursor: Cursor | None
     return urlencode([*pairs, ("cursor", seal(cursor, filters.bound_to()))]) if cursor else None
 
 
-def _count(filters: Filters, page: KeysetPage, *, is_first: bool) -> log.Count | None:
+def _count(filters: Filters, page: KeysetPage, *, is_first: bool) -> Total | None:
     """A whole list on one page is counted already."""
     if is_first and not page.next:
-        return log.Count(len(page.rows), is_exact=True)
+        return Total(len(page.rows), is_exact=True)
     return log.count(filters)
 
 

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from django import forms
 from django.core.exceptions import ValidationError
 
-from farmlokal.jobs.actions import ItemAction, Taken, Total
+from farmlokal.counts import Total
+from farmlokal.jobs.actions import ItemAction, Taken
 from farmlokal.jobs.models import Job
 from products import services
 from products.jobs import walks

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from farmlokal.jobs.actions import Action, Outcome, Taken, Total
+from farmlokal.counts import Total
+from farmlokal.jobs.actions import Action, Outcome, Taken
 from farmlokal.jobs.models import Job
 from products import vocabulary
 from products.files.columns import COLUMNS, TEXT_COLUMNS, escape, texts_of

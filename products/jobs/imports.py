@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
 
-from farmlokal.jobs.actions import Action, Failure, Outcome, Taken, Total
+from farmlokal.counts import Total
+from farmlokal.jobs.actions import Action, Failure, Outcome, Taken
 from farmlokal.jobs.models import Job
 from products import vocabulary
 from products.files.rows import BadRowError, Catalogue, Change, check, ids_of

@@ -7,7 +7,8 @@ from typing import Any
 
 from django.apps import apps
 
-from farmlokal.jobs.actions import Action, Outcome, Taken, Total
+from farmlokal.counts import Total
+from farmlokal.jobs.actions import Action, Outcome, Taken
 from farmlokal.jobs.models import Job
 from products.jobs.walks import take
 from products.listing import counting

@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 from django.http import QueryDict
 
-from farmlokal.jobs.actions import Taken, Total
+from farmlokal.counts import Total
+from farmlokal.jobs.actions import Taken, take_ids
 from products.jobs.walks import take
 from products.listing import listing_parameters
 from products.listing.counting import Count, count
@@ -25,7 +27,7 @@ class Products(ABC):
         """The text that read() takes, normalised."""
 
     @abstractmethod
-    def take(self, cursor: object, count: int) -> Taken:
+    def take(self, cursor: Any, count: int) -> Taken:
         """Ids."""
 
     @abstractmethod
@@ -51,10 +53,8 @@ class ChosenProducts(Products):
     def query(self) -> str:
         return urlencode({"ids": ",".join(map(str, self.ids))}, safe=",")
 
-    def take(self, cursor: object, count: int) -> Taken:
-        """The cursor is the last id."""
-        rest = [pk for pk in self.ids if not isinstance(cursor, int) or pk > cursor]
-        return Taken(rest[:count], rest[:count][-1] if rest else cursor, is_last=len(rest) <= count)
+    def take(self, cursor: Any, count: int) -> Taken:
+        return take_ids(self.ids, cursor, count)
 
     def sql(self) -> Sequence[Sql]:
         return ()
@@ -73,7 +73,7 @@ class ListedProducts(Products):
     def query(self) -> str:
         return urlencode(self.listing.parameters())
 
-    def take(self, cursor: object, count: int) -> Taken:
+    def take(self, cursor: Any, count: int) -> Taken:
         listing = self.listing
         return take(listing.conditions, DEFAULT_SORT, cursor, count, is_active=listing.is_active)
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from math import ceil, floor, sqrt
 from typing import NamedTuple
 
+from farmlokal.counts import about
 from products.listing import plans, statistics
 from products.listing.conditions import Condition, Nothing, Priced
 from products.listing.plans import Plan
@@ -39,7 +40,7 @@ class Count(NamedTuple):
             return f"exactly {self.number:,}"
         if self.high > MAX_RATIO * self.low:
             return f"between {_floor(self.low):,} and {_ceil(self.high):,}"
-        return f"about {_floor(self.number + _unit(self.number) // 2):,}"
+        return about(self.number)
 
     def explain(self) -> str:
         """Where an inexact number comes from. Empty for an exact one."""
