@@ -18,6 +18,7 @@ from django.utils.text import Truncator
 from farmlokal.admin.badges import Tone, badge
 from farmlokal.admin.dashboard import Fact, bounded_count
 from farmlokal.admin.keyset import KeysetAdmin, KeysetList
+from farmlokal.admin.model_admin import ReadOnly
 from farmlokal.admin.paginator import is_across_pages
 from farmlokal.jobs import steps
 from farmlokal.jobs.admin import lead_to
@@ -31,17 +32,6 @@ TONES: dict[str, Tone] = {
     WebhookEvent.Status.DEAD: "bad",
 }
 MAX_PRETTY_LENGTH = 50_000  # indents of deep nesting grow with the square of the depth
-
-
-class ReadOnly:
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 class ReplayInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]

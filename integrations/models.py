@@ -49,7 +49,7 @@ class WebhookEvent(models.Model):
         permissions = (("replay_webhookevent", "Can replay webhooks"),)
         constraints = (models.UniqueConstraint(fields=["source", "webhook_id"], name="webhook_id"),)
         indexes = (
-            # The log in the order of arrival (webhooks/log.py), all of it or by one of its filters.
+            # The log in the order of arrival (webhooks/log_filters.py), all of it or by one of its filters.
             models.Index(fields=["received_at", "id"], name="webhook_log"),
             models.Index(fields=["status", "received_at", "id"], name="webhook_log_status"),
             models.Index(fields=["type", "received_at", "id"], name="webhook_log_type"),

@@ -149,8 +149,6 @@ class KeysetAdmin(StaffAdmin):
             "media": media + changes.formset.media if changes.formset else media,
             "has_add_permission": self.has_add_permission(request),
             "action_form": action_form,
-            "actions_on_top": self.actions_on_top,
-            "actions_on_bottom": self.actions_on_bottom,
             "actions_selection_counter": self.actions_selection_counter,
             "selection_note": f"0 of {len(changes.result_list)} selected",
             "selection_note_all": f"All {changes.result_count} selected",

@@ -33,6 +33,19 @@ class KeySelect(AutocompleteSelect):
         return super().optgroups(name, keys, attr)
 
 
+class ReadOnly:
+    """For models and inlines that staff only view."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
 class StaffAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
     actions_on_top = False
     actions_on_bottom = True  # where the bar stays in sight

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from farmlokal.admin.badges import Tone, badge
 from farmlokal.admin.dashboard import Fact, bounded_count
+from farmlokal.admin.model_admin import ReadOnly
 from farmlokal.admin.window_admin import WindowAdmin
 from farmlokal.jobs import registry, steps
 from farmlokal.jobs.models import MAX_FAILURES, Job
@@ -50,19 +51,10 @@ def lead_to(request: HttpRequest, job: Job) -> HttpResponse | None:
 
 
 @admin.register(Job)
-class JobAdmin(WindowAdmin):
+class JobAdmin(ReadOnly, WindowAdmin):
     list_display = ("title", "state", "done", "failed", "by", "created_at")
     list_filter = ("status",)
     ordering = ("-id",)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def index_facts(self, request: HttpRequest) -> list[Fact]:
         if not Job.objects.unattended().exists():

@@ -12,8 +12,8 @@ from django.db import OperationalError
 from accounts.models import ApiClient
 from dev.testing.jobs import finish
 from farmlokal.acting import current_actor
-from farmlokal.jobs import registry, steps
 from farmlokal.counts import Total
+from farmlokal.jobs import registry, steps
 from farmlokal.jobs.actions import ItemAction, Taken
 from farmlokal.jobs.models import Job
 

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from dev.testing.databases import rows_read
 from integrations.models import WebhookEvent
 from integrations.webhooks import log
-from integrations.webhooks.log import Filters
+from integrations.webhooks.log_filters import Filters
 from products.listing.cursors import CursorError, seal
 from products.listing.listings import Position
 

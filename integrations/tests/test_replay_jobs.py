@@ -17,7 +17,7 @@ from farmlokal.jobs.models import Job
 from integrations.models import WebhookEvent, WebhookReplay
 from integrations.webhooks import jobs
 from integrations.webhooks.jobs import REPLAY, query_of, query_of_ids
-from integrations.webhooks.log import Filters
+from integrations.webhooks.log_filters import Filters
 from products.models import Product
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clean_webhooks")]

@@ -13,12 +13,13 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import QueryDict
 
-from farmlokal.http.problems import Problem
 from farmlokal.counts import Total
+from farmlokal.http.problems import Problem
 from farmlokal.jobs.actions import Action, Failure, Outcome, Taken, reason_of, take_ids
 from farmlokal.jobs.models import Job
 from integrations.models import MAX_ID_LENGTH, MAX_TYPE_LENGTH, WebhookEvent
 from integrations.webhooks import claims, inbox, log
+from integrations.webhooks.log_filters import BY_ID, Filters
 from products.listing.listings import Position, Sort
 
 OLDEST_FIRST = Sort("received_at", is_descending=False)
@@ -26,7 +27,7 @@ LATE = dt.timedelta(minutes=1)  # an event that arrived so long after the start 
 
 
 class FilterForm(forms.Form):
-    """The fields of log.Filters."""
+    """The fields of Filters."""
 
     id_prefix = forms.CharField(max_length=MAX_ID_LENGTH, required=False)
     status = forms.ChoiceField(choices=WebhookEvent.Status.choices, required=False)
@@ -36,7 +37,7 @@ class FilterForm(forms.Form):
     last_day = forms.DateField(required=False)
 
 
-def query_of(filters: log.Filters) -> str:
+def query_of(filters: Filters) -> str:
     """The filter of a job that replays the events of these filters."""
     return urlencode({name: value for name, value in filters._asdict().items() if value not in {None, ""}})
 
@@ -64,7 +65,7 @@ class Replay(Action):
         if ids := _ids(job):
             return take_ids(ids, job.cursor, count)
         filters = _filters(job)
-        sort = log.BY_ID if filters.id_prefix else OLDEST_FIRST
+        sort = BY_ID if filters.id_prefix else OLDEST_FIRST
         found = log.find(filters, sort, _position(job.cursor, sort), count)
         rows = [row for row in found.rows if not _is_late(job, row)]
         end = found.stopped_at
@@ -101,18 +102,18 @@ def _ids(job: Job) -> list[int]:
     return [int(text) for text in QueryDict(job.filter).get("ids", "").split(",") if text]
 
 
-def _filters(job: Job) -> log.Filters:
+def _filters(job: Job) -> Filters:
     form = FilterForm(QueryDict(job.filter))
     if not form.is_valid():
         raise ValidationError({name: list(map(str, errors)) for name, errors in form.errors.items()})
-    return log.Filters(**form.cleaned_data)
+    return Filters(**form.cleaned_data)
 
 
 def _position(cursor: Any, sort: Sort) -> Position | None:
     if cursor is None:
         return None
     value, pk = cursor
-    return Position(value if sort == log.BY_ID else dt.datetime.fromisoformat(value), pk)
+    return Position(value if sort == BY_ID else dt.datetime.fromisoformat(value), pk)
 
 
 def _cursor(end: Position) -> list[Any]:

@@ -1,7 +1,6 @@
-"""The log of webhooks, page by page: filters, and the index range from which each page is read.
+"""The log of webhooks, page by page. log_filters.py chooses the index range from which each page is read.
 
-Pages are in the order of arrival, or of the ids if the beginning of an id is given. One filter leads to its index; the
-others are checked on what that index finds, BUDGET_ROWS for one page at most.
+BUDGET_ROWS of it are checked for one page at most.
 """
 
 from __future__ import annotations
@@ -9,52 +8,23 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import connection
-from django.utils import timezone
 
 from farmlokal.counts import Total
-from integrations.models import PARTNER, WebhookEvent
+from integrations.models import WebhookEvent
+from integrations.webhooks.log_filters import BY_ID, NEWEST_FIRST, Filters, Source, source_of, stored
 from products.listing.cursors import Cursor, CursorError, unseal
 from products.listing.keyset_pages import KeysetPage, read_page
 from products.listing.listings import Position, Rows, Sort
 from products.listing.sources import Sql
 
-NEWEST_FIRST = Sort("received_at", is_descending=True)
-BY_ID = Sort("webhook_id", is_descending=False)
 BUDGET_ROWS = 5000
 COUNTED_ROWS = 500
 
 TABLE = f"`{WebhookEvent._meta.db_table}`"
 CHECKED = ("received_at", "status", "type", "product_id", "webhook_id")
-
-
-class Filters(NamedTuple):
-    """None or "": any. Days are those of TIME_ZONE, both included."""
-
-    id_prefix: str = ""
-    status: str = ""
-    type: str = ""
-    product: int | None = None
-    first_day: dt.date | None = None
-    last_day: dt.date | None = None
-
-    @property
-    def sort(self) -> Sort:
-        return BY_ID if self.id_prefix else NEWEST_FIRST
-
-    def bound_to(self) -> list[str]:
-        """A cursor fits these filters only."""
-        return [WebhookEvent._meta.label_lower, *("" if value is None else str(value) for value in self)]
-
-
-class Source(NamedTuple):
-    """An index range in the order of the page, and what remains to be checked on its rows."""
-
-    index_name: str
-    where: Sql
-    checks: Sql | None
 
 
 def read(filters: Filters, cursor_text: str, limit: int) -> KeysetPage:
@@ -66,7 +36,7 @@ def read(filters: Filters, cursor_text: str, limit: int) -> KeysetPage:
 
 def find(filters: Filters, sort: Sort, after: Position | None, count: int) -> Rows:
     """The first matching events after a position, and where the search was given up within its budget, if it was."""
-    source = _source(filters)
+    source = source_of(filters)
     entries = _entries(source, sort, after)
     if source.checks is None:
         return _rows(_limited(entries, sort, count), sort)
@@ -84,7 +54,7 @@ def find(filters: Filters, sort: Sort, after: Position | None, count: int) -> Ro
 
 def count(filters: Filters) -> Total | None:
     """Exact up to COUNTED_ROWS, else as MySQL estimates the index range. None if only checks on rows could tell."""
-    source = _source(filters)
+    source = source_of(filters)
     if source.checks:
         return None
     entries = _entries(source, filters.sort, None)
@@ -94,30 +64,11 @@ def count(filters: Filters) -> Total | None:
     return Total(max(_estimate(entries), counted), is_exact=False)
 
 
-def _source(filters: Filters) -> Source:
-    """The most selective index in the order of the page; among types and statuses, all but "processed" are rare."""
-    parts = _parts(filters)
-    if filters.id_prefix:
-        return _split("webhook_id", ("id_prefix",), parts)
-    days = ("first_day", "last_day")
-    is_common = filters.status == WebhookEvent.Status.PROCESSED
-    rarest = ("product", "type", "status") if is_common else ("product", "status", "type")
-    if name := next((name for name in rarest if name in parts), ""):
-        return _split(f"webhook_log_{name}", (name, *days), parts)
-    return _split("webhook_log", days, parts)
-
-
-def _split(index: str, answered: Sequence[str], parts: dict[str, Sql]) -> Source:
-    where = [part for name, part in parts.items() if name in answered]
-    checks = [part for name, part in parts.items() if name not in answered]
-    return Source(index, Sql.all_of(where or [Sql("TRUE")]), Sql.all_of(checks) if checks else None)
-
-
 def _entries(source: Source, sort: Sort, after: Position | None) -> Sql:
     where = [source.where]
     if after is not None:
         operator = "<" if sort.is_descending else ">"
-        value = _stored(after.value)
+        value = stored(after.value)
         text = f"(e.{sort.field} {operator} %s OR (e.{sort.field} = %s AND e.id {operator} %s))"
         where.append(Sql(text, (value, value, after.pk)))
     # Without checks, an index is enough.
@@ -164,34 +115,6 @@ def _position(cursor: Cursor, sort: Sort) -> Position:
     except ValueError as error:
         raise CursorError from error
     return Position(value, cursor.pk)
-
-
-def _parts(filters: Filters) -> dict[str, Sql]:
-    """The conditions by filter."""
-    parts: dict[str, Sql] = {}
-    if filters.id_prefix:
-        pattern = f"{connection.ops.prep_for_like_query(filters.id_prefix)}%"
-        parts["id_prefix"] = Sql("e.source = %s AND e.webhook_id LIKE %s", (PARTNER, pattern))
-    if filters.product is not None:
-        parts["product"] = Sql("e.product_id = %s", (filters.product,))
-    if filters.status:
-        parts["status"] = Sql("e.status = %s", (filters.status,))
-    if filters.type:
-        parts["type"] = Sql("e.type = %s", (filters.type,))
-    if filters.first_day:
-        parts["first_day"] = Sql("e.received_at >= %s", (_midnight(filters.first_day),))
-    if filters.last_day:
-        parts["last_day"] = Sql("e.received_at < %s", (_midnight(filters.last_day + dt.timedelta(days=1)),))
-    return parts
-
-
-def _midnight(day: dt.date) -> Any:
-    return _stored(timezone.make_aware(dt.datetime.combine(day, dt.time())))
-
-
-def _stored(value: Any) -> Any:
-    """As MySQL stores it: times without a zone, in UTC."""
-    return connection.ops.adapt_datetimefield_value(value) if isinstance(value, dt.datetime) else value
 
 
 def _aware(value: Any) -> Any:

@@ -16,7 +16,7 @@ from farmlokal.http.problems import Problem
 from farmlokal.http.query_parameters import check_parameters
 from integrations.models import MAX_ID_LENGTH, MAX_TYPE_LENGTH, PARTNER, WebhookEvent
 from integrations.webhooks import log
-from integrations.webhooks.log import Filters
+from integrations.webhooks.log_filters import Filters
 from products.listing.cursors import Cursor, CursorError, seal
 from products.listing.keyset_pages import KeysetPage
 from products.models import MAX_ID

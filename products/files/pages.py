@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from functools import partial
 from itertools import chain
 from typing import Any
 from urllib.parse import urlencode
@@ -27,14 +26,15 @@ from farmlokal.jobs.admin import page_of, start_page_of
 from farmlokal.jobs.models import Job
 from products.files import storage
 from products.files.columns import COLUMNS, NEEDED, FileError
-from products.files.storage import MAX_UPLOAD_BYTES, PIECE_BYTES, add_bytes, read_upload
+from products.files.storage import MAX_UPLOAD_BYTES, PIECE_BYTES
 from products.files.tables import MAX_ROWS
+from products.files.uploads import add_piece, uploaded
 from products.files.xlsx_files import MAX_XLSX_ROWS, write_xlsx
 from products.jobs.exports import Export
 from products.jobs.imports import CheckImport, Import, find_file, parameters_of
 from products.jobs.selections import Products, read
 from products.listing.parameters import MAX_IDS
-from products.models import MAX_FILE_NAME_LENGTH, ProductFile
+from products.models import ProductFile
 
 FORMATS = {
     "csv": "text/csv; charset=utf-8",
@@ -61,7 +61,7 @@ class FilesAdmin(StaffAdmin):
         error = ""
         if request.method == "POST":
             try:
-                file = _uploaded(request)
+                file = uploaded(request)
                 job = steps.start(CheckImport(), file.by, parameters=parameters_of(file))
                 return start_page_of(job)
             except FileError as refused:
@@ -83,9 +83,7 @@ class FilesAdmin(StaffAdmin):
         """A part of a large file, sent by import.js. The first one has no upload yet."""
         self._check_may_import(request)
         try:
-            upload = request.GET.get("upload", "")
-            file = _pending(request, upload) if upload else _new_file(request, request.GET.get("name", ""))
-            add_bytes(file, _whole(request.GET.get("number", "0")), request.body)
+            file = add_piece(request)
         except FileError as error:
             return JsonResponse({"error": str(error)}, status=400)
         return JsonResponse({"upload": file.pk})
@@ -165,45 +163,6 @@ def _start_export(request: HttpRequest, products: Products) -> HttpResponse:
     file = ProductFile.objects.create(name="products", by=request.user.get_username())
     job = steps.start(Export(), file.by, parameters=parameters_of(file), filter=products.query)
     return start_page_of(job)
-
-
-def _uploaded(request: HttpRequest) -> ProductFile:
-    """The file of the form, read into rows. Raises FileError."""
-    sent = request.FILES.get("file")
-    if upload := request.POST.get("upload"):
-        file = _pending(request, upload)
-    elif sent is None:
-        raise FileError("Choose a file.")
-    elif not sent.size:
-        raise FileError("The file is empty.")
-    else:
-        file = _new_file(request, sent.name or "")
-        for number, content in enumerate(iter(partial(sent.read, PIECE_BYTES), b"")):  # chunks() may give all at once
-            add_bytes(file, number, content)
-    try:
-        read_upload(file)
-    except FileError:
-        file.delete()
-        raise
-    return file
-
-
-def _new_file(request: HttpRequest, name: str) -> ProductFile:
-    return ProductFile.objects.create(name=name[:MAX_FILE_NAME_LENGTH] or "file", by=request.user.get_username())
-
-
-def _pending(request: HttpRequest, upload: str) -> ProductFile:
-    """The user's own upload. Raises FileError."""
-    file = ProductFile.objects.filter(pk=_whole(upload), by=request.user.get_username(), rows=0).first()
-    if file is None:
-        raise FileError("The upload has ended. Send the file again.")
-    return file
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):  # noqa: PLR2004
-        raise FileError("The number of an upload or piece is malformed.")
-    return int(text)
 
 
 def _finished(pk: int, action: str) -> Job:
