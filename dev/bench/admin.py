@@ -79,7 +79,7 @@ def log_queries(product: int) -> dict[str, str]:
 
 def pages(client: Client, farm: int, product: int) -> Iterator[tuple[str, str]]:
     """(name, URL) of each page; also the 40th of each list that has one."""
-    yield "front page", "/admin/"
+    yield "overview", "/admin/"
     lists = [("products", PRODUCTS, product_queries(farm)), ("webhooks", LOG, log_queries(product))]
     for title, path, queries in lists:
         for name, query in queries.items():

@@ -1,4 +1,4 @@
-"""The admin's front page: a card for each section that the user may open. Each model admin names its own facts."""
+"""The admin's overview: a card for each section that the user may open. Each model admin names its own facts."""
 
 from __future__ import annotations
 

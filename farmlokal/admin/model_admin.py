@@ -52,11 +52,11 @@ class StaffAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
     empty_value_display = ""  # on phones, a card leaves out its empty cells
 
     def index_facts(self, request: HttpRequest) -> Sequence[Fact]:
-        """What the front page says about this model to a user who may view it. Read few rows."""
+        """What the overview says about this model to a user who may view it. Read few rows."""
         return ()
 
     def index_changes(self, request: HttpRequest) -> Sequence[Change]:
-        """The newest changes for the front page, of all that this user may view."""
+        """The newest changes for the overview, of all that this user may view."""
         return ()
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

@@ -25,7 +25,7 @@ def _list(label: str, model: str) -> Page:
 
 class Area(NamedTuple):
     label: str
-    about: str  # one line for the front page
+    about: str  # one line for the overview
     pages: tuple[Page, ...]
 
 

@@ -1,4 +1,4 @@
-"""What surrounds each page of the admin: navigation by permission, the front page and our own wording."""
+"""What surrounds each page of the admin: navigation by permission, the overview and our own wording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The newest changes of the whole catalogue, for the front page of the admin."""
+"""The newest changes of the whole catalogue, for the overview of the admin."""
 
 from __future__ import annotations
 
