@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
@@ -361,8 +362,16 @@ def test_prune_deletes_old_events(client: Client, product: Product, capsys: pyte
     assert not WebhookEvent.objects.exists()
 
 
+def test_prune_deletes_expired_sessions() -> None:
+    expires = timezone.now() + dt.timedelta(days=1)
+    for key, age in (("old", dt.timedelta(days=2)), ("young", dt.timedelta())):
+        Session.objects.create(session_key=key, session_data="", expire_date=expires - age)
+    call_command("prune")
+    assert [session.session_key for session in Session.objects.all()] == ["young"]
+
+
 @pytest.mark.parametrize("days", ["6", "0", "-1", "999999999"])
 def test_prune_keeps_events_while_senders_retry(days: str) -> None:
     for option in ("--webhook-days", "--history-days"):
-        with pytest.raises(CommandError, match="days must be from 7"):
+        with pytest.raises(CommandError, match=f"{option} must be from 7"):
             call_command("prune", option, days)

@@ -1,4 +1,4 @@
-"""manage.py prune: delete old webhooks, changes of the catalogue, and files. Run it daily."""
+"""manage.py prune: delete old webhooks, changes of the catalogue, files, and sessions. Run it daily."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterator
 from typing import Any
 
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from django.db.models import QuerySet
@@ -21,7 +22,10 @@ BATCH_SIZE = 1000
 
 
 class Command(BaseCommand):
-    help = "Deletes old webhooks, changes of the catalogue, and files of imports and exports. You may interrupt it."
+    help = (
+        "Deletes old webhooks, changes of the catalogue, files of imports and exports, and expired sessions of staff. "
+        "You may interrupt it."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         for name, days in (("webhook", KEPT_DAYS), ("history", pruning.KEPT_DAYS)):
@@ -29,13 +33,15 @@ class Command(BaseCommand):
             parser.add_argument(f"--{name}-days", type=int, default=days, help=text)
 
     def handle(self, *, webhook_days: int, history_days: int, **_: Any) -> None:
-        if not all(MIN_DAYS <= days <= MAX_DAYS for days in (webhook_days, history_days)):
-            raise CommandError(f"days must be from {MIN_DAYS} to {MAX_DAYS}: senders retry for three days")
+        for name, days in (("webhook", webhook_days), ("history", history_days)):
+            if not MIN_DAYS <= days <= MAX_DAYS:
+                raise CommandError(f"--{name}-days must be from {MIN_DAYS} to {MAX_DAYS}.")
         now = timezone.now()
         webhooks = WebhookEvent.objects.filter(received_at__lt=now - dt.timedelta(days=webhook_days))
         self._run("webhooks", _prune(webhooks), webhooks.count())
         self._run("changes", pruning.prune(now - dt.timedelta(days=history_days)))
         self._run("files", delete_old_files())
+        call_command("clearsessions")
 
     def _run(self, name: str, batches: Iterator[int], total: int | None = None) -> None:
         deleted = 0
