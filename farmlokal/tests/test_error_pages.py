@@ -75,10 +75,10 @@ def test_wrong_method_is_405(staff: Client) -> None:
     assert "Overview" in answer.content.decode()
 
 
-def test_failed_save_says_that_it_may_have_arrived(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_save_says_that_it_may_have_succeeded(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     fail(monkeypatch, MYSQL_IS_GONE)
     page = staff.post(FARMS, {}).content.decode()
-    assert "check whether the change has arrived" in page
+    assert "check whether your change was saved" in page
     assert "Try again</a>" not in page
 
 
