@@ -17,9 +17,8 @@ from django.utils.http import urlencode
 from farmlokal.admin.model_admin import StaffAdmin
 from farmlokal.admin.paginator import is_across_pages
 from farmlokal.http.problems import Problem
-from farmlokal.jobs import steps
 from farmlokal.jobs.actions import reason_of
-from farmlokal.jobs.admin import lead_to
+from farmlokal.jobs.admin import lead_to, start_once
 from farmlokal.jobs.models import Job
 from products.jobs import BULK_ACTIONS
 from products.jobs.changes import ProductAction
@@ -77,7 +76,7 @@ def show(admin: StaffAdmin, request: HttpRequest) -> HttpResponse:
     is_ready = form.is_valid() if form.is_bound else not form.fields
     parameters = action.parameters(form.cleaned_data) if is_ready and form.is_bound else {}
     if is_ready and form.is_bound and "preview" not in request.POST:
-        job = steps.start(action, request.user.get_username(), parameters=parameters, filter=products.query)
+        job = start_once(request, action, parameters=parameters, filter=products.query)
         return lead_to(request, job) or redirect(LIST_PAGE)
     samples = _samples(action, products, parameters if is_ready else None)
     return _render(admin, request, action, products, form, samples)

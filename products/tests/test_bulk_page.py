@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from dev.testing.offers import make_offers
 from dev.testing.staff import make_staff
@@ -52,6 +54,18 @@ def test_start_does_the_job_and_leads_to_it(admin_client: Client) -> None:
     assert (job.by, job.filter, job.parameters) == ("admin", "price_max=3.00", {"stock": "7"})
     assert (job.status, job.changed, job.total) == ("finished", 3, 3)
     assert Product.objects.filter(stock=7).count() == 3
+
+
+def test_second_click_leads_to_the_same_job(admin_client: Client) -> None:
+    (product,) = make_offers([{"price": Decimal("40.00")}])
+    url, form = f"{PAGE}?action=price-percent&ids={product.pk}", {"percent": "5"}
+    first, second = (admin_client.post(url, form)["Location"] for _ in range(2))
+    assert first == second
+    assert Product.objects.get().price == Decimal("42.00")
+    admin_client.post(url, {"percent": "10"})  # another value is another job
+    Job.objects.update(created_at=timezone.now() - dt.timedelta(minutes=1))
+    admin_client.post(url, form)  # as is the same one later
+    assert Job.objects.count() == 3
 
 
 def test_preview_shows_prices_before_and_after(admin_client: Client) -> None:
