@@ -57,6 +57,15 @@ def test_matching_events_are_replayed_once_oldest_first(client: Client, product:
     assert list(replays) == [(one.pk, "processed", f"job {job.pk} of asha") for one in events]
 
 
+def test_selection_that_is_pruned_replays_nothing(admin_client: Client, product: Product) -> None:
+    (one,) = ignore(admin_client, product, 1)
+    form = {"action": "replay", "_selected_action": one.pk + 1}
+    admin_client.post("/admin/integrations/webhookevent/", form)
+    assert not WebhookReplay.objects.exists()
+    job = Job.objects.get()
+    assert (job.status, numbers(job), job.total) == ("finished", (0, 0, 0), 0)
+
+
 @pytest.mark.parametrize("name", ["type", "product", "days", "id_prefix", "ids"])
 def test_each_filter_chooses_its_events(client: Client, product: Product, name: str) -> None:
     wanted, other = ignore(client, product, 2)

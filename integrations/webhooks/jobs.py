@@ -57,12 +57,12 @@ class Replay(Action):
     def count(self, job: Job) -> Total | None:
         """Called at the start: it also notes the last event, because those that arrive later are not meant."""
         job.parameters["last"] = WebhookEvent.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-        if ids := _ids(job):
+        if (ids := _ids(job)) is not None:
             return Total(len(ids), is_exact=True)
         return log.count(_filters(job))
 
     def take(self, job: Job, count: int) -> Taken:
-        if ids := _ids(job):
+        if (ids := _ids(job)) is not None:
             return take_ids(ids, job.cursor, count)
         filters = _filters(job)
         sort = BY_ID if filters.id_prefix else OLDEST_FIRST
@@ -98,8 +98,10 @@ class Replay(Action):
 REPLAY = Replay()
 
 
-def _ids(job: Job) -> list[int]:
-    return [int(text) for text in QueryDict(job.filter).get("ids", "").split(",") if text]
+def _ids(job: Job) -> list[int] | None:
+    """None if the filter names no events, but conditions. The named ones may all have been pruned: []."""
+    texts = QueryDict(job.filter).get("ids")
+    return None if texts is None else [int(text) for text in texts.split(",") if text]
 
 
 def _filters(job: Job) -> Filters:
