@@ -34,6 +34,8 @@ def add_bytes(file: ProductFile, number: int, content: bytes) -> None:
 @atomic_with_retry
 def read_upload(file: ProductFile) -> None:
     """Replace the uploaded bytes by the rows in them. Raises FileError."""
+    if not ProductFile.objects.select_for_update().filter(pk=file.pk, rows=0).exists():
+        raise FileError("The file was sent already.")  # by another request with the same form
     numbers = list(file.pieces.order_by("number").values_list("number", flat=True))
     if numbers != list(range(len(numbers))):
         raise FileError("Pieces of the file are missing. Send it again.")

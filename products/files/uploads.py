@@ -27,7 +27,7 @@ def uploaded(request: HttpRequest) -> ProductFile:
     try:
         read_upload(file)
     except FileError:
-        file.delete()
+        ProductFile.objects.filter(pk=file.pk, rows=0).delete()
         raise
     return file
 

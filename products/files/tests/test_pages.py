@@ -17,6 +17,7 @@ from dev.testing.offers import make_offer, make_offers
 from dev.testing.staff import make_staff
 from farmlokal.jobs import steps
 from farmlokal.jobs.models import Job
+from products.files import uploads
 from products.files.columns import COLUMNS
 from products.files.storage import PIECE_BYTES, export_rows
 from products.models import Commodity, FilePiece, Product, ProductFile
@@ -64,6 +65,17 @@ def test_file_of_more_than_a_piece_needs_no_javascript(editor: Client) -> None:
     content = f"id,price\n{lines}".encode()
     assert len(content) > PIECE_BYTES
     assert "Check prices.csv for import" in editor.post(IMPORT, sent(content), follow=True).content.decode()
+
+
+def test_form_that_is_sent_twice_leaves_the_first_check_its_file(
+    editor: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second request looked for the upload before the first one had read it."""
+    file = upload_rows("id,price", [[make_offer().pk, "45"]])
+    monkeypatch.setattr(uploads, "_pending", lambda *_: ProductFile(pk=file.pk))
+    page = editor.post(IMPORT, {"upload": file.pk}).content.decode()
+    assert "The file was sent already." in page
+    assert checked(file).done == 1
 
 
 def test_second_click_leads_to_the_same_job(editor: Client) -> None:
