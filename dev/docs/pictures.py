@@ -115,13 +115,17 @@ def take(browser: Browser, url: str, session: Any, picture: Picture) -> None:
     context.close()
 
 
-def take_import(browser: Browser, url: str, session: Any) -> None:
-    """The preview of a file with three bad rows."""
+def make_file() -> bytes:
+    """Changes of prices, in three bad rows and a good one."""
+    pks = Product.objects.listed().order_by("pk").values_list("pk", flat=True)[:4]
+    return BAD_FILE.format(*pks).encode()
+
+
+def take_import(browser: Browser, url: str, session: Any, content: bytes) -> None:
+    """The preview of an import."""
     context = browser.new_context(viewport=DESKTOP, storage_state=session)
     page = context.new_page()
     page.goto(f"{url}/admin/products/product/import/")
-    pks = Product.objects.listed().order_by("pk").values_list("pk", flat=True)[:4]
-    content = BAD_FILE.format(*pks).encode()
     page.set_input_files("input[type=file]", {"name": "prices.csv", "mimeType": "text/csv", "buffer": content})
     page.click("form:has(input[type=file]) button")
     expect(page.locator("main, #content")).to_contain_text("Import the 1 good row")
@@ -141,7 +145,7 @@ def main() -> None:
     url = f"http://127.0.0.1:{os.environ['PORT']}"
     try:
         make_webhooks()
-        chosen = pictures(make_changes(), make_job())
+        chosen, file = pictures(make_changes(), make_job()), make_file()  # before the browser's event loop starts
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
             page = browser.new_page()
@@ -149,7 +153,7 @@ def main() -> None:
             session = page.context.storage_state()
             for picture in chosen:
                 take(browser, url, session, picture)
-            take_import(browser, url, session)
+            take_import(browser, url, session, file)
             browser.close()
     finally:
         staff.delete()
