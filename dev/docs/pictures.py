@@ -70,11 +70,12 @@ def pictures(product: int, job: int) -> list[Picture]:
 def make_changes() -> int:
     """A product that staff, a client and the partner have changed. Returns its id."""
     pk: int = Product.objects.listed().latest("created_at").pk
-    for actor, fields in [
+    changes: list[tuple[str, services.Fields]] = [
         (NAME, {"price": Decimal("120.00"), "stock": 80}),
         ("client shop", {"stock": 64}),
         ("partner", {"price": Decimal("118.50")}),
-    ]:
+    ]
+    for actor, fields in changes:
         with acting_as(actor):
             services.change(pk, **fields)
     return pk
