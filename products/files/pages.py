@@ -113,7 +113,7 @@ class FilesAdmin(StaffAdmin):
         except Problem as problem:
             raise BadRequest(str(problem.detail)) from problem
         if request.method == "GET":
-            return self._page(request, "export", {"title": "Export products", "total": products.count()})
+            return self._page(request, "export", {"title": "Export products", "count": products.counted()})
         return _start_export(request, products)
 
     @admin.action(description="Export selected products", permissions=["view"])

@@ -73,17 +73,17 @@ def show(admin: StaffAdmin, request: HttpRequest) -> HttpResponse:
         messages.error(request, str(problem.detail))
         return redirect(LIST_PAGE)
     form = action.form(request.POST if request.method == "POST" else None)
-    is_ready = form.is_valid() if form.is_bound else not form.fields
-    parameters = action.parameters(form.cleaned_data) if is_ready and form.is_bound else {}
-    if is_ready and form.is_bound and "preview" not in request.POST:
-        job = start_once(request, action, parameters=parameters, filter=products.query)
-        return lead_to(request, job) or redirect(LIST_PAGE)
-    samples = _samples(action, products, parameters if is_ready else None)
-    return _render(admin, request, action, products, form, samples)
+    parameters: dict[str, Any] | None = None if form.fields else {}
+    if form.is_valid():
+        parameters = action.parameters(form.cleaned_data)
+        if "preview" not in request.POST:
+            job = start_once(request, action, parameters=parameters, filter=products.query)
+            return lead_to(request, job) or redirect(LIST_PAGE)
+    return _render(admin, request, action, products, form, _samples(action, products, parameters))
 
 
 def _samples(action: ProductAction, products: Products, parameters: dict[str, Any] | None) -> list[Sample]:
-    """parameters: None until the form is filled in."""
+    """parameters: None while a value is missing or bad."""
     rows = Product.objects.select_related("commodity").in_bulk(products.take(None, SAMPLE_ROWS).items)
     prepared = action.prepare(Job(action=action.name, parameters=parameters)) if parameters is not None else None
     return [_sample(action, product, prepared) for product in rows.values()]
@@ -107,13 +107,12 @@ def _render(
     form: forms.Form,
     samples: Sequence[Sample],
 ) -> HttpResponse:
-    count = products.counted()
     context = {
         **admin.admin_site.each_context(request),
         "opts": admin.opts,
         "title": action.title,
         "form": form,
-        "count": count,
+        "count": products.counted(),
         "products": products,
         "samples": samples,
     }
