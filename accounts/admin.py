@@ -17,7 +17,7 @@ admin.site.unregister(Group)
 
 
 class SuperuserAdmin(StaffAdmin):
-    """Only superusers write, whatever permissions others have: whoever may change users could make itself superuser."""
+    """Only superusers write. Others who may change users could make themselves superusers."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.is_superuser

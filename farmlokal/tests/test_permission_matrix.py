@@ -1,6 +1,6 @@
 """Who may do what in the admin: role x page x action, each cell checked by URL.
 
-A page or an action that the tables do not name fails a test, so whoever adds one decides who may use it.
+A page or an action that the tables do not name fails a test. So each new one needs a line that says who may use it.
 """
 
 from __future__ import annotations
