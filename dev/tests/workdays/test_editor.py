@@ -23,8 +23,8 @@ from products import services
 from products.models import Commodity, Farm, Posting, Product
 
 LIST = "/admin/products/product/"
-BY_SIZE = {DESKTOP: ("turmeric", 5000), PHONE: ("tomato", 1000)}  # commodity, and number of its products
-REST = 3000  # mangoes; so the farm has 9,000 products
+BY_SIZE = {DESKTOP: ("turmeric", 5000), PHONE: ("tomato", 1500)}  # commodity, and number of its products
+REST = 2500  # mangoes; so the farm has 9,000 products
 JOB_MS = 600_000
 MAX_PRICE = Decimal("99999999.99")
 TOO_DEAR = 2  # products whose price cannot be raised
