@@ -149,6 +149,7 @@ class KeysetAdmin(StaffAdmin):
             "media": media + changes.formset.media if changes.formset else media,
             "has_add_permission": self.has_add_permission(request),
             "action_form": action_form,
+            "actions_on_bottom": self.actions_on_bottom,  # without it, Django's template has an inline style
             "actions_selection_counter": self.actions_selection_counter,
             "selection_note": f"0 of {len(changes.result_list)} selected",
             "selection_note_all": f"All {changes.result_count} selected",
