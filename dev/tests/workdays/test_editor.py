@@ -123,7 +123,7 @@ def test_prices_of_all_matches_are_raised_once_with_a_stop(page: Page, size: Siz
     expect(page.get_by_role("cell", name="105.00").first).to_be_visible()
     check_page(page)
     hold_after_first(page, "**/advance/")
-    page.get_by_role("button", name="Start").click()
+    page.get_by_role("button", name="Change prices by percent").click()
     done = page.locator("[data-job=done]")
     expect(done).not_to_have_text("0")
     page.get_by_role("button", name="Stop").click()
