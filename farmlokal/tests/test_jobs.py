@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import OperationalError
+from django.utils import timezone
 
 from accounts.models import ApiClient
 from dev.testing.jobs import finish
@@ -16,6 +18,8 @@ from farmlokal.counts import Total
 from farmlokal.jobs import registry, steps
 from farmlokal.jobs.actions import ItemAction, Taken
 from farmlokal.jobs.models import Job
+from farmlokal.jobs.progress import title_of
+from farmlokal.jobs.pruning import delete_old_jobs
 
 pytestmark = pytest.mark.django_db
 
@@ -184,3 +188,19 @@ def test_size_of_a_step_follows_its_duration(
     monkeypatch.setattr(Rename, "max_items", 25)
     steps.advance(start(rename, 100).pk, seconds=1000)
     assert taken[:4] == sizes
+
+
+def test_jobs_are_deleted_90_days_after_their_end() -> None:
+    now = timezone.now()
+    old, young, stopped = (Job.objects.create(action="test.rename", by="asha") for _ in range(3))
+    old.failures.create(key="1", reason="refused")
+    Job.objects.filter(pk=old.pk).update(status="finished", finished_at=now - dt.timedelta(days=90, minutes=1))
+    Job.objects.filter(pk=young.pk).update(status="finished", finished_at=now - dt.timedelta(days=89))
+    Job.objects.filter(pk=stopped.pk).update(status="stopped", created_at=now - dt.timedelta(days=900))
+    assert list(delete_old_jobs()) == [1]
+    assert list(Job.objects.order_by("pk")) == [young, stopped]
+
+
+def test_job_with_unknown_parameters_has_a_title() -> None:
+    assert title_of(Job(action="product.price_percent", parameters={}, by="asha")) == "Change prices by percent"
+    assert title_of(Job(action="product.price_percent", parameters={"percent": "x"}, by="asha"))

@@ -356,7 +356,7 @@ def test_prune_deletes_old_events(client: Client, product: Product, capsys: pyte
     WebhookEvent.objects.filter(pk=young.pk).update(received_at=now - dt.timedelta(days=KEPT_DAYS, minutes=-1))
     capsys.readouterr()
     call_command("prune")
-    assert capsys.readouterr().out == "Deleted 1 webhooks.\nDeleted 0 changes.\nDeleted 0 files.\n"
+    assert capsys.readouterr().out == "Deleted 1 webhooks.\nDeleted 0 changes.\nDeleted 0 files.\nDeleted 0 jobs.\n"
     assert list(WebhookEvent.objects.all()) == [young]
     call_command("prune", "--webhook-days", "7")
     assert not WebhookEvent.objects.exists()

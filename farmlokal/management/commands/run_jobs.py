@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
 import structlog
 from django.core.management.base import BaseCommand, CommandParser
@@ -14,6 +16,8 @@ from farmlokal.jobs import registry, steps
 from farmlokal.jobs.models import Job
 from farmlokal.mysql.errors import is_transient
 from farmlokal.mysql.limits import limit_waits
+
+T = TypeVar("T")
 
 IDLE_SECONDS = 1
 
@@ -44,16 +48,22 @@ class Command(BaseCommand):
 
 def _turn(is_ending: threading.Event) -> tuple[bool, bool]:
     """Whether there was nothing to do, and whether no job runs. MySQL may be away for a while."""
+    close_old_connections()
+    running = Job.objects.running().filter(action__in=registry.names()).order_by("pk").values_list("pk", flat=True)
+    pks = _unless_away(lambda: list(running))
+    if pks is None:
+        return True, False
+    worked = [_unless_away(partial(steps.advance, pk)) for pk in pks if not is_ending.is_set()]
+    return not any(worked), not pks
+
+
+def _unless_away(work: Callable[[], T]) -> T | None:
+    """None after a transient error of the database. One job's errors must not keep the others from their turn."""
     try:
-        close_old_connections()
-        pks = list(
-            Job.objects.running().filter(action__in=registry.names()).order_by("pk").values_list("pk", flat=True)
-        )
-        worked = [steps.advance(pk) for pk in pks if not is_ending.is_set()]
+        return work()
     except Exception as error:
         if not is_transient(error):
             raise
         logger.warning("jobs_wait_for_the_database", error=str(error))
         connection.close()
-        return True, False
-    return not any(worked), not pks
+        return None

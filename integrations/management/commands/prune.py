@@ -1,4 +1,4 @@
-"""manage.py prune: delete old webhooks, changes of the catalogue, files, and sessions. Run it daily."""
+"""manage.py prune: delete old webhooks, changes of the catalogue, files, jobs, and sessions. Run it daily."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from tqdm import tqdm
 
+from farmlokal.jobs.pruning import delete_old_jobs
 from integrations.models import KEPT_DAYS, WebhookEvent
 from products.files.pruning import delete_old_files
 from products.history import pruning
@@ -23,8 +24,8 @@ BATCH_SIZE = 1000
 
 class Command(BaseCommand):
     help = (
-        "Deletes old webhooks, changes of the catalogue, files of imports and exports, and expired sessions of staff. "
-        "You may interrupt it."
+        "Deletes old webhooks, changes of the catalogue, files of imports and exports, jobs, and expired sessions "
+        "of staff. You may interrupt it."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -41,6 +42,7 @@ class Command(BaseCommand):
         self._run("webhooks", _prune(webhooks), webhooks.count())
         self._run("changes", pruning.prune(now - dt.timedelta(days=history_days)))
         self._run("files", delete_old_files())
+        self._run("jobs", delete_old_jobs())
         call_command("clearsessions")
 
     def _run(self, name: str, batches: Iterator[int], total: int | None = None) -> None:
