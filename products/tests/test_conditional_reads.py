@@ -16,8 +16,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 
+from dev.testing.jobs import finish
 from dev.testing.offers import make_offer
 from dev.testing.servers import Daemon
+from farmlokal.jobs.models import Job
 from farmlokal.page_cache import cache
 from farmlokal.redis import client as redis_module
 from products import services
@@ -120,6 +122,7 @@ def test_next_request_sees_any_write(client: Client, product: Product) -> None:
     product.farm.name = "Another Farm"
     product.farm.save()
     assert client.get("/products?q=mango", headers={"If-None-Match": after[1]}).status_code == 200
+    finish(Job.objects.latest("pk"))
     assert client.get("/products?q=another").json()["results"]
     services.withdraw(product.pk)
     assert client.get("/products?q=another").json()["results"] == []

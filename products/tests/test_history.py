@@ -15,6 +15,7 @@ from django.utils import timezone
 from dev.testing.offers import make_farm, make_offer, make_offers
 from dev.testing.staff import make_staff, patch_product, post_product, product_body
 from farmlokal.acting import acting_as
+from farmlokal.jobs.models import Job
 from products import services
 from products.history.records import MAX_ACTOR_LENGTH, changes
 from products.models import Category, Commodity, District, Farm, Product, State
@@ -56,9 +57,9 @@ def test_admin_form_records_by_the_user(anna: Client, product: Product) -> None:
     assert abs((timezone.now() - row.history_date).total_seconds()) < 60
 
 
-def test_withdraw_action_records_by_the_user(anna: Client, product: Product) -> None:
-    anna.post(PRODUCTS_URL, {"action": "withdraw", "_selected_action": [product.pk]})
-    assert recorded(product) == [("~", "anna", {"is_active": True})]
+def test_withdraw_action_records_by_the_job_of_the_user(anna: Client, product: Product) -> None:
+    anna.post(f"{PRODUCTS_URL}bulk/?action=withdraw&ids={product.pk}")
+    assert recorded(product) == [("~", f"job {Job.objects.get().pk} of anna", {"is_active": True})]
 
 
 def test_api_writes_record_by_the_user(anna: Client) -> None:

@@ -155,7 +155,7 @@ def test_names_take_one_statement_for_each_foreign_key(product: Product) -> None
 def test_catalogue_pages_leave_the_admins_own_log_empty(admin_client: Client, product: Product) -> None:
     url = f"/admin/products/farm/{product.farm_id}/change/"
     assert admin_client.post(url, {"name": "Joshi Farm"}).status_code == 302
-    admin_client.post("/admin/products/product/", {"action": "withdraw", "_selected_action": [product.pk]})
+    admin_client.post(f"/admin/products/product/bulk/?action=withdraw&ids={product.pk}")
     assert Product.history.count() == 1
     assert not LogEntry.objects.exists()
     admin_client.post("/admin/auth/group/add/", {"name": "Pickers"})
