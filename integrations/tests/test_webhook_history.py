@@ -9,6 +9,7 @@ from dev.testing.deliveries import Delivery, break_prices, event
 from dev.testing.offers import make_offers
 from dev.testing.staff import make_staff
 from farmlokal.acting import current_actor
+from farmlokal.jobs.models import Job
 from integrations.models import WebhookEvent
 from integrations.sandbox.sender import STOCK, WITHDRAWN
 from integrations.webhooks import inbox
@@ -44,7 +45,7 @@ def test_unchanged_and_superseded_values_record_nothing(client: Client, product:
     assert recorded(product) == []
 
 
-def test_failed_event_records_nothing_and_its_replay_the_user(
+def test_failed_event_records_nothing_and_its_replay_the_job(
     client: Client, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
@@ -54,7 +55,7 @@ def test_failed_event_records_nothing_and_its_replay_the_user(
     client.force_login(make_staff("view_webhookevent", "replay_webhookevent", name="anna"))
     failed = WebhookEvent.objects.get()
     client.post("/admin/integrations/webhookevent/", {"action": "replay", "_selected_action": [failed.pk]})
-    assert recorded(product) == [("anna", {"price": "50.00"})]
+    assert recorded(product) == [(f"job {Job.objects.get().pk} of anna", {"price": "50.00"})]
 
 
 def test_replay_on_the_command_line_records_its_name(client: Client, product: Product) -> None:
