@@ -37,7 +37,8 @@ def skew_products(rows: int) -> int:
         f"% {WORD} %",
     )
     run(f"{oldest} SET is_active = 0", rows // 200)
-    run("DELETE t FROM products_posting t JOIN products_product p ON p.id = t.product_id WHERE p.is_active = 0")
+    withdrawn = tuple(pk for (pk,) in run("SELECT id FROM products_product WHERE is_active = 0"))
+    run("DELETE FROM products_posting WHERE product_id IN %s", withdrawn)
     run("ANALYZE TABLE products_product, products_posting")
     return int(farm)
 
