@@ -6,8 +6,11 @@ from typing import Any
 
 from django.db import connection
 
+from products.models import Product
+
 FARM_PRODUCTS = 9_000
 PRODUCT_EVENTS = 10_000
+PRODUCT_CHANGES = 10_000
 WORD = "zulu"
 RARE_TYPE = "product.painted"
 
@@ -51,7 +54,7 @@ def make_events(events: int) -> int:
         "source, webhook_id, type, product_id, payload, headers, status, attempts, error, received_at, attempted_at"
     )
     run(
-        f"INSERT INTO integrations_webhookevent (id, {columns}, received_at, attempted_at)"
+        f"INSERT INTO integrations_webhookevent (id, {columns})"
         " SELECT id, 'partner', CONCAT('msg_', MD5(id)),"
         f" IF(id < %s, '{RARE_TYPE}', ELT(1 + id %% 3, 'product.price_changed', 'product.stock_changed',"
         " 'product.withdrawn')), IF(id <= %s, 1, id), '{\"type\": \"x\"}', '{}',"
@@ -60,4 +63,19 @@ def make_events(events: int) -> int:
         *(events // 50, PRODUCT_EVENTS, events // 20, events, 29 * 86_400 / events, events),
     )
     run("ANALYZE TABLE integrations_webhookevent")
+    return 1
+
+
+def make_history(changes: int) -> int:
+    """Record that many changes of prices. Return the product that has PRODUCT_CHANGES of them, all among the oldest."""
+    table = Product.history.model._meta
+    copied = ", ".join(field.column for field in table.model.tracked_fields if field.column != "id")
+    run(f"TRUNCATE {table.db_table}")
+    run(
+        f"INSERT INTO {table.db_table} (id, {copied}, `before`, history_date, history_user_id, history_type)"
+        f" SELECT IF(id <= %s, 1, id), {copied}, '{{\"price\": \"1.00\"}}', updated_at, 'partner', '~'"
+        " FROM products_product WHERE id <= %s ORDER BY id",
+        *(PRODUCT_CHANGES, changes),
+    )
+    run(f"ANALYZE TABLE {table.db_table}")
     return 1
