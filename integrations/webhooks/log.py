@@ -6,9 +6,7 @@ BUDGET_ROWS of it are checked for one page at most.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from django.db import connection
 
@@ -18,6 +16,7 @@ from integrations.webhooks.log_filters import BY_ID, NEWEST_FIRST, Filters, Sour
 from products.listing.cursors import Cursor, CursorError, unseal
 from products.listing.keyset_pages import KeysetPage, read_page
 from products.listing.listings import Position, Rows, Sort
+from products.listing.queries import rows_after, run, utc
 from products.listing.sources import Sql
 
 BUDGET_ROWS = 5000
@@ -49,7 +48,9 @@ def find(filters: Filters, sort: Sort, after: Position | None, count: int) -> Ro
     if len(found.rows) == count:
         return found
     unread = _rows(_limited(entries, sort, 1, skipped=BUDGET_ROWS), sort).rows
-    return found._replace(stopped_at=_before(unread[0], sort)) if unread else found
+    if not unread:
+        return found
+    return found._replace(stopped_at=sort.just_before(unread[0][sort.field], unread[0]["id"]))
 
 
 def count(filters: Filters) -> Total | None:
@@ -58,7 +59,7 @@ def count(filters: Filters) -> Total | None:
     if source.checks:
         return None
     entries = _entries(source, filters.sort, None)
-    counted = len(_run(entries._replace(text=f"{entries.text} LIMIT {COUNTED_ROWS + 1}")))
+    counted = len(run(entries._replace(text=f"{entries.text} LIMIT {COUNTED_ROWS + 1}")))
     if counted <= COUNTED_ROWS:
         return Total(counted, is_exact=True)
     return Total(max(_estimate(entries), counted), is_exact=False)
@@ -67,10 +68,7 @@ def count(filters: Filters) -> Total | None:
 def _entries(source: Source, sort: Sort, after: Position | None) -> Sql:
     where = [source.where]
     if after is not None:
-        operator = "<" if sort.is_descending else ">"
-        value = stored(after.value)
-        text = f"(e.{sort.field} {operator} %s OR (e.{sort.field} = %s AND e.id {operator} %s))"
-        where.append(Sql(text, (value, value, after.pk)))
+        where.append(rows_after(f"e.{sort.field}", "e.id", sort, stored(after.value), after.pk))
     # Without checks, an index is enough.
     others = [name for name in CHECKED if name != sort.field] if source.checks else []
     columns = ", ".join(f"e.{name}" for name in ("id", sort.field, *others))
@@ -87,19 +85,7 @@ def _limited(statement: Sql, sort: Sort, count: int, skipped: int = 0) -> Sql:
 
 
 def _rows(statement: Sql, sort: Sort) -> Rows:
-    return Rows([{"id": row[0], sort.field: _aware(row[1])} for row in _run(statement)])
-
-
-def _before(unread: dict[str, Any], sort: Sort) -> Position:
-    """The position just before this row: the next page begins with it."""
-    return Position(unread[sort.field], unread["id"] + (1 if sort.is_descending else -1))
-
-
-def _run(statement: Sql) -> Sequence[Sequence[Any]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement.text, statement.params)
-        rows: Sequence[Sequence[Any]] = cursor.fetchall()
-    return rows
+    return Rows([{"id": row[0], sort.field: utc(row[1])} for row in run(statement)])
 
 
 def _estimate(entries: Sql) -> int:
@@ -117,7 +103,3 @@ def _position(cursor: Cursor, sort: Sort) -> Position:
     except ValueError as error:
         raise CursorError from error
     return Position(value, cursor.pk)
-
-
-def _aware(value: Any) -> Any:
-    return value.replace(tzinfo=dt.UTC) if isinstance(value, dt.datetime) else value

@@ -13,6 +13,13 @@ PAGE_SIZE = 25
 MAX_PAGE_SIZE = 100
 
 
+class Position(NamedTuple):
+    """A position in an order. There need not be a row at it."""
+
+    value: Any
+    pk: int
+
+
 class Sort(NamedTuple):
     """An order by a field and, among equal values, by id."""
 
@@ -29,12 +36,9 @@ class Sort(NamedTuple):
     def reversed(self) -> Sort:
         return Sort(self.field, not self.is_descending)
 
-
-class Position(NamedTuple):
-    """A position in an order. There need not be a row at it."""
-
-    value: Any
-    pk: int
+    def just_before(self, value: Any, pk: int) -> Position:
+        """The position before this row: what is read after it begins with the row."""
+        return Position(value, pk + 1 if self.is_descending else pk - 1)
 
 
 class Rows(NamedTuple):

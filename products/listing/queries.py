@@ -136,22 +136,24 @@ def _order_by(value: str, key: str, sort: Sort) -> str:
 
 
 def _after(source: Source, sort: Sort, after: Position | None) -> list[Sql]:
-    """The expanded predicate; MySQL reads (value, id) < (x, y) as a scan of the whole index."""
     if after is None:
         return []
     field: Any = Product._meta.get_field(sort.field)
     value = field.get_db_prep_value(after.value, connection)
-    column, operator = _column(source, sort), "<" if sort.is_descending else ">"
-    text = f"({column} {operator} %s OR ({column} = %s AND {source.key} {operator} %s))"
-    return [Sql(text, (value, value, after.pk))]
+    return [rows_after(_column(source, sort), source.key, sort, value, after.pk)]
+
+
+def rows_after(column: str, key: str, sort: Sort, value: Any, pk: int) -> Sql:
+    """The expanded predicate; MySQL reads (value, id) < (x, y) as a scan of the whole index. value: as stored."""
+    operator = "<" if sort.is_descending else ">"
+    return Sql(f"({column} {operator} %s OR ({column} = %s AND {key} {operator} %s))", (value, value, pk))
 
 
 def _until_end(rows: Sequence[Sequence[Any]], sort: Sort) -> Rows:
     products: list[dict[str, Any]] = []
     for value, pk, is_end, *columns in rows:
         if is_end:
-            # Just before that entry: the next page begins with it.
-            return Rows(products, Position(_utc(value), pk + 1 if sort.is_descending else pk - 1))
+            return Rows(products, sort.just_before(utc(value), pk))
         products.append(_as_dict(columns))
     return Rows(products)
 
@@ -160,9 +162,10 @@ def _as_dict(columns: Sequence[Any]) -> dict[str, Any]:
     row = dict(zip(COLUMN_NAMES, columns, strict=True))
     row["organic"] = bool(row["organic"])
     for name in ("created_at", "updated_at"):
-        row[name] = _utc(row[name])
+        row[name] = utc(row[name])
     return row
 
 
-def _utc(value: Any) -> Any:
+def utc(value: Any) -> Any:
+    """A value that a cursor has read: times get their zone."""
     return value.replace(tzinfo=dt.UTC) if isinstance(value, dt.datetime) else value
