@@ -99,7 +99,7 @@ class StaffSite(LoginAgainSite):
         if seconds := getattr(form, "wait_seconds", 0):
             response.status_code = 429
             response["Retry-After"] = str(seconds)
-        elif request.method == "POST" and form is None:  # it was right
+        elif request.method == "POST" and form is None:  # the login succeeded
             _remember_browser(request, response)
         return response
 

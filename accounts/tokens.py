@@ -60,7 +60,7 @@ def reject(token: str) -> None:
 class TokenState(NamedTuple):
     """Without the token itself."""
 
-    valid_until: float  # seconds since 1970, like fetched_at; 0: there is none
+    valid_until: float  # seconds since 1970, like fetched_at; 0 without a token
     fetched_at: float  # when the provider was last asked; 0: never
     failure: str  # "": the last request succeeded
 

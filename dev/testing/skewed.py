@@ -1,4 +1,4 @@
-"""A catalogue whose values are spread badly: what is looked for is the oldest, and one farm has most products."""
+"""A catalogue with uneven values: tests look for the oldest rows, and one farm has most products."""
 
 from __future__ import annotations
 

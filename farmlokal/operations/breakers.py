@@ -45,7 +45,7 @@ ACTIONS: Mapping[str, Action] = {
 
 
 def force(breaker: Breaker, name: str, user: Any) -> str:
-    """Returns what is so now. Raises NotSharedError without Redis; then nothing has changed."""
+    """Returns the new state in words. Raises NotSharedError without Redis; then nothing has changed."""
     action = ACTIONS[name]
     action.run(breaker)
     logger.warning("breaker_forced", name=breaker.name, action=name, by=user.get_username())
