@@ -21,7 +21,7 @@ format:  ## Format the code and fix lint errors
 requirements:  ## Pin the dependencies of pyproject.toml with hashes (ARGS=--upgrade for newer versions)
 	@dev/install.sh requirements-dev.txt
 	@.venv/bin/uv pip compile --quiet --universal --no-header --generate-hashes $(ARGS) pyproject.toml -o requirements.txt
-	@.venv/bin/uv pip compile --quiet --universal --no-header --generate-hashes $(ARGS) --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	@.venv/bin/uv pip compile --quiet --universal --no-header --generate-hashes $(ARGS) --group dev --all-extras -c requirements.txt pyproject.toml -o requirements-dev.txt
 
 docs:  ## Fill the generated tables of README.md and docs/, and draw the charts
 	@dev/install.sh requirements-dev.txt

@@ -31,6 +31,47 @@ missing_packages() {
     [ -n "${REDIS_URL:-}" ] || private_redis || echo redis-tools
     # Tests and pictures need a browser; Playwright's own would be another download.
     case $TARGET in test|pictures) command -v chromium >/dev/null || echo chromium ;; esac
+    # Steps the clock of a running service.
+    case $TARGET in test|chaos) compgen -G "/usr/lib/*/faketime/libfaketime.so.1" >/dev/null || echo libfaketime ;; esac
+}
+
+# Nginx stands in front of two instances; promtool checks rules. Their packages bring services, so only the programs are
+# unpacked, into .local/bin.
+private_programs() {
+    case $TARGET in test|deploys) private_program nginx usr/sbin/nginx ;; esac
+    case $TARGET in test) private_program prometheus usr/bin/prometheus usr/bin/promtool ;; esac
+}
+
+# private_program PACKAGE PATH...: PATH is that of a program in the package.
+private_program() {
+    local package=$1 path
+    shift
+    for path in "$@"; do
+        if ! PATH=$PATH:/usr/sbin:$PWD/.local/bin command -v "$(basename "$path")" >/dev/null; then
+            say "unpacking the programs of Debian's $package into .local/bin"
+            step "unpack $package" unpack "$package" "$@"
+            return
+        fi
+    done
+}
+
+unpack() {
+    local package=$1 folder
+    shift
+    folder=$(mktemp -d .local/unpack-XXXXXX)
+    (cd "$folder" && apt-get download "$package") || { apt_update && (cd "$folder" && apt-get download "$package"); } || return
+    dpkg-deb --extract "$folder"/*.deb "$folder/files"
+    mkdir -p .local/bin
+    mv "${@/#/$folder/files/}" .local/bin
+    rm -r "$folder"
+}
+
+APT=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300)
+
+apt_update() {
+    local sudo=()
+    [ "$(id -u)" = 0 ] || sudo=(sudo)
+    "${sudo[@]}" "${APT[@]}" update
 }
 
 # A policy-rc.d that exits with 101 keeps apt from starting services, should a dependency bring one.
@@ -42,9 +83,8 @@ apt_install() {
         printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee $guard >/dev/null
         "${sudo[@]}" chmod 755 $guard
     fi
-    local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300)
     local status=0
-    { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "$@"; } || status=$?
+    { apt_update && "${sudo[@]}" "${APT[@]}" install -y --no-install-recommends "$@"; } || status=$?
     [ -z "$guarded" ] || "${sudo[@]}" rm -f $guard
     return $status
 }
@@ -93,4 +133,5 @@ exec 8>.local/install.lock
 flock 8
 find_python
 install_packages
+private_programs
 install_requirements "$1"
