@@ -109,19 +109,17 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "farmlokal.observability.logs.RequestLogMiddleware",
-    "farmlokal.http.content_security.ContentSecurityPolicyMiddleware",
+    "farmlokal.http.security_headers.SecurityHeadersMiddleware",
     "farmlokal.admin.error_pages.StaffErrorMiddleware",
     "farmlokal.http.exception_handlers.ProblemMiddleware",
     "accounts.authentication.CallerMiddleware",
     "farmlokal.ratelimit.middleware.RateLimitMiddleware",
-    "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "farmlokal.http.middleware.SessionMiddleware",
     "farmlokal.http.middleware.CommonMiddleware",
     "farmlokal.http.middleware.CsrfViewMiddleware",
     "farmlokal.http.middleware.AuthenticationMiddleware",
     "farmlokal.http.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 TEMPLATES = [
     {
@@ -188,15 +186,13 @@ WHITENOISE_USE_FINDERS = True
 # A trusted proxy terminates TLS. Without one the service speaks plain HTTP, over which browsers never return
 # a Secure cookie; `check --deploy` then asks for the proxy. farmlokal.edge.forwarded sets the scheme and the host.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TRUSTED_PROXY_HOPS > 0
-SECURE_HSTS_SECONDS = 365 * 24 * 3600
 LOGIN_REDIRECT_URL = "admin:index"
 CSRF_FAILURE_VIEW = "accounts.login_again.csrf_failure"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "farmlokal.observability.debug_page.SecretFilter"
 SILENCED_SYSTEM_CHECKS = [
+    "security.W001",  # farmlokal.http.security_headers replaces SecurityMiddleware; a proxy redirects plain HTTP
+    "security.W002",  # and XFrameOptionsMiddleware
     "security.W003",  # farmlokal.http.middleware.CsrfViewMiddleware is Django's own, for the admin and for writes
-    "security.W005",  # the owner of the domain decides about HSTS for subdomains
-    "security.W021",  # and about the preload list
-    "security.W008",  # the proxy redirects plain HTTP, as Render's does
 ]
 
 REST_FRAMEWORK = {

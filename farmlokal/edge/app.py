@@ -20,6 +20,7 @@ from farmlokal.edge.batching import ADMIT_BATCH, Admissions
 from farmlokal.edge.flights import PageFlights
 from farmlokal.edge.local_pages import LocalPage, LocalPages
 from farmlokal.edge.request import EdgeRequest
+from farmlokal.http.security_headers import NAMES as SECURITY_HEADERS
 from farmlokal.observability import metrics
 from farmlokal.page_cache.keys import release
 from farmlokal.ratelimit import limiter
@@ -34,10 +35,7 @@ Django = Callable[[EdgeRequest], Awaitable[Response]]
 MAX_CACHED_BYTES = 200  # of a header in memory
 PAGE_STATUSES = {200, 304}
 # The headers that all pages of a route have, apart from those of the page. No other header of Django is repeated.
-HEADERS_OF_ROUTE = {
-    *(b"cache-control", b"strict-transport-security"),
-    *(b"x-content-type-options", b"x-frame-options", b"referrer-policy", b"cross-origin-opener-policy"),
-}
+HEADERS_OF_ROUTE = {b"cache-control", *(name.lower().encode() for name in SECURITY_HEADERS)}
 
 
 class Edge:

@@ -19,6 +19,7 @@ from farmlokal.edge.local_pages import LocalPage
 from farmlokal.edge.uploads import UnreadBody
 from farmlokal.http.conditional import is_not_modified
 from farmlokal.http.problems import CONTENT_TYPE, MAX_PATH_LENGTH, problem_document
+from farmlokal.http.security_headers import security_headers
 from farmlokal.observability import logs, metrics
 from farmlokal.page_cache.pages import Result
 from farmlokal.ratelimit.limiter import Decision
@@ -89,7 +90,7 @@ class EdgeRequest:
 
     async def answer_preflight(self) -> None:
         method, origin = self.header(b"access-control-request-method"), self.header(b"origin")
-        await self._respond(204, [*cors.preflight_headers(method, origin)])
+        await self._respond(204, cors.preflight_headers(method, origin) + self._security_headers(""))
 
     async def refuse(self, decision: Decision, client: str) -> None:
         metrics.count_refusal(decision.policy.name, client)
@@ -100,9 +101,8 @@ class EdgeRequest:
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store"),
             (b"retry-after", str(decision.retry_after).encode()),
-            (b"x-content-type-options", b"nosniff"),
         ]
-        await self._respond(429, headers, body)
+        await self._respond(429, headers + self._security_headers(CONTENT_TYPE), body)
 
     async def forward(self, response: Response) -> None:
         """Send Django's response."""
@@ -135,6 +135,10 @@ class EdgeRequest:
             while block := await asyncio.to_thread(file.read, BLOCK_BYTES):
                 await self._send({"type": "http.response.body", "body": block, "more_body": True})
         await self._send({"type": "http.response.body", "body": b""})
+
+    def _security_headers(self, content_type: str) -> Headers:
+        headers = security_headers(self.path, content_type, is_secure=self.scope["scheme"] == "https")
+        return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
     def _common_headers(self) -> Headers:
         headers: Headers = []

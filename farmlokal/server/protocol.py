@@ -15,6 +15,7 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from farmlokal.http.problems import RETRY_AFTER_SECONDS
+from farmlokal.http.security_headers import security_headers
 from farmlokal.observability.logs import request_id_of
 from farmlokal.server.heads import HeadRefusedError, check_head, check_head_size, without_upgrade
 from farmlokal.server.transport import CorkedTransport, PipelineFlow
@@ -23,6 +24,10 @@ MAX_CONNECTIONS = 800  # per worker; below the usual limit of 1,024 open files
 HEAD_SECONDS = 10  # from the connection, or the first byte of a later request, until the head is complete
 LINGER_SECONDS = 1  # closing at once would reset the connection before a refused client has read the response
 FAREWELL_SECONDS = 2  # when the worker ends: for a request on its way over an idle connection
+
+SECURITY_HEADERS = "".join(
+    f"{name.lower()}: {value}\r\n" for name, value in security_headers("", "text/plain", is_secure=False).items()
+)
 
 logger = structlog.get_logger(__name__)
 
@@ -169,6 +174,7 @@ class Protocol(HttpToolsProtocol):
         peer = self.client[0] if self.client else ""
         logger.info("request_refused", status=status, reason=text, peer=peer, request_id=request_id)
         headers = f"x-request-id: {request_id}\r\ncontent-type: text/plain\r\ncontent-length: {len(text)}\r\n"
+        headers += SECURITY_HEADERS
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             headers += f"retry-after: {RETRY_AFTER_SECONDS}\r\n"
         self.transport.write(STATUS_LINE[status] + f"{headers}connection: close\r\n\r\n{text}".encode())
