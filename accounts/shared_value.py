@@ -11,6 +11,7 @@ Without Redis, each process fetches for itself, and starts from the last state t
 
 from __future__ import annotations
 
+import contextvars
 import os
 import random
 import time
@@ -66,7 +67,9 @@ class SharedValue:
         """Forget everything, like a new process."""
         self._state = State()  # the newest that this process has seen
         self._rejected = 0  # the number of the newest value that this process has rejected
-        self._flights: Flights[None] = Flights(ThreadPoolExecutor(1, f"fetch-{self._name}").submit)
+        submit = ThreadPoolExecutor(1, f"fetch-{self._name}").submit
+        # A fetch belongs to the trace of the request that starts it, and so do its log lines.
+        self._flights: Flights[None] = Flights(lambda fetch: submit(contextvars.copy_context().run, fetch))
 
     def get(self, ends: float, newer_than: int = 0, *, is_patient: bool = True) -> Value:
         """The value, before `ends` (time.monotonic). Raises UnavailableError; is_patient: after retries."""

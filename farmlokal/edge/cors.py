@@ -22,7 +22,7 @@ READ_HEADERS: Headers = [(b"access-control-allow-origin", b"*"), EXPOSED]
 PREFLIGHT_HEADERS: Headers = [
     (
         b"access-control-allow-headers",
-        b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID",
+        b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Traceparent, Tracestate, X-Request-ID",
     ),
     (b"access-control-max-age", b"7200"),  # the most that Chrome accepts
 ]

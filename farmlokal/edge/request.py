@@ -20,7 +20,7 @@ from farmlokal.edge.uploads import UnreadBody
 from farmlokal.http.conditional import is_not_modified
 from farmlokal.http.problems import CONTENT_TYPE, MAX_PATH_LENGTH, problem_document
 from farmlokal.http.security_headers import security_headers
-from farmlokal.observability import logs, metrics
+from farmlokal.observability import logs, metrics, trace_context
 from farmlokal.page_cache.pages import Result
 from farmlokal.ratelimit.limiter import Decision
 
@@ -63,6 +63,12 @@ class EdgeRequest:
     @property
     def peer(self) -> str:
         return (self.scope.get("client") or ("",))[0]
+
+    @property
+    def trace_id(self) -> str:
+        return trace_context.of_request(
+            self.header(b"traceparent"), self.header(b"tracestate"), self.request_id
+        ).trace_id
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin1")
@@ -122,7 +128,9 @@ class EdgeRequest:
         metrics.count_cost(template, 0, self.admission.commands)
         if logs.is_on():
             query = self.scope["query_string"].decode("latin1")
-            logs.log_request(self.request_id, self.method, self.path, query, template, status, seconds, self.peer)
+            logs.log_request(
+                self.request_id, self.trace_id, self.method, self.path, query, template, status, seconds, self.peer
+            )
 
     async def _send_response(self, status: int, headers: Headers, body: bytes) -> None:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})

@@ -1,6 +1,6 @@
 """Logs on standard output: one JSON object a line, and one line for each request.
 
-All lines of a request carry its request_id.
+All lines of a request carry its request_id and trace_id.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from farmlokal.observability import metrics, request_costs
+from farmlokal.observability import metrics, request_costs, trace_context
 
 LOG_LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -147,7 +147,15 @@ def loggable(query: str, route: str | None) -> str:
 
 
 def log_request(
-    request_id: str, method: str, path: str, query: str, route: str | None, status: int, seconds: float, peer: str
+    request_id: str,
+    trace_id: str,
+    method: str,
+    path: str,
+    query: str,
+    route: str | None,
+    status: int,
+    seconds: float,
+    peer: str,
 ) -> None:
     """Write the line of an answered request; the caller flushes. structlog would take as long as a cached page."""
     line = {
@@ -160,6 +168,7 @@ def log_request(
         "peer": peer,
         "event": "request",
         "request_id": request_id,
+        "trace_id": trace_id,
         "level": "info",
         "logger": "farmlokal.requests",
         "time": dt.datetime.now(dt.UTC),
@@ -181,7 +190,11 @@ class RequestLogMiddleware:
         start = time.perf_counter()
         request_costs.current.clear()
         request_id = request_id_of(request.headers.get("X-Request-ID", ""))
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        trace = trace_context.of_request(
+            request.headers.get("traceparent", ""), request.headers.get("tracestate", ""), request_id
+        )
+        ids = structlog.contextvars.bound_contextvars(request_id=request_id, trace_id=trace.trace_id)
+        with ids, trace_context.within(trace):
             response = self.get_response(request)
             response["X-Request-ID"] = request_id
             if request.method == "HEAD" and isinstance(response, HttpResponse):
@@ -195,7 +208,7 @@ class RequestLogMiddleware:
             metrics.count_cost(route, request_costs.current.statements, request_costs.current.commands)
             if is_on():
                 query, peer = request.META.get("QUERY_STRING", ""), request.META.get("REMOTE_ADDR", "")
-                status = response.status_code
-                log_request(request_id, request.method or "", request.path, query, route, status, seconds, peer)
+                method, status = request.method or "", response.status_code
+                log_request(request_id, trace.trace_id, method, request.path, query, route, status, seconds, peer)
                 sys.stdout.flush()
         return response

@@ -4,7 +4,8 @@ The timeout of requests bounds each single wait, not the call. A server that sen
 or a name that does not resolve, can prolong a call with timeout=0.5 without end. So before each wait, the sockets here
 compute the time left until the deadline of their thread's call.
 
-A call makes no retries, follows no redirects, and ignores cookies, proxies of the environment and ~/.netrc.
+A call makes no retries, follows no redirects, and ignores cookies, proxies of the environment and ~/.netrc. It carries
+the trace of the request on.
 Connections stay open for later calls. TLS is verified by the system's CAs (SSL_CERT_FILE names others).
 """
 
@@ -32,6 +33,8 @@ from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
+
+from farmlokal.observability import trace_context
 
 MAX_BODY_BYTES = 1024 * 1024
 CHUNK_BYTES = 64 * 1024
@@ -83,7 +86,12 @@ def call(
     max_bytes: int = MAX_BODY_BYTES,
 ) -> Answer:
     """Return the answer, or raise an OutboundError. ends: the deadline, a time of time.monotonic."""
-    headers = {"Accept-Encoding": "identity", "User-Agent": "farmlokal", **(headers or {})}
+    headers = {
+        "Accept-Encoding": "identity",
+        "User-Agent": "farmlokal",
+        **trace_context.child_headers(),
+        **(headers or {}),
+    }
     try:
         with (
             _until(ends),

@@ -15,6 +15,7 @@ from django.conf import settings
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from farmlokal.http.problems import InvalidHeader, Problem
+from farmlokal.observability import trace_context
 from integrations.models import MAX_ID_LENGTH
 from integrations.webhooks.signing_secrets import decode
 
@@ -49,7 +50,7 @@ def verified(headers: Mapping[str, str], body: str) -> Delivery:
         raise refused(f"{SIGNATURE} has no signature of version v1.")
     _verify(body, {ID: webhook_id, TIMESTAMP: timestamp, SIGNATURE: usable})
     logged = {name: headers[name][:MAX_HEADER_LENGTH] for name in LOGGED_HEADERS if name in headers}
-    return Delivery(webhook_id, body, logged)
+    return Delivery(webhook_id, body, logged | trace_context.child_headers())  # staff find its log lines by the trace
 
 
 def refused(detail: str) -> Problem:
