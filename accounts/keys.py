@@ -49,6 +49,14 @@ def current() -> int:
     return SET.current()
 
 
+def try_provider(ends: float) -> int:
+    """Fetch the key set without storing it, before `ends` (time.monotonic).
+
+    Returns the number of usable keys. Raises UnavailableError with the reason.
+    """
+    return len(_parsed(_fetched(ends).text))
+
+
 def reset() -> None:
     """Forget everything, like a new process."""
     SET.reset()

@@ -73,6 +73,14 @@ def token_state() -> TokenState | None:
     return TokenState(state.value.expires if state.value else 0.0, state.number / 1_000_000, state.failure)
 
 
+def try_provider(ends: float) -> float:
+    """Ask the provider for a token that nobody uses, before `ends` (time.monotonic).
+
+    Returns the seconds for which we would use it. Raises UnavailableError with the provider's reason.
+    """
+    return _fetched(_configuration(), ends).expires - time.time()
+
+
 def reset() -> None:
     """Forget all tokens, like a new process."""
     _token.cache_clear()

@@ -1,4 +1,4 @@
-"""Warnings of `manage.py check --deploy` beside Django's own."""
+"""Warnings of `manage.py check --deploy` beside Django's own, and with `--database default` those of the doctor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import Tags, Warning, register  # noqa: A004  # Django's name
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  # Django's name
+
+from farmlokal.doctor import mysql, redis
 
 PRIVATE_DOMAINS = (".internal", ".local", ".localhost", ".lan", ".private")
 TLS_HINT = "Write ?ssl_mode=VERIFY_IDENTITY in DATABASE_URL, or rediss:// in REDIS_URL."
@@ -37,6 +39,19 @@ def plain_text(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
         Warning(f"{name} has no TLS, and its host looks public: {host}.", hint=TLS_HINT, id="farmlokal.W003")
         for name, host in hosts.items()
         if host and not _is_private(host)
+    ]
+
+
+@register(Tags.database, deploy=True)
+def servers(app_configs: Sequence[Any] | None, databases: Sequence[str] | None, **_: Any) -> list[CheckMessage]:
+    """What `manage.py doctor` finds in MySQL and Redis, without its calls to providers and the partner."""
+    if not databases:
+        return []
+    kinds = {"warning": Warning, "error": Error}
+    return [
+        kinds[result.level](result.text, hint=result.advice, id=f"farmlokal.{result.name.replace(' ', '-')}")
+        for result in (*mysql.examine(), *redis.examine())
+        if result.level in kinds
     ]
 
 

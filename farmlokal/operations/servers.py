@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from django.db import connection
 
 from farmlokal.redis.client import run
-from farmlokal.redis.scripts import PROBE_KEY, load
+from farmlokal.redis.info import INFO, parse
+from farmlokal.redis.scripts import PROBE_KEY
 
-REDIS_INFO = load(__file__, "redis_info.lua")
 MYSQL_STATUS = ("Threads_connected", "Threads_running", "Max_used_connections", "Uptime")
 
 
@@ -30,11 +30,10 @@ def mysql_numbers() -> Mapping[str, str]:
 
 def redis_numbers() -> Mapping[str, str]:
     """Empty without Redis, or without the right to ask for them. A missing number is left out."""
-    answer = run(REDIS_INFO, [PROBE_KEY])
+    answer = run(INFO, [PROBE_KEY])
     if not (answer and answer[0]):
         return {}
-    lines = (line.partition(":") for line in answer[0].decode(errors="replace").splitlines())
-    info = {name: value for name, _, value in lines}
+    info = parse(answer)
     most = info.get("maxmemory_human", "0B")
     numbers = {
         "Version": info.get("valkey_version") or info.get("redis_version"),

@@ -1,0 +1,140 @@
+"""Examines MySQL: whether it answers, how, and whether its tables are those of this release."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.db import Error, connection, models
+from django.db.migrations.executor import MigrationExecutor
+
+from farmlokal.doctor.results import Result, clock, now, ok
+
+CONNECTIONS_OF_A_WORKER = 46  # docs/operations.md, "Limits of one machine"
+MIGRATE = "Run manage.py migrate."
+REPAIR = "Create it as the migration that names it does; find out who dropped it."
+CONVERT = "Convert the column, or restore the database with its character sets."
+
+
+def examine() -> Iterator[Result]:
+    try:
+        server, ahead = _server(), _ahead()
+    except Error as error:
+        yield Result("error", "mysql", str(error.args[-1]), "Check DATABASE_URL, the server and the network.")
+        return
+    yield ok("mysql", server)
+    yield _tls()
+    yield clock("mysql clock", ahead)
+    yield _connections()
+    yield from examine_tables()
+
+
+def examine_tables() -> Iterator[Result]:
+    """Only what this release needs of its tables."""
+    schema = _schema()
+    yield schema
+    if schema.level != "error":
+        yield _indexes()
+        yield _collations()
+
+
+def _rows(statement: str) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchall())
+
+
+def _server() -> str:
+    ((version, database),) = _rows("SELECT VERSION(), DATABASE()")
+    return f"{'MariaDB' if 'MariaDB' in version else 'MySQL'} {version}, database {database}."
+
+
+def _ahead() -> float:
+    """Seconds that the server's clock is ahead of ours; half of the statement's time may be wrong."""
+    before = now()
+    ((theirs,),) = _rows("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) AS DOUBLE)")
+    return float(theirs) - (before + now()) / 2
+
+
+def _tls() -> Result:
+    mode = settings.DATABASES["default"]["OPTIONS"]["ssl_mode"]
+    ((_, version),) = _rows("SHOW SESSION STATUS LIKE 'Ssl_version'")
+    if mode == "REQUIRED":
+        return Result(
+            "warning",
+            "mysql tls",
+            f"{version}, but the server's certificate is not verified.",
+            "Write ssl_mode=VERIFY_IDENTITY in DATABASE_URL, or ssl_ca with the provider's CA.",
+        )
+    return ok("mysql tls", f"{version}, verified." if version else "None: the connection is plain text.")
+
+
+def _connections() -> Result:
+    ((most,),) = _rows("SELECT @@max_connections")
+    needed = settings.WEB_CONCURRENCY * CONNECTIONS_OF_A_WORKER
+    text = f"The server allows {most}; this machine may need {needed}."
+    if most >= needed:
+        return ok("mysql connections", text)
+    return Result("warning", "mysql connections", text, "Raise max_connections, or lower WEB_CONCURRENCY.")
+
+
+def _schema() -> Result:
+    executor = MigrationExecutor(connection)
+    graph, applied = executor.loader.graph, executor.loader.applied_migrations
+    missing = [f"{name[0]}.{name[1]}" for name in graph.nodes if name not in applied]
+    if missing:
+        return Result("error", "schema", f"Not applied: {', '.join(sorted(missing))}.", MIGRATE)
+    ours = {app for app, _ in graph.nodes}
+    newer = [f"{app}.{name}" for app, name in applied if app in ours and (app, name) not in graph.nodes]
+    if newer:
+        text = f"A newer release has applied: {', '.join(sorted(newer))}."
+        return Result("warning", "schema", text, "Deploy that release, unless this is a rollback.")
+    return ok("schema", f"All {len(graph.nodes)} migrations are applied.")
+
+
+def _indexes() -> Result:
+    missing = [f"{model._meta.db_table}: {name}" for model in _models() for name in _missing_indexes(model)]
+    if missing:
+        return Result("error", "indexes", f"Missing: {'; '.join(missing)}.", REPAIR)
+    return ok("indexes", "All indexes and constraints of the models exist.")
+
+
+def _models() -> list[type[models.Model]]:
+    return [model for model in apps.get_models() if model._meta.managed and not model._meta.proxy]
+
+
+def _missing_indexes(model: type[models.Model]) -> Iterator[str]:
+    with connection.cursor() as cursor:
+        existing = connection.introspection.get_constraints(cursor, model._meta.db_table)
+    for named in itertools.chain(model._meta.indexes, model._meta.constraints):
+        if named.name not in existing:
+            yield str(named.name)
+    leading = {constraint["columns"][0] for constraint in existing.values() if constraint["columns"]}
+    for field in model._meta.local_concrete_fields:
+        is_indexed = field.unique or getattr(field, "db_index", False)  # some kinds of fields have no db_index
+        if is_indexed and field.column and field.column not in leading:
+            yield f"an index of {field.column}"
+
+
+def _collations() -> Result:
+    declared = {
+        (model._meta.db_table, field.column): field.db_collation
+        for model in _models()
+        for field in model._meta.local_concrete_fields
+        if isinstance(field, models.CharField | models.TextField)
+    }
+    actual = _rows(
+        "SELECT table_name, column_name, character_set_name, collation_name FROM information_schema.columns"
+        " WHERE table_schema = DATABASE() AND character_set_name IS NOT NULL"
+    )
+    wrong = [
+        f"{table}.{column} has {collation}"
+        for table, column, charset, collation in actual
+        if (table, column) in declared and (charset != "utf8mb4" or collation != (declared[table, column] or collation))
+    ]
+    if wrong:
+        return Result("error", "collations", f"{'; '.join(sorted(wrong))}.", CONVERT)
+    return ok("collations", "All text columns have the collation of their model.")

@@ -1,0 +1,58 @@
+"""Examines Redis: whether it does what the service needs, and what it does when it is full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from urllib.parse import parse_qs, urlsplit
+
+from django.conf import settings
+from redis import RedisError
+
+from farmlokal.doctor.results import Result, clock, now, ok
+from farmlokal.redis.client import ask
+from farmlokal.redis.info import INFO, parse
+from farmlokal.redis.scripts import PROBE_KEY, WRITE_AND_DELETE, load
+
+CLOCK = load(__file__, "redis_clock.lua")
+GOOD_POLICIES = {"volatile-lru", "volatile-lfu"}
+SET_POLICY = "Set maxmemory, and maxmemory-policy to volatile-lru."
+
+
+def examine() -> Iterator[Result]:
+    try:
+        ask(WRITE_AND_DELETE, [PROBE_KEY])
+        before = now()
+        theirs = int(ask(CLOCK, [PROBE_KEY])) / 1_000_000
+        ahead = theirs - (before + now()) / 2
+        info = parse(ask(INFO, [PROBE_KEY]))
+    except (RedisError, OSError) as error:
+        advice = "Check REDIS_URL, the server, its role, its memory and the user's rights."
+        yield Result("error", "redis", f"{type(error).__name__}: {error}.", advice)
+        return
+    version = info.get("valkey_version") or info.get("redis_version") or "of an unknown version"
+    yield ok("redis", f"{'Valkey' if 'valkey_version' in info else 'Redis'} {version} runs scripts that write.")
+    yield _tls()
+    yield clock("redis clock", ahead)
+    yield _policy(info)
+
+
+def _tls() -> Result:
+    parts = urlsplit(settings.REDIS_URL)
+    if parts.scheme != "rediss":
+        return ok("redis tls", "None: the connection is plain text.")
+    if parse_qs(parts.query).get("ssl_cert_reqs") == ["none"]:
+        text = "TLS, but the server's certificate is not verified."
+        return Result("warning", "redis tls", text, "Remove ssl_cert_reqs=none, or add ssl_ca_certs.")
+    return ok("redis tls", "TLS, verified.")
+
+
+def _policy(info: Mapping[str, str]) -> Result:
+    policy = info.get("maxmemory_policy")
+    if policy is None:
+        return Result("skipped", "redis policy", "The server does not tell its maxmemory-policy.")
+    if info.get("maxmemory") == "0":
+        return Result("warning", "redis policy", "Its memory has no limit.", SET_POLICY)
+    if policy not in GOOD_POLICIES:
+        effect = "refuses writes when it is full" if policy == "noeviction" else "may drop locks before pages"
+        return Result("warning", "redis policy", f"With {policy} it {effect}.", SET_POLICY)
+    return ok("redis policy", f"{policy}, with {info.get('maxmemory_human', 'a limit of')} memory.")
