@@ -18,17 +18,29 @@ from dev.testing.servers import Answer, Server, running
 from dev.testing.staff import session_headers
 
 LIMIT = 5
+CSP = "content-security-policy"
 ALL = {"x-content-type-options": "nosniff", "x-frame-options": "DENY"}
-DATA = ALL | {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
+DATA = ALL | {CSP: "default-src 'none'; frame-ancestors 'none'"}
 OURS = DATA | {"cross-origin-resource-policy": "same-origin"}
 PUBLIC = DATA | {"cross-origin-resource-policy": "cross-origin"}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
 PAGE = ALL | {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    CSP: POLICY,
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
     "referrer-policy": "same-origin",
+}
+SWAGGER = PAGE | {CSP: POLICY.replace("img-src 'self'", "img-src 'self' data:")}
+HASHES = (
+    "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' "  # of nothing
+    "'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='"
+)
+REDOC = PAGE | {
+    CSP: SWAGGER[CSP].replace("style-src 'self'", f"style-src 'self' {HASHES}") + "; worker-src blob:",
 }
 HSTS = "strict-transport-security"
 NAMES = {*PUBLIC, *PAGE, HSTS}
@@ -107,6 +119,8 @@ PREFLIGHT = {"Origin": "https://shop.example", "Access_Control_Request_Method": 
         ("/admin/products/product/export/{export}/xlsx/", SESSION, 200, OURS),
         # pages, and redirects, to which Django gives the type of a page
         ("/", {}, 200, PAGE),
+        ("/docs", {}, 200, SWAGGER),
+        ("/redoc", {}, 200, REDOC),
         ("/favicon.ico", {}, 302, PAGE),
         ("/admin", {}, 302, PAGE),
         ("/admin/", {}, 302, PAGE),
@@ -157,4 +171,4 @@ def test_debug_page_has_all_headers_but_a_policy(client: Client, settings: Setti
     answer: Any = client.get("/nothing")
     assert b"DEBUG = True" in answer.content
     found = {name.lower() for name in answer.headers}
-    assert set(PAGE) - found == {"content-security-policy"}
+    assert set(PAGE) - found == {CSP}
