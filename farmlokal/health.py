@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import MySQLdb
 import structlog
 from django.conf import settings
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.http import HttpResponse
 from django.utils.crypto import constant_time_compare
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -29,11 +29,14 @@ from farmlokal.ratelimit.client_identity import client_of_request
 from farmlokal.redis.client import ask
 from farmlokal.redis.scripts import PROBE_KEY, WRITE_AND_DELETE
 from integrations.partner.client import BREAKERS
+from integrations.webhooks import backlog
 from products.models import Product
 
 CHECK_TIMEOUT_SECONDS = 1
 CHECK_LIFETIME_SECONDS = 1
 FORWARDING_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
+
+T = TypeVar("T")
 
 logger = structlog.get_logger(__name__)
 
@@ -78,9 +81,8 @@ def metrics(request: Request) -> HttpResponse:
             raise Problem("not-authenticated", service.METRICS_NEED_TOKEN, headers={"WWW-Authenticate": "Bearer"})
     elif not _is_from_this_machine(request):
         raise Problem("permission-denied", service.METRICS_ARE_LOCAL)
-    return HttpResponse(
-        exposition(_checks(), _breakers()), content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"}
-    )
+    text = exposition(_checks(), _breakers(), _backlog())
+    return HttpResponse(text, content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
 
 
 def _is_from_this_machine(request: Request) -> bool:
@@ -90,23 +92,48 @@ def _is_from_this_machine(request: Request) -> bool:
     return is_loopback and not any(header in request.headers for header in FORWARDING_HEADERS)
 
 
-class Checks:
-    """Whether MySQL and Redis are up. One thread at a time asks them; all threads share the result for a second."""
+class Latest(Generic[T]):
+    """One thread at a time asks; all threads share the result for a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, ask: Callable[[], T]) -> None:
+        self._ask = ask
         self._lock = Lock()
-        self._results: dict[str, bool] = {}
+        self._result: T | None = None
         self._ends = 0.0
 
-    def get(self) -> dict[str, bool]:
+    def get(self) -> T:
         with self._lock:
-            if time.monotonic() >= self._ends:
-                self._results = {"mysql": _is_up("mysql", _ask_mysql), "redis": _is_up("redis", _ask_redis)}
+            if self._result is None or time.monotonic() >= self._ends:
+                self._result = self._ask()
                 self._ends = time.monotonic() + CHECK_LIFETIME_SECONDS
-            return self._results
+            return self._result
 
 
-_checks = Checks().get
+def _ask_all() -> dict[str, bool]:
+    return {"mysql": _is_up("mysql", _ask_mysql), "redis": _is_up("redis", _ask_redis)}
+
+
+def _count_webhooks() -> Mapping[str, int]:
+    """Failed webhooks by status; none without MySQL."""
+    if not _checks()["mysql"]:
+        return {}
+    try:
+        return backlog.numbers()
+    except DatabaseError as error:
+        logger.warning("backlog_unavailable", error=str(error))
+        return {}
+    finally:
+        return_connection()
+
+
+_checks = Latest(_ask_all).get
+_backlog = Latest(_count_webhooks).get
+
+
+def return_connection() -> None:
+    """The threads of checks wait for MySQL on connections of their own, and hold none between requests."""
+    if not connection.in_atomic_block:
+        connection.close()
 
 
 def _breakers() -> dict[str, str]:

@@ -6,14 +6,14 @@ import time
 from threading import Lock
 
 import structlog
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from farmlokal.health import readiness
+from farmlokal.health import readiness, return_connection
 from products.facts import Facts, read_facts
 
 FACTS_LIFETIME_SECONDS = 60
@@ -59,18 +59,12 @@ class LatestFacts:
             except DatabaseError as error:
                 logger.warning("facts_unavailable", error=str(error))
             finally:
-                _return_connection()
+                return_connection()
                 self._lock.release()
         return self._facts
 
     def reset(self) -> None:
         self._facts, self._expires_at = None, 0.0
-
-
-def _return_connection() -> None:
-    """The threads of this page also answer /readyz, for which they hold no connection."""
-    if not connection.in_atomic_block:
-        connection.close()
 
 
 latest_facts = LatestFacts()

@@ -33,6 +33,7 @@ METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 BREAKER_STATES = ["closed", "half-open", "open"]
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+DELAY_BUCKETS = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 43200.0)
 
 logger = structlog.get_logger(__name__)
 
@@ -54,8 +55,20 @@ _token_refreshes = Counter(
     "farmlokal_token_refreshes", "Requests to the provider for our own access token", ["outcome"]
 )
 _webhooks = Counter("farmlokal_webhooks", "Deliveries of signed webhooks, by outcome", ["type", "status"])
+_webhook_delay = Histogram(
+    "farmlokal_webhook_delay_seconds", "Time from a partner's event to the commit of its effect", buckets=DELAY_BUCKETS
+)
 _statements = Counter("farmlokal_sql_statements", "SQL statements", ["route"])
 _commands = Counter("farmlokal_redis_commands", "Redis commands", ["route"])
+
+# These begin at 0: Prometheus sees no increase in the first value of a series.
+for _counter, _values in (
+    (_page_cache, ("hit", "miss", "stale", "bypass")),
+    (_rate_limited, ("anonymous", "client", "tokens")),
+    (_token_refreshes, ("refreshed", "refused", "failed")),
+):
+    for _value in _values:
+        _counter.labels(_value)
 
 # Cached, because .labels() takes as long as counting.
 _request_child = lru_cache(maxsize=2048)(_requests.labels)
@@ -105,6 +118,15 @@ def count_webhook(event_type: str, status: str) -> None:
     _webhooks.labels(event_type, status).inc()
 
 
+def expect_webhooks(event_type: str, status: str) -> None:
+    """Let this count begin at 0."""
+    _webhooks.labels(event_type, status)
+
+
+def observe_webhook_delay(seconds: float) -> None:
+    _webhook_delay.observe(max(0.0, seconds))  # the partner's clock may be ahead
+
+
 def count_local_limit(calls: int) -> None:
     _rate_limit_local.inc(calls)
 
@@ -148,9 +170,10 @@ class Tick:
 class _States:
     """Gauges that each scrape computes."""
 
-    def __init__(self, is_up: Mapping[str, bool], breakers: Mapping[str, str]) -> None:
+    def __init__(self, is_up: Mapping[str, bool], breakers: Mapping[str, str], backlog: Mapping[str, int]) -> None:
         self.is_up = is_up
         self.breakers = breakers
+        self.backlog = backlog
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         family = GaugeMetricFamily("farmlokal_dependency_up", "1 if it answers", labels=["name"])
@@ -161,12 +184,21 @@ class _States:
         for name, state in self.breakers.items():
             family.add_metric([name], BREAKER_STATES.index(state))
         yield family
+        family = GaugeMetricFamily(
+            "farmlokal_webhook_backlog", "Events without effect, by status; at most 1000", labels=["status"]
+        )
+        for status, number in self.backlog.items():
+            family.add_metric([status], number)
+        yield family
 
 
-def exposition(is_up: Mapping[str, bool], breakers: Mapping[str, str]) -> bytes:
-    """Return the text for Prometheus. is_up: state by dependency; breakers: state by breaker."""
+def exposition(is_up: Mapping[str, bool], breakers: Mapping[str, str], backlog: Mapping[str, int]) -> bytes:
+    """Return the text for Prometheus.
+
+    is_up: state by dependency; breakers: state by breaker; backlog: number of failed webhooks by status.
+    """
     registry = CollectorRegistry()
-    registry.register(_States(is_up, breakers))
+    registry.register(_States(is_up, breakers, backlog))
     if DIRECTORY not in os.environ:
         registry.register(REGISTRY)
         return generate_latest(registry)

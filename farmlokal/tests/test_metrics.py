@@ -10,13 +10,19 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from prometheus_client.mmap_dict import MmapedDict
 
 from dev.testing.servers import Server, running
 from dev.testing.waiting import wait_until
+from farmlokal import health
 from farmlokal.observability import metrics
+from farmlokal.page_cache.pages import Result
+from integrations.models import WebhookEvent
+from integrations.webhooks import inbox
+from integrations.webhooks.handlers import HANDLERS
 
 pytestmark = pytest.mark.usefixtures("live_database")
 
@@ -149,10 +155,34 @@ def test_missing_directory_does_not_stop_the_arbiter(directory: Path) -> None:
 
 
 def test_scrape_waits_while_files_are_folded(directory: Path) -> None:
-    scrape = threading.Thread(target=metrics.exposition, args=({}, {}))
+    scrape = threading.Thread(target=metrics.exposition, args=({}, {}, {}))
     with metrics._locked(fcntl.LOCK_EX):
         scrape.start()
         scrape.join(0.3)
         assert scrape.is_alive()
     scrape.join(20)
     assert not scrape.is_alive()
+
+
+def test_counts_of_known_labels_begin_at_zero() -> None:
+    """Otherwise Prometheus sees no increase in the first count, such as that of a refused token."""
+    text = metrics.exposition({}, {}, {}).decode()
+    named = {
+        "page_cache": {"result": get_args(Result)},
+        "rate_limited": {"policy": ("anonymous", "client", "tokens")},
+        "token_refreshes": {"outcome": ("refreshed", "refused", "failed")},
+    }
+    for name, labels in named.items():
+        ((label, values),) = labels.items()
+        found = re.findall(rf'^farmlokal_{name}_total{{{label}="([^"]+)"}}', text, re.MULTILINE)
+        assert sorted(found) == sorted(values)
+    for event_type in HANDLERS:
+        for status in (inbox.Status.FAILED, inbox.Status.DEAD):
+            assert f'farmlokal_webhooks_total{{status="{status}",type="{event_type}"}}' in text
+
+
+def test_scrape_counts_failed_webhooks_by_one_statement(django_assert_num_queries: Any) -> None:
+    for number, status in enumerate(["failed", "failed", "dead", "processed"]):
+        WebhookEvent.objects.create(webhook_id=str(number), status=status, payload=b"")
+    with django_assert_num_queries(1):
+        assert health._count_webhooks() == {"failed": 2, "dead": 1}

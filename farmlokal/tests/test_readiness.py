@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _fresh_checks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(health, "_checks", health.Checks().get)
+    monkeypatch.setattr(health, "_checks", health.Latest(health._ask_all).get)
     yield
     Outages.end()
 
@@ -77,7 +77,7 @@ def test_redis_that_allows_only_our_keys_is_up(client: Client, own: redis.Redis)
 
 def test_concurrent_requests_share_one_check(own: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "CHECK_LIFETIME_SECONDS", 60)
-    checks = health.Checks()
+    checks = health.Latest(health._ask_all)
     with ThreadPoolExecutor(20) as pool:
         results = list(pool.map(lambda _: checks.get(), range(100)))
     assert results == [{"mysql": True, "redis": True}] * 100
@@ -86,7 +86,7 @@ def test_concurrent_requests_share_one_check(own: redis.Redis, monkeypatch: pyte
 
 def test_expired_check_is_repeated(own: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "CHECK_LIFETIME_SECONDS", 0)
-    checks = health.Checks()
+    checks = health.Latest(health._ask_all)
     assert checks.get()["redis"]
     fill(own)
     assert not checks.get()["redis"]

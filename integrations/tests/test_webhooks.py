@@ -267,7 +267,7 @@ def test_log_has_the_body_unchanged(client: Client, product: Product) -> None:
 
 def count_of(event_type: str, status: str) -> float:
     line = rf'^farmlokal_webhooks_total\{{status="{status}",type="{event_type}"\}} (\S+)$'
-    match = re.search(line, exposition({}, {}).decode(), re.MULTILINE)
+    match = re.search(line, exposition({}, {}, {}).decode(), re.MULTILINE)
     return float(match[1]) if match else 0
 
 

@@ -20,6 +20,7 @@ TIMESTAMP = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)
 
 class Event(NamedTuple):
     type: str
+    happened_at: dt.datetime  # the same in each attempt, unlike the time in the headers
     data: dict[str, Any]
 
     @property
@@ -39,11 +40,15 @@ def validate_type(text: str) -> None:
 
 def validate_timestamp(text: str) -> None:
     try:
-        moment = re.fullmatch(TIMESTAMP, text) and dt.datetime.fromisoformat(text.upper())
+        moment = re.fullmatch(TIMESTAMP, text) and _moment(text)
     except ValueError:
         moment = None
     if not moment:
         raise serializers.ValidationError("must be a date and time of RFC 3339, such as 2026-11-23T06:30:00Z.")
+
+
+def _moment(text: str) -> dt.datetime:
+    return dt.datetime.fromisoformat(text.upper())
 
 
 class Envelope(InputSerializer):
@@ -57,5 +62,5 @@ class Envelope(InputSerializer):
 def read_event(body: str) -> Event:
     """Validates the data too if there is a handler for the type. Raises bad-request or invalid-parameter."""
     envelope = Envelope(data=parse_json(body)).checked()
-    event = Event(envelope["type"], envelope["data"])
+    event = Event(envelope["type"], _moment(envelope["timestamp"]), envelope["data"])
     return event._replace(data=HANDLERS[event.type].data(data=event.data).checked()) if event.is_known else event

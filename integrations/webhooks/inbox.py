@@ -22,6 +22,7 @@ import traceback
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import structlog
 from django.db import IntegrityError, OperationalError, transaction
@@ -31,7 +32,7 @@ from farmlokal.acting import acting_as
 from farmlokal.http.problems import Problem
 from farmlokal.mysql.errors import is_aborted, is_transient
 from farmlokal.mysql.transactions import atomic_with_retry
-from farmlokal.observability.metrics import count_webhook
+from farmlokal.observability.metrics import count_webhook, expect_webhooks, observe_webhook_delay
 from integrations.models import MAX_ERROR_LENGTH, MAX_NAME_LENGTH, PARTNER, WebhookEvent
 from integrations.webhooks import claims, handlers
 from integrations.webhooks.events import Event, read_event
@@ -48,6 +49,10 @@ IS_TAKEN = "This event, or its product, is being processed right now."
 IS_DEAD = f"This event has failed {MAX_ATTEMPTS} times. Only a replay tries it again."
 
 logger = structlog.get_logger(__name__)
+
+for _type in handlers.HANDLERS:
+    for _status in (Status.FAILED, Status.DEAD):
+        expect_webhooks(_type, _status)
 
 
 def receive(delivery: Delivery) -> str:
@@ -129,11 +134,18 @@ def _process_new(delivery: Delivery, event: Event) -> str:
 
 def _apply(event: Event) -> WebhookEvent.Status:
     try:
-        return handlers.apply(event.type, event.data)
+        status = handlers.apply(event.type, event.data)
     except Exception as error:  # a handler may raise anything
         if is_transient(error):
             raise
         raise _HandlerError(error) from error
+    if status == Status.PROCESSED:
+        transaction.on_commit(partial(_observe_delay, event))
+    return status
+
+
+def _observe_delay(event: Event) -> None:
+    observe_webhook_delay((timezone.now() - event.happened_at).total_seconds())
 
 
 @atomic_with_retry
