@@ -35,6 +35,7 @@ logger = structlog.get_logger(__name__)
 class Protocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.url = b""  # until the first request: a client may begin with empty lines
         self._deadline: asyncio.TimerHandle | None = None
         self._is_in_head = False
         self._is_refused = False

@@ -46,6 +46,6 @@ class CorkedTransport:
         self._transport.close()
 
     def _flush(self) -> None:
-        if self._unsent:
-            data, self._unsent = b"".join(self._unsent), []
+        data, self._unsent = b"".join(self._unsent), []
+        if data and not self._transport.is_closing():  # a reset since the write has closed it
             self._transport.write(data)

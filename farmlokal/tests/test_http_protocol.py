@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import resource
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -125,6 +127,24 @@ def test_complete_request_before_a_broken_one_is_answered(server: Server) -> Non
 
 def test_empty_lines_before_a_request_are_ignored(server: Server) -> None:
     assert answers_to(server, b"\r\n\r\n" + LAST) == [200]
+
+
+def test_empty_line_in_a_packet_of_its_own_is_ignored(server: Server) -> None:
+    with server.connect() as connection:
+        connection.sendall(b"\r\n")
+        time.sleep(0.05)
+        connection.sendall(LAST)
+        assert everything(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_reset_before_the_response_is_not_logged_as_an_error(server: Server) -> None:
+    reset_on_close = struct.pack("ii", 1, 0)
+    for _ in range(300):
+        with server.connect() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset_on_close)
+            connection.sendall((GET + b"\r\n") * 5)
+    assert server.request("/livez").status == 200
+    assert not [line for line in map(json.loads, server.log.read_text().splitlines()) if line["level"] == "error"]
 
 
 @pytest.mark.parametrize("target", ["/livez", "/products?limit=3", "/products?limit=3&price_min=1"])
