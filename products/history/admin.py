@@ -9,7 +9,9 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.decorators import method_decorator
 from django.utils.text import capfirst
+from django.views.decorators.http import require_safe
 
 from farmlokal.admin.model_admin import StaffAdmin
 from products.history.pages import read_page
@@ -24,6 +26,7 @@ class HistoryAdmin(StaffAdmin):
     def log_change(self, *_: Any) -> Any:
         pass
 
+    @method_decorator(require_safe)  # get_object() would lock the object for a POST, outside of a transaction
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

@@ -122,6 +122,10 @@ def test_malformed_position_is_400(admin_client: Client, product: Product, query
     assert admin_client.get(url_of(product) + query).status_code == 400
 
 
+def test_history_page_answers_no_post(admin_client: Client, product: Product) -> None:
+    assert admin_client.post(url_of(product)).status_code == 405
+
+
 def test_history_needs_the_permission_to_view(client: Client, product: Product) -> None:
     client.force_login(make_staff("view_farm"))
     assert client.get(url_of(product)).status_code == 403
