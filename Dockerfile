@@ -1,5 +1,8 @@
 # syntax=docker/dockerfile:1
-FROM python:3.13-slim-bookworm AS build
+# Debian 13 and Python 3.13.15. Dependabot proposes newer digests.
+FROM python:3.13-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285 AS base
+
+FROM base AS build
 # mysqlclient has no wheels for Linux; pip builds it against the MariaDB client library.
 # hadolint ignore=DL3008
 RUN apt-get update \
@@ -9,7 +12,7 @@ WORKDIR /app
 COPY requirements.txt .
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
 
-FROM python:3.13-slim-bookworm
+FROM base
 # ca-certificates brings the bundle for ssl_ca=/etc/ssl/certs/ca-certificates.crt in DATABASE_URL.
 # hadolint ignore=DL3008
 RUN apt-get update \

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run manage test format requirements docs pictures load bench bench-hot bench-zipf bench-restart bench-mixed bench-outage bench-cold bench-auth bench-partner bench-webhooks chaos-webhooks bench-seed bench-insert bench-listing bench-scale bench-admin
+.PHONY: help run manage test format requirements sbom rehearse docs pictures load bench bench-hot bench-zipf bench-restart bench-mixed bench-outage bench-cold bench-auth bench-partner bench-webhooks chaos-webhooks bench-seed bench-insert bench-listing bench-scale bench-admin
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,13 @@ requirements:  ## Pin the dependencies of pyproject.toml with hashes (ARGS=--upg
 	@dev/install.sh requirements-dev.txt
 	@.venv/bin/uv pip compile --quiet --universal --no-header --generate-hashes $(ARGS) pyproject.toml -o requirements.txt
 	@.venv/bin/uv pip compile --quiet --universal --no-header --generate-hashes $(ARGS) --group dev --all-extras -c requirements.txt pyproject.toml -o requirements-dev.txt
+
+sbom:  ## Write the bill of materials of the pinned dependencies to .local/sbom.json (CycloneDX)
+	@dev/install.sh requirements-dev.txt
+	@dev/sbom.sh .local/sbom.json
+
+rehearse:  ## Build the Dockerfile's stages in Debian chroots, and deploy them as Render does (needs root; minutes)
+	@exec dev/rehearse.sh
 
 docs:  ## Fill the generated tables of README.md and docs/, and draw the charts
 	@dev/install.sh requirements-dev.txt

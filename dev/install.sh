@@ -125,7 +125,7 @@ install_requirements() {
     fi
     say "installing $1 into .venv"
     # Replit's pip.conf sets `user`, which pip refuses in a venv.
-    step "install requirements" env PIP_USER=0 "$PYTHON" -m pip install --disable-pip-version-check -r "$1"
+    step "install requirements" env PIP_USER=0 "$PYTHON" -m pip install --disable-pip-version-check --require-hashes -r "$1"
     printf '%s\n' "$wanted" >"$stamp"
 }
 

@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
-from fnmatch import fnmatchcase
+from copy import deepcopy
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from jsonschema import Draft202012Validator
 from pytest_django.fixtures import Settings
 
+from dev.testing.deployment import COMPOSE, PROJECT, RENDER, copy_image_files, render_environment, render_variables
+from dev.tests.render_blueprint import BLUEPRINT
 from farmlokal.ratelimit.client_identity import client_of
 
-PROJECT = Path(__file__).parents[2]
-COMPOSE: dict[str, Any] = yaml.safe_load((PROJECT / "compose.yaml").read_text())
-RENDER: dict[str, Any] = yaml.safe_load((PROJECT / "render.yaml").read_text())
 REPLIT = tomllib.loads((PROJECT / ".replit").read_text())
 EXAMPLE = (PROJECT / ".env.example").read_text().splitlines()
 DATABASE_URL = "mysql://user:secret@db.example/farmlokal?ssl_ca=/etc/ssl/certs/ca-certificates.crt"
-RENDER_GENERATED_VALUE = "B0jrphAPOY7pg92AN0c9MN4yecczLMdwnx4OkA1KFUk="  # base64 of 256 bits
 
 
 def setting_names() -> set[str]:
     names = re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', (PROJECT / "farmlokal/settings.py").read_text())
     return {name for name in names if not name.startswith("RENDER_")}
-
-
-def render_variables(kind: str) -> dict[str, dict[str, Any]]:
-    (service,) = [service for service in RENDER["services"] if service["type"] == kind]
-    return {variable["key"]: variable for variable in service["envVars"]}
 
 
 def example_values() -> dict[str, str]:
@@ -78,21 +75,6 @@ def test_env_example_needs_only_required_settings() -> None:
 
 
 # Render
-
-
-def render_environment(kind: str, **inputs: str) -> dict[str, str]:
-    """The environment of a service on Render; inputs are entered in the dashboard, all else stays empty."""
-    environment = {"RENDER": "true", "SECRET_KEY": "x" * 60, **inputs}
-    for name, variable in render_variables(kind).items():
-        if "value" in variable:
-            environment[name] = variable["value"]
-        elif "generateValue" in variable:
-            environment[name] = RENDER_GENERATED_VALUE
-        elif "fromService" in variable:
-            source = variable["fromService"]
-            redis = source.get("property") == "connectionString"
-            environment[name] = "redis://red-abc123:6379" if redis else render_environment("web", **inputs)[name]
-    return environment
 
 
 def test_render_allows_exactly_its_own_host_by_default() -> None:
@@ -168,22 +150,6 @@ def test_compose_publishes_ports_on_loopback_only() -> None:
 # The image
 
 
-def copy_image_files(target: Path) -> set[str]:
-    """Copy what `COPY . .` copies: the files in git that no line of .dockerignore matches."""
-    lines = (PROJECT / ".dockerignore").read_text().splitlines()
-    patterns = [line.removeprefix("**/") for line in lines if line and not line.startswith("#")]
-    git = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True)
-    copied = set()
-    for name in git.stdout.splitlines():
-        path = Path(name)
-        candidates = [*path.parts, *(str(parent) for parent in path.parents), name]
-        if not any(fnmatchcase(candidate, pattern) for candidate in candidates for pattern in patterns):
-            (target / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(PROJECT / path, target / path)
-            copied.add(name)
-    return copied
-
-
 def test_image_starts_without_sandbox_and_tests(tmp_path: Path) -> None:
     files = copy_image_files(tmp_path)
     assert {"manage.py", "gunicorn.conf.py", "integrations/client.py", "integrations/breaker/admit_call.lua"} <= files
@@ -237,3 +203,97 @@ def test_start_command_accepts_an_empty_web_concurrency(command: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+# Every field
+
+
+@pytest.mark.parametrize(
+    ("schema", "file"),
+    [
+        ("compose-spec", "compose.yaml"),
+        ("dependabot", ".github/dependabot.yml"),
+        ("github-workflows", ".github/workflows/test.yml"),
+        ("github-workflows", ".github/workflows/audit.yml"),
+    ],
+)
+def test_file_fits_its_official_schema(schema: str, file: str) -> None:
+    """check-jsonschema ships the schemas."""
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", file]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_render_yaml_has_only_fields_that_render_documents() -> None:
+    errors = [f"{error.json_path}: {error.message}" for error in Draft202012Validator(BLUEPRINT).iter_errors(RENDER)]
+    assert not errors
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["services", 0, "healthcheckPath"], "/livez"),
+        (["services", 0, "region"], "mumbai"),
+        (["services", 0, "envVars", 0, "synced"], False),
+        (["services", 0, "envVars", 5, "value"], 3),
+        (["services", 1, "schedule"], "30 21 * *"),
+        (["services", 2, "maxmemoryPolicy"], "lru"),
+    ],
+)
+def test_wrong_field_of_render_yaml_is_found(path: list[str | int], value: object) -> None:
+    wrong: Any = deepcopy(RENDER)
+    place = reduce(getitem, path[:-1], wrong)
+    place[path[-1]] = value
+    assert not Draft202012Validator(BLUEPRINT).is_valid(wrong)
+
+
+def test_render_services_refer_to_each_other() -> None:
+    services = {(service["type"], service["name"]): service for service in RENDER["services"]}
+    for kind in ("web", "cron"):
+        for variable in render_variables(kind).values():
+            if source := variable.get("fromService"):
+                found = services[source["type"], source["name"]]
+                assert source.get("envVarKey") in {None, *(each["key"] for each in found.get("envVars", []))}
+
+
+# The supply chain
+
+
+def test_images_are_pinned_by_digest() -> None:
+    images = [service["image"] for service in COMPOSE["services"].values() if "image" in service]
+    stages = re.findall("^FROM (\\S+)(?: AS (\\S+))?$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
+    images += [image for image, _ in stages if image not in {name for _, name in stages}]
+    assert len(images) == 3
+    assert [image for image in images if not re.fullmatch(r"[a-z]+:[\w.-]+@sha256:[0-9a-f]{64}", image)] == []
+
+
+def test_actions_are_pinned_by_commit() -> None:
+    files = (PROJECT / ".github/workflows").glob("*.yml")
+    used = [action for file in files for action in re.findall("uses: (.*)", file.read_text())]
+    assert len(used) >= 4
+    assert [action for action in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", action)] == []
+
+
+@pytest.mark.parametrize("file", ["requirements.txt", "requirements-dev.txt"])
+def test_each_requirement_has_a_hash(file: str) -> None:
+    requirements = re.split(r"(?<!\\)\n(?! )", (PROJECT / file).read_text().strip())
+    pinned = [each for each in requirements if not each.startswith("#")]
+    assert len(pinned) > 50
+    assert [each for each in pinned if "==" not in each or "--hash=sha256:" not in each] == []
+
+
+def test_containers_may_write_only_to_tmp_and_home() -> None:
+    for name in ("web", "jobs", "sandbox"):
+        service = COMPOSE["services"][name]
+        assert (service["read_only"], service["tmpfs"], service["cap_drop"]) == (True, "/tmp", ["ALL"])  # noqa: S108
+        writable = [mount for mount in service["volumes"] if not mount.endswith(":ro")]
+        assert writable == ["home:/home/farmlokal"]
+
+
+def test_sbom_lists_each_requirement(tmp_path: Path) -> None:
+    sbom = tmp_path / "sbom.json"
+    subprocess.run(["dev/sbom.sh", sbom], cwd=PROJECT, capture_output=True, check=True)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(sbom.read_text()) is None
+    components = json.loads(sbom.read_text())["components"]
+    pinned = re.findall(r"^([\w.-]+)(?:\[.*\])?==([\w.]+)", (PROJECT / "requirements.txt").read_text(), re.MULTILINE)
+    assert {(each["name"], each["version"]) for each in components} == set(pinned)
