@@ -27,6 +27,7 @@ check "deptry" deptry .
 check "pip check" "$PYTHON" -m pip check
 check "deployment" "$PYTHON" manage.py check --deploy --fail-level WARNING
 check "migrations" "$PYTHON" manage.py makemigrations --check --dry-run
+check "online migrations" "$PYTHON" -m dev.upgrades
 check "openapi" "$PYTHON" manage.py spectacular --validate --fail-on-warn --file /dev/null
 check "gunicorn config" gunicorn --check-config
 

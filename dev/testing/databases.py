@@ -50,12 +50,26 @@ class Database:
 @contextmanager
 def migrated_database(charset: str = "utf8mb4", **environment: str) -> Iterator[Database]:
     """Create and migrate a database with this character set and these settings; drop it afterwards."""
+    with _database(charset, environment) as database:
+        database.manage("migrate", "--noinput")
+        yield database
+
+
+@contextmanager
+def released_database(**environment: str) -> Iterator[Database]:
+    """The same with the schema of the last release, and a row in each table."""
+    with _database("utf8mb4", environment) as database:
+        database.python("from dev.upgrades.released import migrate, fill; migrate(); fill()")
+        yield database
+
+
+@contextmanager
+def _database(charset: str, environment: dict[str, str]) -> Iterator[Database]:
     database = Database(f"{connection.settings_dict['NAME']}_other", environment)
     with connection.cursor() as cursor:
         cursor.execute(f"DROP DATABASE IF EXISTS `{database.name}`")
         cursor.execute(f"CREATE DATABASE `{database.name}` CHARACTER SET {charset}")
         try:
-            database.manage("migrate", "--noinput")
             yield database
         finally:
             cursor.execute(f"DROP DATABASE `{database.name}`")

@@ -7,6 +7,7 @@ UTF8MB4 = "CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
 
 def convert_tables(apps, schema_editor):
     """Convert tables that took another character set from their database. Declared collations stay."""
+    schema_editor.may_lock = True  # MySQL converts by copying. Part of 0.1.0, so it meets only small tables.
     connection = schema_editor.connection
     with connection.cursor() as cursor:
         ours = {*connection.introspection.django_table_names(only_existing=True), "django_migrations"}

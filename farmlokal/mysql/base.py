@@ -1,4 +1,4 @@
-"""Django's MySQL backend with counted, watched statements, a hook around the commit, and our rules for tables.
+"""Django's MySQL backend with counted, watched statements, a hook around the commit, and our schema editor.
 
 Settings name this package as ENGINE; Django looks for `base.DatabaseWrapper` in it.
 """
@@ -16,11 +16,11 @@ import MySQLdb
 from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import OperationalError
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.backends.mysql import base, client, features, schema
+from django.db.backends.mysql import base, client, features
 from django.utils.functional import cached_property
 from MySQLdb.constants import FIELD_TYPE
 
+from farmlokal.mysql.schema import DatabaseSchemaEditor
 from farmlokal.mysql.watchdog import watchdog
 from farmlokal.observability import request_costs
 
@@ -31,19 +31,6 @@ class DatabaseFeatures(features.DatabaseFeatures):
     @cached_property
     def supports_foreign_keys(self) -> bool:  # type: ignore[override]  # a constant in Django
         return bool(settings.DATABASE_FOREIGN_KEYS)
-
-
-class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
-    # Columns inherit the table's character set. The default of the database may be latin1.
-    sql_create_table = (
-        f"{schema.DatabaseSchemaEditor.sql_create_table} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
-    )
-
-    def _field_should_be_indexed(self, model: Any, field: Any) -> bool:
-        """Index a foreign key without a constraint, since MySQL creates the index only with the constraint."""
-        is_unconstrained = field.remote_field and not self.connection.features.supports_foreign_keys
-        editor: Any = BaseDatabaseSchemaEditor if is_unconstrained else schema.DatabaseSchemaEditor
-        return bool(editor._field_should_be_indexed(self, model, field))
 
 
 class DatabaseClient(client.DatabaseClient):

@@ -7,7 +7,8 @@ from django.db import InterfaceError, OperationalError
 from farmlokal.mysql.driver import ConnectError
 
 DEADLOCK = 1213  # on Galera also: another node has changed the same row
-ROW_IS_LOCKED = {1205, 3572}  # by NOWAIT; 1205 is MariaDB's, and also a lock wait that timed out
+LOCK_WAIT_TIMEOUT = 1205
+ROW_IS_LOCKED = {LOCK_WAIT_TIMEOUT, 3572}  # by NOWAIT; LOCK_WAIT_TIMEOUT on MariaDB
 TOO_MANY_CONNECTIONS = {1040, 1203}
 # No connection (broken, refused or too many), shutting down, starting, disk full, interrupted. Other operational
 # errors, such as a missing column, are bugs of ours.

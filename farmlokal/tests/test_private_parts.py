@@ -47,7 +47,7 @@ CALLED_OR_OVERRIDDEN: list[tuple[Any, list[str]]] = [
     (mysql_base.DatabaseWrapper, ["_commit", "_rollback", "is_usable", "get_new_connection", "get_connection_params"]),
     (mysql_base.DatabaseWrapper, ["SchemaEditorClass", "client_class", "features_class"]),
     (BaseDatabaseSchemaEditor, ["_field_should_be_indexed"]),
-    (mysql_schema.DatabaseSchemaEditor, ["_field_should_be_indexed", "sql_create_table"]),
+    (mysql_schema.DatabaseSchemaEditor, ["_field_should_be_indexed", "sql_create_table", "sql_delete_index"]),
     (mysql_client.DatabaseClient, ["settings_to_cmd_args_env"]),
     (mysql_features.DatabaseFeatures, ["supports_foreign_keys"]),
     (SafeExceptionReporterFilter, ["hidden_settings", "cleanse_setting", "get_traceback_frame_variables"]),

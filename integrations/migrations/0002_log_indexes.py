@@ -1,5 +1,7 @@
 from django.db import migrations, models
 
+from farmlokal.mysql.operations import Reviewed
+
 
 class Migration(migrations.Migration):
     """The new indexes first: the log has an index at any time."""
@@ -17,7 +19,12 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             "webhookevent", models.Index(fields=["product_id", "received_at", "id"], name="webhook_log_product")
         ),
-        migrations.RemoveIndex("webhookevent", "webhook_status"),
-        migrations.RemoveIndex("webhookevent", "webhook_product"),
-        migrations.RemoveIndex("webhookevent", "webhook_received"),
+        Reviewed(
+            "SQL of 0.1.0 names indexes of products only. The new ones begin with the same columns.",
+            [
+                migrations.RemoveIndex("webhookevent", "webhook_status"),
+                migrations.RemoveIndex("webhookevent", "webhook_product"),
+                migrations.RemoveIndex("webhookevent", "webhook_received"),
+            ],
+        ),
     ]
