@@ -24,6 +24,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from farmlokal.observability import metrics, request_costs, trace_context
+from farmlokal.request_state import state_of
 
 LOG_LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -187,7 +188,7 @@ class RequestLogMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        start = time.perf_counter()
+        arrived_at = state_of(request).arrived_at  # before the wait for a thread
         request_costs.current.clear()
         request_id = request_id_of(request.headers.get("X-Request-ID", ""))
         trace = trace_context.of_request(
@@ -202,7 +203,7 @@ class RequestLogMiddleware:
             if response.status_code == HTTPStatus.NOT_MODIFIED:
                 del response["Content-Length"]
             match = request.resolver_match
-            seconds = time.perf_counter() - start
+            seconds = time.monotonic() - arrived_at
             route = template_of(match.route) if match else None
             metrics.count_request(route, request.method or "", response.status_code, seconds)
             metrics.count_cost(route, request_costs.current.statements, request_costs.current.commands)

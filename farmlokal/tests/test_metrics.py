@@ -8,11 +8,14 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from django.test import Client
+from prometheus_client import REGISTRY
 from prometheus_client.mmap_dict import MmapedDict
 
 from dev.testing.servers import Server, running
@@ -20,6 +23,7 @@ from dev.testing.waiting import wait_until
 from farmlokal import health
 from farmlokal.observability import metrics
 from farmlokal.page_cache.pages import Result
+from farmlokal.request_state import KEY, RequestState
 from integrations.models import WebhookEvent
 from integrations.webhooks import inbox
 from integrations.webhooks.handlers import HANDLERS
@@ -162,6 +166,17 @@ def test_scrape_waits_while_files_are_folded(directory: Path) -> None:
         assert scrape.is_alive()
     scrape.join(20)
     assert not scrape.is_alive()
+
+
+def seconds_of_livez() -> float:
+    return REGISTRY.get_sample_value("farmlokal_request_seconds_sum", {"route": "/livez"}) or 0.0
+
+
+def test_time_to_answer_includes_the_wait_for_a_thread(client: Client) -> None:
+    before = seconds_of_livez()
+    arrived: Any = {KEY: RequestState(arrived_at=time.monotonic() - 7)}
+    client.get("/livez", **arrived)
+    assert 7 <= seconds_of_livez() - before < 60
 
 
 def test_counts_of_known_labels_begin_at_zero() -> None:
