@@ -6,7 +6,6 @@ import ctypes
 import gc
 import os
 import shutil
-import socket
 import sys
 import tempfile
 from typing import Any
@@ -21,6 +20,7 @@ from gunicorn.glogging import Logger
 
 from farmlokal.mysql.driver import TLS_ERROR, ConnectError, connect
 from farmlokal.observability import metrics
+from farmlokal.server import listeners
 
 # glibc gives each thread a heap, and rarely frees it. Two heaps save 20 MB a worker under load.
 M_ARENA_MAX, HEAPS = -8, 2
@@ -30,13 +30,11 @@ if hasattr(libc := ctypes.CDLL(None), "mallopt"):
 wsgi_app = "farmlokal.asgi:application"
 worker_class = "farmlokal.server.worker.Worker"
 bind = f"0.0.0.0:{settings.PORT}"
-reuse_port = True  # the kernel spreads connections; from a shared socket one worker often took all of a client's
 workers = settings.WEB_CONCURRENCY
 keepalive = 75  # longer than proxies keep an idle connection, so that they close it first
 graceful_timeout = 25
 timeout = 30
 START_TIMEOUT_SECONDS = 1
-READ_WAIT_SECONDS = 30  # for a client that does not read its response, or has vanished
 control_socket_disable = True
 logconfig_dict = settings.LOGGING
 
@@ -46,13 +44,23 @@ class logger_class(Logger):  # type: ignore[misc]  # noqa: N801  # gunicorn requ
     access_log_enabled = False
 
     def info(self, msg: str, *args: object, **kwargs: object) -> None:
-        """Omits gunicorn's "Listening at:", which names no address with reuse_port. when_ready() logs it instead."""
+        """Omits gunicorn's "Listening at:", which names descriptors instead of addresses. when_ready() logs these."""
         if not msg.startswith("Listening at:"):
             super().info(msg, *args, **kwargs)
 
 
 def on_starting(server: Any) -> None:
-    """Exit if the database refuses TLS. If it is only away, the service starts, and answers 503 until it is back."""
+    """Exit if the database refuses TLS, or the port is taken. If the database is only away, the service starts, and
+    answers 503 until it is back."""
+    try:
+        _check_tls()
+        listeners.open_slots(server)
+    except (ConnectError, OSError) as error:
+        on_exit(server)
+        sys.exit(f"farmlokal: {error.args[1]}")
+
+
+def _check_tls() -> None:
     parameters = connections["default"].get_connection_params()
     if parameters["ssl_mode"] == "DISABLED":
         return
@@ -60,17 +68,22 @@ def on_starting(server: Any) -> None:
         connect(parameters, START_TIMEOUT_SECONDS).close()
     except ConnectError as error:
         if error.args[0] == TLS_ERROR:
-            on_exit(server)
-            sys.exit(f"farmlokal: {error.args[1]}")
+            raise
 
 
 def when_ready(server: Any) -> None:
     server.log.info("Serving on %s", ", ".join(server.cfg.bind))
 
 
+pre_fork = listeners.assign_slot
+post_fork = listeners.enter_slot
+
+
+def nworkers_changed(server: Any, count: int, _: int | None) -> None:
+    listeners.close_slots(server, count)
+
+
 def post_worker_init(worker: Any) -> None:
-    for listener in worker.sockets:  # accepted connections inherit the option
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, READ_WAIT_SECONDS * 1000)
     # All objects so far live as long as the process, so no collection needs to look at them again.
     gc.collect()
     gc.freeze()

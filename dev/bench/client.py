@@ -34,6 +34,8 @@ class Connection:
             line, *fields = head[:-4].split("\r\n")
             headers = {name.lower(): value for name, value in (field.split(": ", 1) for field in fields)}
             body = await reader.readexactly(int(headers["content-length"]))
+            if headers.get("connection") == "close":
+                self.close()
         return Answer(int(line.split()[1]), headers, body)
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ A request that is refused here never reaches the application; its response is pl
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -18,7 +19,7 @@ from farmlokal.http.problems import RETRY_AFTER_SECONDS
 from farmlokal.http.security_headers import security_headers
 from farmlokal.observability.logs import request_id_of
 from farmlokal.server.heads import HeadRefusedError, check_head, check_head_size, without_upgrade
-from farmlokal.server.transport import CorkedTransport, PipelineFlow
+from farmlokal.server.transport import CorkedTransport, PipelineFlow, is_readable
 
 MAX_CONNECTIONS = 800  # per worker; below the usual limit of 1,024 open files
 HEAD_SECONDS = 10  # from the connection, or the first byte of a later request, until the head is complete
@@ -99,8 +100,6 @@ class Protocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         super().on_headers_complete()
-        if self._is_shutting_down:
-            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         self._is_silent = False
@@ -115,29 +114,42 @@ class Protocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.cycle.more_body or self._is_in_head:
             self._expect_request()
+        elif self._is_shutting_down:
+            self.shutdown()
 
     def shutdown(self) -> None:
         """The worker ends. Idle connections stay open for a moment, because a request may be on its way."""
         self._is_shutting_down = True
-        if self._latest is None or self._latest.response_complete:
-            self._set_deadline(FAREWELL_SECONDS)
+        if self._is_idle:
+            self._set_deadline(FAREWELL_SECONDS, self._part)
+        elif not self.cycle.response_started:
+            self.cycle.keep_alive = False  # else its head has promised that the connection stays
+
+    def _part(self) -> None:
+        """Close the connection, unless a request arrives at this moment."""
+        self._deadline = None
+        if self._is_in_head or is_readable(self.transport.get_extra_info("socket")):
+            self._expect_request()
         else:
-            self.cycle.keep_alive = False
+            self.transport.close()
 
     @property
     def _latest(self) -> RequestResponseCycle | None:
         """The last request with a complete head; uvicorn's type omits None."""
         return self.cycle
 
+    @property
+    def _is_idle(self) -> bool:
+        return self._latest is None or self._latest.response_complete
+
     def _expect_request(self) -> None:
         """Limits the time for a head. A client that has begun a request, or not ended its last body, is not idle."""
-        is_idle = self._latest is None or self._latest.response_complete
-        if is_idle and not self._deadline and not self.transport.is_closing():
+        if self._is_idle and not self._deadline and not self.transport.is_closing():
             self._set_deadline(HEAD_SECONDS)
 
-    def _set_deadline(self, seconds: float) -> None:
+    def _set_deadline(self, seconds: float, end: Callable[[], None] | None = None) -> None:
         self._clear_deadline()
-        self._deadline = self.loop.call_later(seconds, self.transport.abort)
+        self._deadline = self.loop.call_later(seconds, end or self.transport.abort)
 
     def _clear_deadline(self) -> None:
         if self._deadline:

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Sized
+from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
+
+
+def is_readable(socket: Any) -> bool:
+    """True if the event loop has not yet read bytes, an end or, of a listening socket, a connection."""
+    poll = select.poll()
+    poll.register(socket, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class PipelineFlow(FlowControl):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import sys
 from typing import Any, ClassVar
 
+from gunicorn.arbiter import Arbiter
 from uvicorn_worker import UvicornWorker
 
+from farmlokal.server.draining import DrainingServer
 from farmlokal.server.protocol import Protocol
 
 
@@ -32,6 +35,15 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # the library has no types
         # uvicorn raises the signal again after it has stopped. The default action would skip atexit.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _exit)
+
+    async def _serve(self) -> None:
+        """As uvicorn_worker does, with our server. It would also ignore SIGQUIT, the signal of gunicorn's quick end."""
+        self.config.app = self.wsgi
+        server = DrainingServer(self.config, self.slot, self.age)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, server.handle_exit, signal.SIGTERM, None)
+        await server.serve(sockets=self.sockets)
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
 
 def _exit(*_: object) -> None:

@@ -1,0 +1,147 @@
+"""The listening sockets: gunicorn's master holds one for each worker, for as long as it lives.
+
+SO_REUSEPORT lets the kernel spread connections over them. A closed socket resets the connections that wait in it, so
+a worker inherits its socket, and leaves it to its successor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import heapq
+import mmap
+import os
+import socket
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+READ_WAIT_SECONDS = 30  # for a client that does not read its response, or has vanished
+SO_ATTACH_FILTER = 26  # asm-generic/socket.h
+# struct sock_filter of linux/filter.h: load byte 13 of the TCP header; if it has the flag SYN, drop the packet.
+DROP_HANDSHAKES = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+
+
+class Slot:
+    """The place of one worker: its listening sockets, one for each address, and its newest workers.
+
+    All processes share the two numbers, which are ages: gunicorn numbers its workers from 1.
+    """
+
+    def __init__(self, listeners: Sequence[socket.socket]) -> None:
+        self.listeners = listeners
+        self._ages = memoryview(mmap.mmap(-1, 16)).cast("Q")
+
+    @property
+    def spawned(self) -> int:
+        """Age of the newest worker that the master has started here."""
+        return self._ages[0]
+
+    @spawned.setter
+    def spawned(self, age: int) -> None:
+        self._ages[0] = age
+
+    @property
+    def accepting(self) -> int:
+        """Age of the newest worker that has accepted connections here."""
+        return self._ages[1]
+
+    @accepting.setter
+    def accepting(self, age: int) -> None:
+        self._ages[1] = age
+
+
+class Listener(socket.socket):
+    """The master's copy. To close it means that the socket ends: its worker serves what waits, and no more comes."""
+
+    def __init__(self, server: Any, fileno: int) -> None:
+        super().__init__(fileno=fileno)
+        self.setblocking(False)
+        self.set_inheritable(True)  # for the master that USR2 starts
+        self._server = server
+
+    def close(self) -> None:
+        is_shared = self._server.reexec_pid or self._server.master_pid  # by two masters, after USR2
+        if not is_shared:
+            drop_handshakes(self)
+        super().close()
+
+
+def drop_handshakes(listener: socket.socket) -> None:
+    """Ignore new connections from now on. Handshakes that have begun still end, and their connections wait.
+
+    A client repeats its handshake after a second. By then the socket is closed, and the kernel refuses the client, or
+    passes it to another socket of the port.
+    """
+    code = b"".join(struct.pack("HBBI", *instruction) for instruction in DROP_HANDSHAKES)
+    buffer = ctypes.create_string_buffer(code, len(code))
+    program = struct.pack("HP", len(DROP_HANDSHAKES), ctypes.addressof(buffer))
+    with contextlib.suppress(OSError):  # not Linux: connections of the last instant are reset
+        listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+
+def open_slots(server: Any) -> None:
+    """Call it in on_starting. For other addresses than TCP's, gunicorn's own shared socket remains."""
+    server.slots = []
+    if not all(isinstance(address, tuple) for address in server.cfg.address):
+        return
+    inherited = [int(fd) for fd in os.environ.pop("GUNICORN_FD", "").split(",") if fd]  # after USR2
+    size = len(server.cfg.address)
+    for start in range(0, len(inherited), size):
+        _add_slot(server, inherited[start : start + size])
+    while len(server.slots) < server.num_workers:
+        _add_slot(server, map(_bind, server.cfg.address))
+
+
+def _bind(address: tuple[str, int]) -> int:
+    """The first worker of the slot listens. Until then, the kernel refuses clients instead of letting them wait."""
+    listener = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+        listener.setsockopt(socket.SOL_SOCKET, option, 1)
+    # Accepted connections inherit it.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, READ_WAIT_SECONDS * 1000)
+    listener.bind(address)
+    return listener.detach()
+
+
+def _add_slot(server: Any, descriptors: Iterable[int]) -> Slot:
+    slot = Slot([Listener(server, descriptor) for descriptor in descriptors])
+    server.slots.append(slot)
+    server.LISTENERS.extend(slot.listeners)
+    return slot
+
+
+def _slots_of_newest(server: Any, count: int) -> list[Slot]:
+    """gunicorn ends its oldest workers first, so these stay."""
+    return [worker.slot for worker in heapq.nlargest(count, server.WORKERS.values(), key=lambda worker: worker.age)]
+
+
+def assign_slot(server: Any, worker: Any) -> None:
+    """Call it in pre_fork: the worker gets a slot that no lasting worker has."""
+    worker.slot = None
+    if server.slots:
+        taken = _slots_of_newest(server, server.num_workers - 1)
+        free = [slot for slot in server.slots if slot not in taken]
+        worker.slot = free[0] if free else _add_slot(server, map(_bind, server.cfg.address))
+        worker.slot.spawned = worker.age
+
+
+def enter_slot(server: Any, worker: Any) -> None:
+    """Call it in post_fork: the worker keeps the sockets of its slot only."""
+    if worker.slot:
+        worker.sockets = [socket.socket(fileno=listener.detach()) for listener in worker.slot.listeners]
+        for listener in server.LISTENERS:
+            if listener.fileno() != -1:
+                os.close(listener.detach())
+
+
+def close_slots(server: Any, count: int) -> None:
+    """Call it in nworkers_changed: `count` workers need fewer slots."""
+    slots = getattr(server, "slots", [])
+    kept = _slots_of_newest(server, count) if slots else []
+    surplus = [slot for slot in slots if slot not in kept][: max(len(slots) - count, 0)]
+    for slot in surplus:
+        slots.remove(slot)
+        for listener in slot.listeners:
+            server.LISTENERS.remove(listener)
+            listener.close()
