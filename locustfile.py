@@ -1,90 +1,160 @@
-"""Realistic load on the catalogue: `make load`, or locust -H URL for Locust's web interface.
+"""Realistic load on the whole service: `make load`, or locust -H URL for Locust's web interface.
 
-Most requests are for a few popular listings (Zipf); others follow pages, search, read one product, or revalidate.
-Numbers of tasks are weights. Any status but 200, 304 or 429 counts as a failure.
+Visitors read, a shop writes as an API client, and the partner sends webhooks. Numbers of tasks are weights. A status
+that a task does not expect is a failure. 429 is counted under a name of its own.
 """
 
 from __future__ import annotations
 
 import random
+import uuid
 from typing import Any
-from urllib.parse import urlsplit
 
-import requests
-from locust import FastHttpUser, between, events, task
+from locust import FastHttpUser, events, task
+
+from dev.load.catalogue import Catalogue, zipf
+from dev.load.traffic import CLIENT, WEBHOOK_SECRET, Token, has_quotes, path_of, signed_event, wait_time
 
 MAX_WALK_PAGES = 8
-SORTS = ("-created_at", "-created_at", "-created_at", "price", "-price", "name")
+MAX_ETAGS = 100  # of each visitor
+WITHDRAWN = 404  # by the shop, since the visitor saw the product
+REPLAYED_SHARE = 0.1  # of POST requests, as after a lost answer
+UNCOMPRESSED = {"Accept-Encoding": "identity"}  # If-Match needs the strong ETag of this form
 
-listings: list[str] = []  # most popular first
-words: list[str] = []
-
-
-def load_vocabulary(environment: Any, **_: Any) -> None:
-    """Build listings and search words from the service's own vocabulary."""
-    rng = random.Random(1)
-    categories, states = (
-        requests.get(environment.host + path, timeout=10).json()["results"] for path in ("/categories", "/states")
-    )
-    commodities = [entry["slug"] for category in categories for entry in category["commodities"]]
-    chosen = [f"category={entry['slug']}" for entry in categories]
-    chosen += [f"commodity={slug}" for slug in rng.sample(commodities, min(len(commodities), 150))]
-    chosen += [f"{query}&state={rng.choice(states)['slug']}" for query in chosen]
-    chosen += [f"state={entry['slug']}" for entry in states]
-    rng.shuffle(chosen)
-    listings[:] = ["/products", *(f"/products?{query}&sort={rng.choice(SORTS)}" for query in chosen)]
-    words[:] = [slug.split("-")[0] for slug in commodities if len(slug) > 3]
+catalogue = Catalogue()
+service_has_quotes = False
 
 
-events.test_start.add_listener(load_vocabulary)  # type: ignore[no-untyped-call]  # of Locust
+def prepare(environment: Any, **_: Any) -> None:
+    global service_has_quotes  # noqa: PLW0603  # users of Locust share module state
+    catalogue.read(environment.host)
+    service_has_quotes = has_quotes(environment.host, catalogue)
 
 
-def zipf(items: list[str]) -> str:
-    """A random item; the n-th is about 1/n as likely as the first."""
-    return items[int(len(items) ** random.random()) - 1]
+events.test_start.add_listener(prepare)  # type: ignore[no-untyped-call]  # of Locust
 
 
-class Visitor(FastHttpUser):
-    wait_time = between(0.05, 0.5)
+class Caller(FastHttpUser):
+    abstract = True
+
+    def call(self, method: str, target: str, name: str, *expected: int, **options: Any) -> Any:
+        """The response if its status is expected, else None."""
+        with self.client.request(method, target, name=name, catch_response=True, **options) as response:
+            if response.status_code in expected:
+                response.success()
+                return response
+            if response.status_code == 429:
+                response.request_meta["name"] = f"{name}: 429"
+                response.success()
+            else:
+                response.failure(f"status {response.status_code}")
+            return None
+
+
+class Visitor(Caller):
+    weight = 45
+    wait_time = wait_time()
 
     def on_start(self) -> None:
         self.etags: dict[str, str] = {}
         self.seen: list[int] = []
+        self.next_page: str | None = None
+        self.pages = 0
 
-    def read(self, target: str, name: str, **headers: str) -> dict[str, Any] | None:
-        with self.client.get(target, name=name, headers=headers, catch_response=True) as response:
-            if response.status_code in {200, 304, 429}:
-                response.success()
-            if response.status_code != 200:
-                return None
-            self.etags[target] = response.headers["ETag"]
-            document: dict[str, Any] = response.json()
-            self.seen = [product["id"] for product in document.get("results", ()) if "id" in product] or self.seen
-            return document
+    def read(self, target: str, name: str, *also_expected: int) -> Any:
+        response = self.call("GET", target, name, 200, *also_expected)
+        if response is None or response.status_code != 200:
+            return None
+        self.etags[target] = response.headers["ETag"]
+        if len(self.etags) > MAX_ETAGS:
+            del self.etags[next(iter(self.etags))]
+        return response.json()
 
-    @task(60)
+    def read_list(self, target: str, name: str) -> None:
+        document = self.read(target, name)
+        self.next_page = path_of(document["next"]) if document else None
+        self.seen = [product["id"] for product in document["results"]] if document else self.seen
+
+    @task(45)
     def get_listing(self) -> None:
-        self.read(zipf(listings), "/products, first page", **{"Accept-Encoding": "gzip"})
+        self.pages = 0
+        self.read_list(zipf(catalogue.listings), "listing, first page")
 
-    @task(10)
-    def revalidate(self) -> None:
-        if self.etags:
-            target = random.choice(list(self.etags))
-            self.read(target, "If-None-Match", **{"If-None-Match": self.etags[target]})
+    @task(15)
+    def follow_page(self) -> None:
+        self.pages += 1
+        if self.next_page and self.pages < MAX_WALK_PAGES:
+            self.read_list(self.next_page, "listing, next page")
 
     @task(10)
     def search(self) -> None:
-        self.read(f"/products?q={zipf(words)}", "/products?q=")
+        self.read_list(f"/products?q={zipf(catalogue.words)}", "search")
+
+    @task(5)
+    def filter_by_price(self) -> None:
+        self.read_list(f"{zipf(catalogue.filtered)}&price_max={random.randint(2, 20)}0", "filter by price")
 
     @task(15)
     def get_product(self) -> None:
         if self.seen:
-            self.read(f"/products/{random.choice(self.seen)}", "/products/{id}")
+            self.read(f"/products/{zipf(self.seen)}", "product", WITHDRAWN)
+
+    @task(10)
+    def revalidate(self) -> None:
+        if self.etags:
+            target, etag = random.choice(list(self.etags.items()))
+            self.call("GET", target, "If-None-Match", 200, 304, WITHDRAWN, headers={"If-None-Match": etag})
 
     @task(5)
-    def follow_pages(self) -> None:
-        target: str | None = zipf(listings)
-        for _ in range(random.randint(2, MAX_WALK_PAGES)):
-            page = self.read(target, "/products?cursor=") if target else None
-            link = urlsplit(page["next"]) if page and page["next"] else None
-            target = f"{link.path}?{link.query}" if link else None
+    def get_quote(self) -> None:
+        if service_has_quotes:
+            self.call("GET", zipf(catalogue.quotes), "delivery quote", 200)
+
+
+class Shop(Caller):
+    """An API client with a token. It changes any product, and withdraws its own ones only."""
+
+    weight = 3
+    wait_time = wait_time(times=5)
+    abstract = CLIENT is None
+
+    def on_start(self) -> None:
+        self.token = Token()
+        self.own: list[int] = []
+
+    def write(self, method: str, target: str, name: str, *expected: int, **options: Any) -> Any:
+        headers = {"Authorization": f"Bearer {self.token.current()}", **options.pop("headers", {})}
+        return self.call(method, target, name, *expected, headers=headers, **options)
+
+    @task(3)
+    def create(self) -> None:
+        body, headers = catalogue.new_product(), {"Idempotency-Key": uuid.uuid4().hex}
+        for _ in range(2 if random.random() < REPLAYED_SHARE else 1):
+            created = self.write("POST", "/products", "POST", 201, json=body, headers=headers)
+        if created:
+            self.own.append(created.json()["id"])
+
+    @task(8)
+    def change(self) -> None:
+        target = f"/products/{random.choice(self.own or catalogue.products)}"
+        read = self.write("GET", target, "product, before PATCH", 200, headers=UNCOMPRESSED)
+        if read:
+            body, headers = {"stock": random.randint(0, 500)}, {"If-Match": read.headers["ETag"]}
+            self.write("PATCH", target, "PATCH", 200, 412, json=body, headers=headers)
+
+    @task(1)
+    def withdraw(self) -> None:
+        if self.own:
+            self.write("DELETE", f"/products/{self.own.pop(0)}", "DELETE", 204)
+
+
+class Partner(Caller):
+    weight = 2
+    wait_time = wait_time(times=5)
+    abstract = WEBHOOK_SECRET is None
+
+    @task
+    def send_event(self) -> None:
+        body, headers = signed_event(catalogue.products)
+        for _ in range(2 if random.random() < REPLAYED_SHARE else 1):
+            self.call("POST", "/webhooks/partner", "webhook", 200, data=body, headers=headers)

@@ -90,9 +90,18 @@ def scale() -> Chart:
     return Chart("Page from MySQL: milliseconds (less is better)", (note, source(document)), (small, large), rows)
 
 
+def load() -> Chart:
+    document = read("load")
+    names = [name.removesuffix(" ms") for name in document["columns"][2:5]]
+    rows = [(row[0], row[2:5]) for row in document["rows"]]
+    rates = f"{document['rows'][-1][1]} requests a second in all, from users who pause like people."
+    return Chart("Realistic traffic: milliseconds (less is better)", (rates, source(document)), names, rows)
+
+
 def charts() -> dict[Path, str]:
     """The text of each chart by its file."""
     drawn = {"hot": hot, "zipf": zipf, "restart": restart, "mixed": mixed, "outage": outage, "scale": scale}
+    drawn |= {"load": load}
     return {PICTURES / f"{name}.svg": draw(make()) for name, make in drawn.items()}
 
 
