@@ -31,6 +31,7 @@ missing_packages() {
     [ -n "${REDIS_URL:-}" ] || private_redis || echo redis-tools
     # Tests and pictures need a browser; Playwright's own would be another download.
     case $TARGET in test|pictures) command -v chromium >/dev/null || echo chromium ;; esac
+    case $TARGET in rehearse) PATH=$PATH:/usr/sbin command -v debootstrap >/dev/null || echo debootstrap ;; esac
     # Steps the clock of a running service.
     case $TARGET in test|chaos) compgen -G "/usr/lib/*/faketime/libfaketime.so.1" >/dev/null || echo libfaketime ;; esac
 }

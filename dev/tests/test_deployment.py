@@ -20,6 +20,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from jsonschema import Draft202012Validator
 from pytest_django.fixtures import Settings
 
+from dev.rehearsal import dockerfile
 from dev.testing.deployment import COMPOSE, PROJECT, RENDER, copy_image_files, render_environment, render_variables
 from dev.tests.render_blueprint import BLUEPRINT
 from farmlokal.ratelimit.client_identity import client_of
@@ -283,6 +284,7 @@ def test_each_requirement_has_a_hash(file: str) -> None:
 
 
 def test_containers_may_write_only_to_tmp_and_home() -> None:
+    assert "\nUSER 1000:1000\n" in (PROJECT / "Dockerfile").read_text()
     for name in ("web", "jobs", "sandbox"):
         service = COMPOSE["services"][name]
         assert (service["read_only"], service["tmpfs"], service["cap_drop"]) == (True, "/tmp", ["ALL"])  # noqa: S108
@@ -297,3 +299,21 @@ def test_sbom_lists_each_requirement(tmp_path: Path) -> None:
     components = json.loads(sbom.read_text())["components"]
     pinned = re.findall(r"^([\w.-]+)(?:\[.*\])?==([\w.]+)", (PROJECT / "requirements.txt").read_text(), re.MULTILINE)
     assert {(each["name"], each["version"]) for each in components} == set(pinned)
+
+
+# make rehearse
+
+
+def test_rehearsal_knows_each_step_of_the_dockerfile() -> None:
+    stages = dockerfile.read(PROJECT / "Dockerfile")
+    assert [(stage.name, stage.base.partition("@")[0]) for stage in stages[1:]] == [("build", "base"), ("", "base")]
+    image = dockerfile.image_of(stages, {"PATH": "/bin"})
+    assert (image.user, image.folder, image.environment["PATH"]) == ("1000:1000", "/app", "/venv/bin:/bin")
+    assert image.command[:2] == ["sh", "-c"]
+
+
+def test_rehearsal_refuses_an_unknown_instruction(tmp_path: Path) -> None:
+    file = tmp_path / "Dockerfile"
+    file.write_text("FROM scratch\nADD https://example.com/x /\n")
+    with pytest.raises(ValueError, match="does not know ADD"):
+        dockerfile.read(file)

@@ -141,6 +141,23 @@ def test_links_and_anchors_resolve(page: str) -> None:
             assert anchor in anchors(linked), f"{page}: {link}"
 
 
+NAMED_TEST = re.compile(r"\[`(test_\w+)`\]\(([^)#]+\.py)\)")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_tests_that_a_page_names_exist(page: str) -> None:
+    path = PROJECT / page
+    named = NAMED_TEST.findall(" ".join(path.read_text().split()))
+    assert [name for name, file in named if f"def {name}(" not in (path.parent / file).read_text()] == []
+
+
+def test_each_threat_names_a_test() -> None:
+    rows = re.findall(r"^\| .* \|$", (PROJECT / "SECURITY.md").read_text().partition("Known limits")[0], re.MULTILINE)
+    threats = [row for row in rows if row.count(" | ") == 3 and not row.startswith("| threat")]
+    assert len(threats) > 20
+    assert [row for row in threats if not NAMED_TEST.search(row)] == []
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_no_sentence_is_too_long(page: str) -> None:
     too_long = [one for one in sentences(PROJECT / page) if len(one.split()) > MAX_SENTENCE_WORDS]

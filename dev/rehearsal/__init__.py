@@ -1,0 +1,1 @@
+"""Builds the image without Docker, and runs it as Render would: make rehearse."""
