@@ -25,6 +25,7 @@ class Representation(NamedTuple):
 
     @classmethod
     def of(cls, body: bytes, link: str = "", *, gzips: bool = True) -> Representation:
+        body = bytes(memoryview(body))  # a copy: orjson's result keeps a buffer of up to ten times its length
         return cls(etag_of(body), body, igzip.compress(body, mtime=0) if gzips else None, link)
 
     def body_for(self, accept_encoding: str) -> bytes:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 
+import orjson
 import pytest
 
 from dev.testing.offers import make_offers
 from dev.testing.servers import Server, running
 from farmlokal.edge.local_pages import MAX_PAGES_BYTES
+from farmlokal.http.representations import Representation
 
 pytestmark = pytest.mark.usefixtures("live_database")
 
@@ -59,3 +62,15 @@ def test_two_workers_full_of_pages_fit_into_a_small_instance(database_environmen
         sizes = {pid: megabytes(pid) for pid in (master, *workers)}
         assert len(sizes) == 3
         assert sum(sizes.values()) < MAX_MEGABYTES, sizes
+
+
+def test_body_in_memory_takes_little_more_than_its_length() -> None:
+    """The limit of a process's pages counts lengths. orjson reserves 4 KB for these 400 bytes."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        kept = Representation.of(orjson.dumps({"description": "x" * 380}), gzips=False)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(kept.identity) < after - before < len(kept.identity) + 600
