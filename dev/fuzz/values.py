@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.errors import HypothesisDeprecationWarning
 
 POOL_SIZE = 300
 MAX_DEPTH = 2_000
@@ -158,5 +160,7 @@ def _generated(strategy: st.SearchStrategy[Any], number: int) -> list[Any]:
     def collect(value: Any) -> None:
         made.append(value)
 
-    collect()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", HypothesisDeprecationWarning)  # the sandbox's threads use random meanwhile
+        collect()
     return made
