@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run manage test format requirements sbom rehearse docs pictures load fuzz bench bench-hot bench-zipf bench-restart bench-mixed bench-outage bench-cold bench-auth bench-partner bench-webhooks chaos-webhooks bench-seed bench-insert bench-listing bench-scale bench-admin
+.PHONY: help run manage test format requirements sbom rehearse docs pictures load soak fuzz bench bench-hot bench-zipf bench-restart bench-mixed bench-outage bench-cold bench-auth bench-partner bench-webhooks chaos-webhooks bench-seed bench-insert bench-listing bench-scale bench-admin
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ pictures:  ## Take the screenshots of docs/ in a real browser, beside a `make ru
 
 load:  ## Load URL or a private service with Locust's users; HTML report (USERS=50 SECONDS_OF_LOAD=30 ROWS=100000 STEPS="25 50 100")
 	@exec dev/load.sh
+
+soak:  ## The traffic of `make load` at a fixed rate; fails if a process grows (MINUTES=30 RATE=half of the peak ROWS=100000)
+	@FARMLOKAL_TARGET=soak exec dev/bench/run.sh soak $(or $(ROWS),100000)
 
 fuzz:  ## Send hostile requests to a private service; fails on a 5xx, a lost worker or an error in the log (REQUESTS=200000 SEED=…)
 	@FARMLOKAL_TARGET=fuzz exec dev/bench/run.sh fuzz $(or $(REQUESTS),200000)

@@ -98,10 +98,17 @@ def load() -> Chart:
     return Chart("Realistic traffic: milliseconds (less is better)", (rates, source(document)), names, rows)
 
 
+def soak() -> Chart:
+    document = read("soak")
+    rows = [(row[0].removesuffix(", MiB"), row[1:3]) for row in document["rows"] if row[0].endswith("RSS, MiB")]
+    note = "Medians of resident memory, before and after a time at a fixed rate."
+    return Chart("Soak: MiB of each process", (note, source(document)), document["columns"][1:3], rows)
+
+
 def charts() -> dict[Path, str]:
     """The text of each chart by its file."""
     drawn = {"hot": hot, "zipf": zipf, "restart": restart, "mixed": mixed, "outage": outage, "scale": scale}
-    drawn |= {"load": load}
+    drawn |= {"load": load, "soak": soak}
     return {PICTURES / f"{name}.svg": draw(make()) for name, make in drawn.items()}
 
 

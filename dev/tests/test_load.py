@@ -1,4 +1,4 @@
-"""The tools of `make load` and `make fuzz` notice what they look for. The runs themselves take minutes."""
+"""The tools of `make load`, `make soak` and `make fuzz` notice what they look for. The runs themselves take minutes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dev.bench.soak import has_grown
 from dev.fuzz.api import Api
 from dev.fuzz.cases import Case, request
 from dev.fuzz.exchange import Outcome
@@ -40,6 +41,22 @@ def users_of(**secrets: str) -> list[str]:
 )
 def test_users_without_their_secret_are_left_out(secrets: dict[str, str], users: list[str]) -> None:
     assert sorted(users_of(**secrets)) == users
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "grown"),
+    [
+        ("worker 1: RSS, MiB", 100, 105, False),
+        ("worker 1: RSS, MiB", 100, 106, True),
+        ("worker 1: RSS, MiB", 100, 50, False),
+        ("worker 1: threads", 20, 22, False),
+        ("worker 1: threads", 20, 23, True),
+        ("MySQL: sessions of staff", 0, 1, True),
+        ("Redis: keys of webhooks", 10, 1000, False),
+    ],
+)
+def test_growth_above_five_percent_is_noticed(name: str, before: float, after: float, grown: bool) -> None:
+    assert has_grown(name, before, after) is grown
 
 
 def failures_of(case: Case, *statuses: int) -> int:
