@@ -17,6 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import MySQLdb
 
 from dev.rehearsal import dockerfile
 from dev.rehearsal.chroot import BASE_ENVIRONMENT, build, in_root
@@ -86,6 +89,7 @@ def main() -> None:
     inputs = {"DATABASE_URL": os.environ["DATABASE_URL"], "SECRET_KEY": secrets.token_urlsafe(60)}
     web = environment_of("web", **inputs) | {"PORT": str(free_port()), "RENDER_EXTERNAL_HOSTNAME": HOST}
     container = Container(root, image, web)
+    empty_database(inputs["DATABASE_URL"])
     check_confinement(container)
     container.run(render_service("web")["preDeployCommand"])
     container.run("python manage.py seed_products 2000 --if-empty")
@@ -96,6 +100,16 @@ def main() -> None:
     job = Container(root, image, environment_of("cron", **inputs))
     job.run(render_service("cron")["dockerCommand"])
     print("The deployment works.")
+
+
+def empty_database(url: str) -> None:
+    """Each rehearsal is a first deployment."""
+    parts = urlsplit(url)
+    name = parts.path.removeprefix("/")
+    server = {"host": parts.hostname, "port": parts.port, "user": parts.username, "password": parts.password}
+    with MySQLdb.connect(**server) as connection, connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE IF EXISTS {name}")
+        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
 
 
 def check_confinement(container: Container) -> None:
