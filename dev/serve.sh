@@ -108,6 +108,8 @@ fi
 setpriv --pdeathsig TERM "$PYTHON" manage.py run_jobs >"$LOGS/run-jobs.log" 2>&1 </dev/null &
 welcome &
 status=0
+# gunicorn writes into a pipe, so it cannot see the terminal.
+[ ! -t 1 ] || LOG_FORMAT=${LOG_FORMAT:-pretty}
 # gunicorn ends with this script even after SIGKILL; tee ignores Ctrl-C to log gunicorn's last lines.
-setpriv --pdeathsig TERM .venv/bin/gunicorn --bind "$BIND:$PORT" > >(tee -i "$LOGS/run-gunicorn.log") 2>&1 || status=$?
+LOG_FORMAT=${LOG_FORMAT:-} setpriv --pdeathsig TERM .venv/bin/gunicorn --bind "$BIND:$PORT" > >(tee -i "$LOGS/run-gunicorn.log") 2>&1 || status=$?
 case $status in 0 | 130 | 143) ;; *) fail "step \"gunicorn\" failed, see .local/log/run-gunicorn.log" ;; esac

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
+from pathlib import Path
 
 from environs import EnvError, validate
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from farmlokal.environment import check_needed, check_together, env
+from farmlokal.observability.log_formats import LOG_FORMATS
 from farmlokal.observability.logs import logging_config
 
+PROJECT = Path(__file__).resolve().parents[1]
 HOST = r"\*|\.?[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]"  # a name, .example.com for all below it, an address, or *
 ORIGIN = r"https?://[a-z0-9.-]+(:[0-9]{1,5})?"  # browsers send lower case and no path
 MIN_KEY_CHARACTERS = 50  # Django's own advice
@@ -49,6 +53,8 @@ try:
         "CORS_ALLOWED_ORIGINS", "", pattern=ORIGIN, form="origins such as https://shop.example"
     )
     LOG_LEVEL = env.level("LOG_LEVEL", "INFO")
+    LOG_FORMAT = env.str("LOG_FORMAT", "auto", validate=validate.OneOf(LOG_FORMATS, error="must be one of {choices}"))
+    COMMIT = env.str("RENDER_GIT_COMMIT", "")
     RATE_LIMIT_ANONYMOUS = env.rate("RATE_LIMIT_ANONYMOUS", "120/60")
     RATE_LIMIT_CLIENT = env.rate("RATE_LIMIT_CLIENT", "1200/60")
     OAUTH_TOKEN_URL = env.http_url("OAUTH_TOKEN_URL", "")
@@ -86,6 +92,8 @@ try:
     PORT = env.int("PORT", 8000, validate=validate.Range(min=1, max=65535, error="must be a port, 1 to 65535"))
 except EnvError as error:
     sys.exit(re.sub(r"\['(.*)'\]$", r"\1", f"farmlokal: {error}"))  # validators return a list
+
+VERSION: str = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
 
 ROOT_URLCONF = "farmlokal.urls"
 WSGI_APPLICATION = "farmlokal.wsgi.application"
@@ -208,7 +216,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "TITLE": "FarmLokal",
-    "VERSION": "0.1.0",
+    "VERSION": VERSION,
     "TAGS": [
         {
             "name": "catalogue",
@@ -226,4 +234,4 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": ["farmlokal.openapi.auto_schema.complete"],
 }
 
-LOGGING = logging_config(LOG_LEVEL)
+LOGGING = logging_config(LOG_LEVEL, LOG_FORMAT)

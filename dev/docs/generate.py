@@ -7,6 +7,7 @@ of docs/figures/FILE.json, which a benchmark has written.
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from dev.bench.figures import table
 from dev.docs import charts
@@ -37,16 +38,17 @@ INDEXES = [
 ]
 
 
-def settings_table() -> str:
+def settings_table(*, of_watching: bool = False) -> str:
     """From .env.example, where a comment explains each variable. test_settings.py compares that with settings.py."""
     rows = []
     comment: list[str] = []
     is_required = True
-    for line in (PROJECT / ".env.example").read_text().splitlines():
+    main, _, watching = (PROJECT / ".env.example").read_text().partition("\n# Watching")
+    for line in (watching if of_watching else main).splitlines():
         if line.startswith("# Optional"):
             is_required = False
         if variable := re.fullmatch(r"([A-Z_]+)=(.*)", line):
-            default = "required" if is_required else f"`{variable[2]}`" if variable[2] else "none"
+            default = "required" if is_required and not of_watching else f"`{variable[2]}`" if variable[2] else "none"
             rows.append((f"`{variable[1]}`", default, _cell(" ".join(comment))))
         comment = [*comment, line.removeprefix("# ")] if line.startswith("# ") else []
     return table(("Variable", "Default", "Meaning"), rows)
@@ -84,7 +86,13 @@ def _content(name: str) -> str:
     kind, _, rest = name.partition(" ")
     if kind == "figures":
         return figures_table(rest)
-    return {"settings": settings_table, "performance": performance_table, "indexes": index_table}[name]()
+    tables = {
+        "settings": settings_table,
+        "watching": partial(settings_table, of_watching=True),
+        "performance": performance_table,
+        "indexes": index_table,
+    }
+    return tables[name]()
 
 
 def generated(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Logs on standard output: one JSON object a line, and one line for each request.
+"""Logs on standard output: one JSON object a line, or text on a terminal, and one line for each request.
 
 All lines of a request carry its request_id and trace_id.
 """
@@ -6,12 +6,11 @@ All lines of a request carry its request_id and trace_id.
 from __future__ import annotations
 
 import datetime as dt
-import json
 import logging
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from random import getrandbits
@@ -24,6 +23,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from farmlokal.observability import metrics, request_costs, trace_context
+from farmlokal.observability.log_formats import Pretty, escaped, is_pretty, to_json
 from farmlokal.request_state import state_of
 
 LOG_LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -45,28 +45,20 @@ _PROCESSORS: list[structlog.typing.Processor] = [
 ]
 
 
-def _to_json(event: dict[str, Any], **_: Any) -> str:
-    try:
-        return _escaped(orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS)).decode()
-    except TypeError:  # a lone surrogate, which valid JSON may contain
-        return json.dumps(event, default=repr)
+def logging_config(level: str, log_format: str, reporters: Sequence[structlog.typing.Processor] = ()) -> dict[str, Any]:
+    """Return a dictConfig for Django (LOGGING) and gunicorn (logconfig_dict), and configure structlog.
 
-
-def _escaped(line: bytes) -> bytes:
-    """Write unprintable characters as \\uXXXX: control characters command terminals, and format characters change
-    the order of reading."""
-    text = line.decode()
-    if text.isprintable():
-        return line
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text).encode()
-
-
-def logging_config(level: str) -> dict[str, Any]:
-    """Return a dictConfig for Django (LOGGING) and gunicorn (logconfig_dict), and configure structlog."""
+    reporters: processors that see each event before its exception becomes text.
+    """
+    global _line_of_request  # noqa: PLW0603  # one for each process
+    pretty = Pretty() if is_pretty(log_format) else None
+    _line_of_request = pretty.request if pretty else _json_of_request
+    *first, format_exception = _PROCESSORS
+    processors = [*first, *reporters, format_exception]
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_PROCESSORS,
+            *processors,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -77,16 +69,16 @@ def logging_config(level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
-            "json": {
+            "line": {
                 "()": structlog.stdlib.ProcessorFormatter,
-                "foreign_pre_chain": [structlog.stdlib.PositionalArgumentsFormatter(), *_PROCESSORS],
+                "foreign_pre_chain": [structlog.stdlib.PositionalArgumentsFormatter(), *processors],
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                    structlog.processors.JSONRenderer(serializer=_to_json),
+                    pretty or structlog.processors.JSONRenderer(serializer=to_json),
                 ],
             }
         },
-        "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "json"}},
+        "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}},
         "root": {"handlers": ["stdout"], "level": level},
         "loggers": {
             # Without Django's own handlers: all records reach the root, once.
@@ -174,7 +166,14 @@ def log_request(
         "logger": "farmlokal.requests",
         "time": dt.datetime.now(dt.UTC),
     }
-    sys.stdout.buffer.write(_escaped(orjson.dumps(line, option=orjson.OPT_UTC_Z)) + b"\n")
+    sys.stdout.buffer.write(_line_of_request(line) + b"\n")
+
+
+def _json_of_request(line: dict[str, Any]) -> bytes:
+    return escaped(orjson.dumps(line, option=orjson.OPT_UTC_Z))
+
+
+_line_of_request: Callable[[dict[str, Any]], bytes] = _json_of_request  # in the configured format
 
 
 class RequestLogMiddleware:
@@ -188,7 +187,7 @@ class RequestLogMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        arrived_at = state_of(request).arrived_at  # before the wait for a thread
+        state = state_of(request)
         request_costs.current.clear()
         request_id = request_id_of(request.headers.get("X-Request-ID", ""))
         trace = trace_context.of_request(
@@ -203,7 +202,7 @@ class RequestLogMiddleware:
             if response.status_code == HTTPStatus.NOT_MODIFIED:
                 del response["Content-Length"]
             match = request.resolver_match
-            seconds = time.monotonic() - arrived_at
+            seconds = time.monotonic() - state.arrived_at  # with the wait for a thread
             route = template_of(match.route) if match else None
             metrics.count_request(route, request.method or "", response.status_code, seconds)
             metrics.count_cost(route, request_costs.current.statements, request_costs.current.commands)

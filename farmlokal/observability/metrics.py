@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import platform
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections import defaultdict
@@ -18,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+import django
 import structlog
 from django.conf import settings
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -167,6 +169,16 @@ class Tick:
         self._then()
 
 
+@lru_cache(maxsize=1)
+def _build() -> dict[str, str]:
+    return {
+        "version": settings.VERSION,
+        "commit": settings.COMMIT,
+        "python": platform.python_version(),
+        "django": django.get_version(),
+    }
+
+
 class _States:
     """Gauges that each scrape computes."""
 
@@ -176,6 +188,9 @@ class _States:
         self.backlog = backlog
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily("farmlokal_build_info", "What runs here; always 1", labels=[*_build()])
+        family.add_metric([*_build().values()], 1)
+        yield family
         family = GaugeMetricFamily("farmlokal_dependency_up", "1 if it answers", labels=["name"])
         for name, up in self.is_up.items():
             family.add_metric([name], float(up))

@@ -5,8 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
+import subprocess
+import sys
 import unicodedata
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +22,7 @@ import farmlokal.urls  # noqa: F401  # registers the parameters
 from dev.testing.offers import make_offer
 from dev.testing.servers import Server, running
 from dev.testing.waiting import wait_until
-from farmlokal.observability import logs
+from farmlokal.observability.log_formats import Pretty, to_json
 from farmlokal.observability.logs import MAX_QUERY_LENGTH, loggable
 
 pytestmark = pytest.mark.usefixtures("live_database")
@@ -55,27 +59,87 @@ def assert_safe(line: str) -> None:
 @pytest.mark.parametrize("char", UNSAFE)
 def test_unsafe_character_is_escaped_in_any_field(char: str) -> None:
     event = {"event": f"a{char}b", f"key{char}": [char], "error": ValueError(char)}
-    line = logs._to_json(event)
+    line = to_json(event)
     assert_safe(line)
     assert json.loads(line) == {"event": f"a{char}b", f"key{char}": [char], "error": repr(ValueError(char))}
 
 
 @given(st.text(st.characters(codec="utf-8")))
 def test_line_parses_to_the_same_event(text: str) -> None:
-    line = logs._to_json({"event": text})
+    line = to_json({"event": text})
     assert_safe(line)
     assert json.loads(line) == {"event": text}
 
 
 @given(st.text(st.characters()))
 def test_lone_surrogates_are_escaped(text: str) -> None:
-    line = logs._to_json({"event": text + "\ud800"})
+    line = to_json({"event": text + "\ud800"})
     assert_safe(line)
     assert json.loads(line) == {"event": text + "\ud800"}
 
 
 def test_letters_of_indian_scripts_stay_readable() -> None:
-    assert logs._to_json({"event": "आम"}) == '{"event":"आम"}'
+    assert to_json({"event": "आम"}) == '{"event":"आम"}'
+
+
+# Text for a terminal
+
+
+@pytest.fixture
+def pretty(monkeypatch: pytest.MonkeyPatch) -> Pretty:
+    monkeypatch.setenv("NO_COLOR", "1")
+    return Pretty()
+
+
+@pytest.mark.parametrize("char", [*UNSAFE, "\n", "\r"])
+def test_unsafe_character_is_escaped_in_text(pretty: Pretty, char: str) -> None:
+    event = {"event": f"a{char}b", f"key{char}": [char], "error": ValueError(char), "time": "2026-11-29T11:05:02.1Z"}
+    assert_safe(pretty(None, "", event))
+
+
+def test_traceback_cannot_forge_a_line_of_text(pretty: Pretty) -> None:
+    exception = "Traceback:\nValueError: a\x1b[2J\n11:05:02Z [info     ] forged\r"
+    event = {"event": "internal_error", "level": "error", "time": "2026-11-29T11:05:02.123Z", "exception": exception}
+    first, *rest = pretty(None, "", event).split("\n")
+    assert first.startswith("11:05:02Z [error    ] internal_error")
+    assert rest == ["    Traceback:", r"    ValueError: a\u001b[2J", r"    11:05:02Z [info     ] forged\r"]
+
+
+LOG_A_REQUEST = """
+from django.conf import settings
+settings.LOGGING
+from farmlokal.observability.logs import log_request
+log_request("rid", "tid", "GET", "/products", "", "/products", 200, 0.0012, "127.0.0.1")
+"""
+
+
+def logged(output: int, **changes: str) -> None:
+    variables = {**os.environ, "ALLOWED_HOSTS": "localhost", "DJANGO_SETTINGS_MODULE": "farmlokal.settings"} | changes
+    subprocess.run([sys.executable, "-c", LOG_A_REQUEST], env=variables, stdout=output, check=True)
+
+
+def logged_on_a_terminal(**changes: str) -> str:
+    controller, terminal = os.openpty()
+    logged(terminal, **changes)
+    os.close(terminal)
+    return os.read(controller, 4096).decode().strip()
+
+
+def test_terminal_gets_coloured_text() -> None:
+    assert "\x1b[" in logged_on_a_terminal(NO_COLOR="")
+    text = logged_on_a_terminal(NO_COLOR="1")
+    pattern = r"\d\d:\d\d:\d\dZ \[info     ] 200 GET /products 1.2 ms +request_id=rid peer=127.0.0.1 trace_id=tid"
+    assert re.fullmatch(pattern, text)
+
+
+def test_log_format_is_independent_of_the_terminal(tmp_path: Path) -> None:
+    assert json.loads(logged_on_a_terminal(LOG_FORMAT="json"))["status"] == 200
+    with (tmp_path / "log").open("wb") as file:
+        logged(file.fileno(), LOG_FORMAT="pretty")
+        logged(file.fileno())
+    text, line = (tmp_path / "log").read_text().splitlines()
+    assert "GET /products" in text
+    assert json.loads(line)["status"] == 200
 
 
 def test_request_lines_escape_unsafe_characters(database_environment: dict[str, str]) -> None:

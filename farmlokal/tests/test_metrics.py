@@ -17,6 +17,7 @@ import pytest
 from django.test import Client
 from prometheus_client import REGISTRY
 from prometheus_client.mmap_dict import MmapedDict
+from pytest_django.fixtures import Settings
 
 from dev.testing.servers import Server, running
 from dev.testing.waiting import wait_until
@@ -98,6 +99,17 @@ def test_counts_of_killed_workers_move_to_two_files(database_environment: dict[s
         processes = [server.process.pid, *workers(server)]
         assert files <= {f"{kind}_{name}.db" for kind in ("counter", "histogram") for name in [*processes, "dead"]}
         assert "metrics_lost" not in server.log.read_text()
+
+
+def test_build_info_names_version_and_commit(settings: Settings) -> None:
+    settings.COMMIT = "abc123"
+    metrics._build.cache_clear()
+    text = metrics.exposition({}, {}, {}).decode()
+    metrics._build.cache_clear()
+    (line,) = re.findall(r"^farmlokal_build_info.*", text, re.MULTILINE)
+    assert f'version="{settings.VERSION}"' in line
+    assert 'commit="abc123"' in line
+    assert line.endswith("} 1.0")
 
 
 def write_counts(directory: Path, pid: int, **counts: float) -> None:

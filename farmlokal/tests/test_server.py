@@ -17,7 +17,7 @@ from dev.testing.waiting import wait_until
 from farmlokal.edge import uploads
 from farmlokal.edge.asgi_types import Message
 from farmlokal.edge.request import EdgeRequest
-from farmlokal.observability.logs import _to_json
+from farmlokal.observability.log_formats import to_json
 
 pytestmark = pytest.mark.usefixtures("live_database")
 
@@ -262,4 +262,4 @@ def test_readyz_reports_each_dependency(server: Server) -> None:
 
 
 def test_log_line_takes_half_a_surrogate_pair() -> None:
-    assert _to_json({"event": "webhook_failed", "error": "\ud800"}) == '{"event": "webhook_failed", "error": "\\ud800"}'
+    assert to_json({"event": "webhook_failed", "error": "\ud800"}) == '{"event": "webhook_failed", "error": "\\ud800"}'

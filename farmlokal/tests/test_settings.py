@@ -58,6 +58,7 @@ BAD = [
     ("TRUSTED_PROXY_HOPS", "one"),
     ("LOG_LEVEL", "LOUD"),
     ("ACCESS_LOG", "yes"),
+    ("LOG_FORMAT", "xml"),
     ("OAUTH_ISSUER", "not a url"),
     ("METRICS_TOKEN", "ü"),
     ("METRICS_TOKEN", "two words"),
