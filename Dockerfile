@@ -9,8 +9,12 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libmariadb-dev pkg-config \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
-COPY requirements.txt .
-RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
+# --build-arg EXTRAS="telemetry sentry" installs what traces and Sentry need.
+ARG EXTRAS=""
+COPY requirements.txt requirements-telemetry.txt requirements-sentry.txt ./
+RUN python -m venv /venv \
+    && set -- -r requirements.txt && for extra in $EXTRAS; do set -- "$@" -r "requirements-$extra.txt"; done \
+    && /venv/bin/pip install --no-cache-dir --require-hashes "$@"
 
 FROM base
 # ca-certificates brings the bundle for ssl_ca=/etc/ssl/certs/ca-certificates.crt in DATABASE_URL.

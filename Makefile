@@ -21,6 +21,7 @@ format:  ## Format the code and fix lint errors
 requirements:  ## Pin the dependencies of pyproject.toml with hashes (ARGS=--upgrade for newer versions)
 	@dev/install.sh requirements-dev.txt
 	@.venv/bin/uv pip compile --quiet --universal --no-header --generate-hashes $(ARGS) pyproject.toml -o requirements.txt
+	@for extra in telemetry sentry; do .venv/bin/uv pip compile --quiet --universal --no-header --generate-hashes $(ARGS) --extra $$extra -c requirements.txt $$(sed -nE 's/^([A-Za-z0-9_.-]+)==.*/--no-emit-package \1/p' requirements.txt) pyproject.toml -o requirements-$$extra.txt || exit 1; done
 	@.venv/bin/uv pip compile --quiet --universal --no-header --generate-hashes $(ARGS) --group dev --all-extras -c requirements.txt pyproject.toml -o requirements-dev.txt
 
 sbom:  ## Write the bill of materials of the pinned dependencies to .local/sbom.json (CycloneDX)

@@ -10,8 +10,10 @@ from farmlokal.edge.app import Edge
 from farmlokal.edge.asgi_types import Receive, Scope, Send
 from farmlokal.edge.django_pool import DjangoPool
 from farmlokal.edge.request import EdgeRequest
+from farmlokal.edge.traced import TracedEdge
+from farmlokal.observability import tracing
 
-_edge = Edge(DjangoPool(wsgi_application))
+_edge = (TracedEdge if tracing.is_on() else Edge)(DjangoPool(wsgi_application))
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -100,6 +101,16 @@ def parse_log_level(value: str) -> str:
     if value.upper() not in LOG_LEVELS:
         raise ValidationError(f"must be one of {', '.join(LOG_LEVELS)}")
     return value.upper()
+
+
+def check_installed(name: str, value: str, module: str, extra: str) -> None:
+    """Raise EnvError if the variable called name has a value, but the packages that it needs are missing."""
+    try:
+        is_missing = bool(value) and find_spec(module) is None
+    except ModuleNotFoundError:  # the package around it is missing
+        is_missing = True
+    if is_missing:
+        raise EnvError(f'Environment variable "{name}" needs more packages: pip install -r requirements-{extra}.txt')
 
 
 def check_together(**values: str) -> None:

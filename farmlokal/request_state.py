@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # imported at run time, it would be a cycle
 
     from accounts.authentication import Caller
     from farmlokal.http.problems import Problem
+    from farmlokal.observability.trace_context import TraceContext
     from farmlokal.page_cache.pages import Lookup, Page, Served
     from farmlokal.ratelimit.limiter import Policy
 
@@ -22,6 +23,7 @@ KEY = "farmlokal.state"  # in the ASGI scope; under plain WSGI in request.META
 @dataclass(slots=True)
 class RequestState:
     arrived_at: float = field(default_factory=time.monotonic)  # deadlines count from here: before the wait for a thread
+    trace: TraceContext | None = None  # of the edge's span; None: tracing is off
     refusal: tuple[str, str] | None = None  # code and detail of the problem that answers the request
     is_counted: bool = False  # by the edge, against its client's rate limit
     limited_as: tuple[Policy | None, str] | None = None  # policy and client; None: as an anonymous call of its address

@@ -14,13 +14,16 @@ from environs import EnvError, validate
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from farmlokal.environment import check_needed, check_together, env
+from farmlokal.environment import check_installed, check_needed, check_together, env
+from farmlokal.observability import error_reports
 from farmlokal.observability.log_formats import LOG_FORMATS
 from farmlokal.observability.logs import logging_config
 
 PROJECT = Path(__file__).resolve().parents[1]
 HOST = r"\*|\.?[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]"  # a name, .example.com for all below it, an address, or *
 ORIGIN = r"https?://[a-z0-9.-]+(:[0-9]{1,5})?"  # browsers send lower case and no path
+SAMPLERS = [f"{kind}{name}" for kind in ("parentbased_", "") for name in ("always_on", "always_off", "traceidratio")]
+DSN = r"https?://[^\s/@]+@[^\s/@]+/\S*\d\Z"
 MIN_KEY_CHARACTERS = 50  # Django's own advice
 MIN_CONNECT_SECONDS = 0.5  # several round trips: TCP, TLS, login
 
@@ -55,6 +58,26 @@ try:
     LOG_LEVEL = env.level("LOG_LEVEL", "INFO")
     LOG_FORMAT = env.str("LOG_FORMAT", "auto", validate=validate.OneOf(LOG_FORMATS, error="must be one of {choices}"))
     COMMIT = env.str("RENDER_GIT_COMMIT", "")
+    # OpenTelemetry's SDK reads these and more of its variables. We check the most usual ones.
+    OTEL_EXPORTER_OTLP_ENDPOINT = env.http_url("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = env.http_url("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
+    OTEL_EXPORTER_OTLP_HEADERS = env.str("OTEL_EXPORTER_OTLP_HEADERS", "")
+    OTEL_TRACES_SAMPLER = env.str(
+        "OTEL_TRACES_SAMPLER",
+        "parentbased_always_on",
+        validate=validate.OneOf(SAMPLERS, error="must be one of {choices}"),
+    )
+    OTEL_TRACES_SAMPLER_ARG = env.float(
+        "OTEL_TRACES_SAMPLER_ARG", 1.0, validate=validate.Range(min=0, max=1, error="must be from 0 to 1")
+    )
+    TRACES_URL = OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
+    if not TRACES_URL and OTEL_EXPORTER_OTLP_ENDPOINT:
+        TRACES_URL = f"{OTEL_EXPORTER_OTLP_ENDPOINT.rstrip('/')}/v1/traces"
+    check_installed("OTEL_EXPORTER_OTLP_ENDPOINT", TRACES_URL, "opentelemetry.exporter.otlp.proto.http", "telemetry")
+    SENTRY_DSN = env.str(
+        "SENTRY_DSN", "", validate=validate.Regexp(rf"\Z|{DSN}", error="must look like https://key@host/number")
+    )
+    check_installed("SENTRY_DSN", SENTRY_DSN, "sentry_sdk", "sentry")
     RATE_LIMIT_ANONYMOUS = env.rate("RATE_LIMIT_ANONYMOUS", "120/60")
     RATE_LIMIT_CLIENT = env.rate("RATE_LIMIT_CLIENT", "1200/60")
     OAUTH_TOKEN_URL = env.http_url("OAUTH_TOKEN_URL", "")
@@ -234,4 +257,4 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": ["farmlokal.openapi.auto_schema.complete"],
 }
 
-LOGGING = logging_config(LOG_LEVEL, LOG_FORMAT)
+LOGGING = logging_config(LOG_LEVEL, LOG_FORMAT, [error_reports.report] if SENTRY_DSN else [])

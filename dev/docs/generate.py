@@ -7,6 +7,7 @@ of docs/figures/FILE.json, which a benchmark has written.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
 
 from dev.bench.figures import table
@@ -86,7 +87,7 @@ def _content(name: str) -> str:
     kind, _, rest = name.partition(" ")
     if kind == "figures":
         return figures_table(rest)
-    tables = {
+    tables: dict[str, Callable[[], str]] = {
         "settings": settings_table,
         "watching": partial(settings_table, of_watching=True),
         "performance": performance_table,

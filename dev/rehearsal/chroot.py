@@ -99,7 +99,7 @@ def _run_steps(root: Path, stage: Stage, roots: Mapping[str, Path]) -> None:
         if step.name == "WORKDIR":
             folder = step.text
             (root / folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
-        elif step.name == "ENV":
+        elif step.name in {"ENV", "ARG"}:  # an ARG has its default
             environment |= variables(step.text, environment)
         elif step.name == "COPY":
             _copy(root, folder, step.text, roots)

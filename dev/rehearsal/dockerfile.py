@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
-KNOWN = {"RUN", "WORKDIR", "COPY", "USER", "ENV", "EXPOSE", "CMD"}
+KNOWN = {"ARG", "RUN", "WORKDIR", "COPY", "USER", "ENV", "EXPOSE", "CMD"}
 
 
 class Step(NamedTuple):

@@ -12,7 +12,7 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("file", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("file", [f"requirements{kind}.txt" for kind in ("", "-dev", "-telemetry", "-sentry")])
 def test_requirements_have_hashes_and_no_urls(file: str) -> None:
     lines = (PROJECT / file).read_text().splitlines()
     pinned = [number for number, line in enumerate(lines) if "==" in line and not line.startswith(" ")]

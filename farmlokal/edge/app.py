@@ -16,7 +16,7 @@ from django.conf import settings
 
 from accounts.authentication import cached_caller, is_checked, looks_like_jwt, token_in
 from farmlokal.edge.asgi_types import Headers, Response
-from farmlokal.edge.batching import ADMIT_BATCH, Admissions
+from farmlokal.edge.batching import ADMIT_BATCH, Admission, Admissions, LimitedClient
 from farmlokal.edge.flights import PageFlights
 from farmlokal.edge.local_pages import LocalPage, LocalPages
 from farmlokal.edge.request import EdgeRequest
@@ -110,7 +110,7 @@ class Edge:
         key = request.page_key
         page = self._pages.get(key) if key else None
         limited = (policy, client) if policy else None
-        admission = request.admission = await self._admissions.ask(limited, "" if page and page.is_fresh else key)
+        admission = request.admission = await self._admission(limited, "" if page and page.is_fresh else key)
         if admission.decision and admission.decision.is_refused:
             await request.refuse(admission.decision, client)
         elif request.is_preflight:
@@ -120,6 +120,9 @@ class Edge:
         else:
             await request.forward(await self._ask_django(request))
 
+    def _admission(self, client: LimitedClient | None, page_key: str) -> Awaitable[Admission]:
+        return self._admissions.ask(client, page_key)
+
     async def _answer_with_page(self, request: EdgeRequest, key: str, page: LocalPage | None) -> None:
         """page: the local copy."""
         admission = request.admission
@@ -128,7 +131,7 @@ class Edge:
             await request.serve(page, "hit", headers)
             return
         if admission.generation and not admission.lookup:  # the local copy was fresh, but is of an older generation
-            again = await self._admissions.ask(None, key)
+            again = await self._admission(None, key)
             admission = request.admission = again._replace(
                 decision=admission.decision, commands=admission.commands + again.commands
             )

@@ -21,6 +21,7 @@ from farmlokal.http.conditional import is_not_modified
 from farmlokal.http.problems import CONTENT_TYPE, MAX_PATH_LENGTH, problem_document
 from farmlokal.http.security_headers import security_headers
 from farmlokal.observability import logs, metrics, trace_context
+from farmlokal.observability.trace_context import TraceContext
 from farmlokal.page_cache.pages import Result
 from farmlokal.ratelimit.limiter import Decision
 
@@ -53,6 +54,7 @@ class EdgeRequest:
         )
         self.request_id = logs.request_id_of(self.header(b"x-request-id"))
         self.admission = NOT_LIMITED
+        self.status = 0  # of the response; 0: it has not begun
 
     @property
     def is_preflight(self) -> bool:
@@ -65,10 +67,11 @@ class EdgeRequest:
         return (self.scope.get("client") or ("",))[0]
 
     @property
-    def trace_id(self) -> str:
-        return trace_context.of_request(
+    def trace(self) -> TraceContext:
+        """Computed when it is needed: Django finds its own."""
+        return self.state.trace or trace_context.of_request(
             self.header(b"traceparent"), self.header(b"tracestate"), self.request_id
-        ).trace_id
+        )
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin1")
@@ -128,16 +131,17 @@ class EdgeRequest:
         metrics.count_cost(template, 0, self.admission.commands)
         if logs.is_on():
             query = self.scope["query_string"].decode("latin1")
-            logs.log_request(
-                self.request_id, self.trace_id, self.method, self.path, query, template, status, seconds, self.peer
-            )
+            ids = self.request_id, self.trace.trace_id
+            logs.log_request(*ids, self.method, self.path, query, template, status, seconds, self.peer)
 
     async def _send_response(self, status: int, headers: Headers, body: bytes) -> None:
+        self.status = status
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
     async def _send_file(self, status: int, headers: Headers, file: BinaryIO) -> None:
         """send() waits while the client does not read, so memory holds one block."""
+        self.status = status
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         with file:
             while block := await asyncio.to_thread(file.read, BLOCK_BYTES):

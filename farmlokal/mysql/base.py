@@ -22,7 +22,7 @@ from MySQLdb.constants import FIELD_TYPE
 
 from farmlokal.mysql.schema import DatabaseSchemaEditor
 from farmlokal.mysql.watchdog import watchdog
-from farmlokal.observability import request_costs
+from farmlokal.observability import request_costs, tracing
 
 IDLE_SECONDS = 30
 
@@ -58,6 +58,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.execute_wrappers.append(_counted_and_watched)
+        if tracing.is_on():
+            self.execute_wrappers.append(_traced)
         self._used_at = 0.0
 
     def get_connection_params(self) -> dict[str, Any]:
@@ -111,4 +113,9 @@ def _counted_and_watched(
     wrapper = context["connection"]
     wrapper._used_at = time.monotonic()
     with watchdog.watch(wrapper.connection):
+        return execute(sql, params, many, context)
+
+
+def _traced(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+    with tracing.sql_span(sql, context["connection"].settings_dict["NAME"]):
         return execute(sql, params, many, context)

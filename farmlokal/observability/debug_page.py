@@ -9,14 +9,15 @@ from typing import Any
 from django.http import HttpRequest
 from django.views.debug import SafeExceptionReporterFilter
 
-PASSWORD_IN_URL = re.compile(r"(?<=://)[^\s/'\"]*:[^\s'\"]*(?=@)")
+from farmlokal.observability.error_reports import PASSWORD_IN_URL
 
 
 class SecretFilter(SafeExceptionReporterFilter):
     """Also hide our URLs with passwords, and filter local variables, which Django does only while DEBUG is off."""
 
     hidden_settings = re.compile(
-        rf"{SafeExceptionReporterFilter.hidden_settings.pattern}|REDIS_URL|DATABASE\w*_URL|LOCATION", re.IGNORECASE
+        rf"{SafeExceptionReporterFilter.hidden_settings.pattern}|(REDIS|DATABASE\w*)_URL|LOCATION|OTLP_HEADERS|SENTRY_DSN",
+        re.IGNORECASE,
     )
 
     def cleanse_setting(self, key: Any, value: Any) -> Any:

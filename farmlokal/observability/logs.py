@@ -190,7 +190,7 @@ class RequestLogMiddleware:
         state = state_of(request)
         request_costs.current.clear()
         request_id = request_id_of(request.headers.get("X-Request-ID", ""))
-        trace = trace_context.of_request(
+        trace = state.trace or trace_context.of_request(
             request.headers.get("traceparent", ""), request.headers.get("tracestate", ""), request_id
         )
         ids = structlog.contextvars.bound_contextvars(request_id=request_id, trace_id=trace.trace_id)

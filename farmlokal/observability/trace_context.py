@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from random import getrandbits
 from typing import NamedTuple
 
@@ -70,11 +70,19 @@ def current() -> TraceContext | None:
 
 @contextlib.contextmanager
 def within(trace: TraceContext) -> Iterator[None]:
-    token = _current.set(trace)
+    before = enter(trace)
     try:
         yield
     finally:
-        _current.reset(token)
+        leave(before)
+
+
+def enter(trace: TraceContext) -> Token[TraceContext | None]:
+    return _current.set(trace)
+
+
+def leave(before: Token[TraceContext | None]) -> None:
+    _current.reset(before)
 
 
 def child_headers() -> dict[str, str]:

@@ -34,7 +34,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
-from farmlokal.observability import trace_context
+from farmlokal.observability import tracing
 
 MAX_BODY_BYTES = 1024 * 1024
 CHUNK_BYTES = 64 * 1024
@@ -86,12 +86,18 @@ def call(
     max_bytes: int = MAX_BODY_BYTES,
 ) -> Answer:
     """Return the answer, or raise an OutboundError. ends: the deadline, a time of time.monotonic."""
-    headers = {
-        "Accept-Encoding": "identity",
-        "User-Agent": "farmlokal",
-        **trace_context.child_headers(),
-        **(headers or {}),
-    }
+    with tracing.call_span(method, url) as span:
+        headers = {"Accept-Encoding": "identity", "User-Agent": "farmlokal", **span.headers(), **(headers or {})}
+        answer = _answer(method, url, ends, headers, body, max_bytes)
+        span.set("http.response.status_code", answer.status)
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            span.fail(str(answer.status))
+        return answer
+
+
+def _answer(
+    method: str, url: str, ends: float, headers: Mapping[str, str], body: bytes | None, max_bytes: int
+) -> Answer:
     try:
         with (
             _until(ends),

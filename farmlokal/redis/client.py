@@ -18,7 +18,7 @@ from django_redis import get_redis_connection
 from redis import Redis, RedisError
 from redis import exceptions as redis_exceptions
 
-from farmlokal.observability import request_costs
+from farmlokal.observability import request_costs, tracing
 from farmlokal.redis.scripts import DELETE_KEY, PROBE_KEY, Script
 
 PAUSE_SECONDS = 0.2  # between two probes of a Redis that is away
@@ -108,11 +108,12 @@ def run(script: Script, keys: Sequence[str], arguments: Sequence[Any] = (), *, i
 def ask(script: Script, keys: Sequence[str], arguments: Sequence[Any] = ()) -> Any:
     """Return the script's result. Raise RedisError. Try, and maybe wait, even while Redis is away."""
     client = get_redis_connection("default")
-    try:
-        return _evaluate(client, script, keys, arguments)
-    except redis_exceptions.MovedError as moved:
-        _follow(client, moved)
-        return _evaluate(client, script, keys, arguments)
+    with tracing.redis_span(script.name):
+        try:
+            return _evaluate(client, script, keys, arguments)
+        except redis_exceptions.MovedError as moved:
+            _follow(client, moved)
+            return _evaluate(client, script, keys, arguments)
 
 
 def _evaluate(client: Redis, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:

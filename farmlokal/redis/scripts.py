@@ -22,10 +22,11 @@ def key(*parts: str) -> str:
 
 
 class Script:
-    """A Lua script. Redis runs it as one command, and knows it by its hash after the first call."""
+    """A Lua script. Redis runs it as one command, and knows it by its hash after the first call. name: for traces."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, name: str = "") -> None:
         self.text = text
+        self.name = name
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -34,7 +35,7 @@ def load(module: str, name: str) -> Script:
 
     A line `-- include: path` includes that file, relative to the file with the line; each file is included once.
     """
-    return Script(_read(Path(module).with_name(name).resolve(), set()))
+    return Script(_read(Path(module).with_name(name).resolve(), set()), Path(name).stem)
 
 
 def _read(path: Path, included: set[Path]) -> str:

@@ -16,6 +16,7 @@ from farmlokal.jobs import registry, steps
 from farmlokal.jobs.models import Job
 from farmlokal.mysql.errors import is_transient
 from farmlokal.mysql.limits import limit_waits
+from farmlokal.observability import tracing
 
 T = TypeVar("T")
 
@@ -53,8 +54,13 @@ def _turn(is_ending: threading.Event) -> tuple[bool, bool]:
     pks = _unless_away(lambda: list(running))
     if pks is None:
         return True, False
-    worked = [_unless_away(partial(steps.advance, pk)) for pk in pks if not is_ending.is_set()]
+    worked = [_unless_away(partial(_work, pk)) for pk in pks if not is_ending.is_set()]
     return not any(worked), not pks
+
+
+def _work(pk: int) -> bool:
+    with tracing.task_span("run_jobs"):
+        return steps.advance(pk)
 
 
 def _unless_away(work: Callable[[], T]) -> T | None:
