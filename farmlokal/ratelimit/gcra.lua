@@ -4,7 +4,7 @@
 -- room for one more. Returns -2 if Redis accepts no writes.
 local function limit(key, quota, interval, calls)
   local ends = math.max(tonumber(redis.call('GET', key) or now) or now, now)
-  ends = math.min(ends, now + quota * interval)  -- the clock was set back: the bucket is empty, but no more than that
+  if ends > now + quota * interval then ends = now end  -- the clock was set back: the bucket is full again
   local spare = now + quota * interval - ends
   local room = math.max(math.floor(spare / interval), 0)
   if room > 0 then

@@ -128,6 +128,14 @@ def test_bucket_expires_when_it_is_full_again(redis_client: redis.Redis) -> None
     assert 0 < redis_client.pttl(key) <= 1000
 
 
+def test_clock_set_back_refuses_no_call(redis_client: redis.Redis) -> None:
+    script = script_by_clock(redis_client)
+    hour = 3_600_000_000
+    for now in (2 * hour, hour):
+        room, _ = script(keys=["stepped"], args=[TEN_A_SECOND.quota, TEN_A_SECOND.interval, 1, now])
+        assert room == TEN_A_SECOND.quota
+
+
 def test_without_writes_to_redis_the_process_counts(redis_alone: Daemon) -> None:
     limiter.buckets.reset()
     with redis.Redis.from_url(redis_alone.url) as client:
