@@ -7,7 +7,8 @@ local function generation(key, writers, coalesce)
   if type(purged) == 'table' then return nil end
   local found = redis.call('GET', key)
   if found then return found end
-  local is_written = redis.call('ZCARD', writers) > 0
+  -- An announcement lasts seconds. One that would last longer is from before the clock was set back.
+  local is_written = redis.call('ZCOUNT', writers, '-inf', string.format('%.0f', now + 60000000)) > 0
   if is_written and coalesce == 0 then return nil end
   local begun = is_written and redis.pcall('SET', key, name, 'PX', coalesce) or redis.pcall('SET', key, name)
   if begun.err then return nil end

@@ -278,6 +278,12 @@ def test_coalescing_ends_the_generation_of_a_dead_writer_too(settings: Settings,
     assert 0 < in_redis.pttl(GENERATION) <= 200
 
 
+def test_dead_writer_does_not_outlast_a_clock_set_back(product: Product, client: Client, in_redis: redis.Redis) -> None:
+    run(cache.ANNOUNCE, [GENERATION, WRITERS], [0, "died an hour ahead", 3600 + 10])
+    url = f"/products?ids={product.pk}"
+    assert [client.get(url)["X-Cache"] for _ in range(2)] == ["miss", "hit"]
+
+
 def test_failed_commit_without_redis_is_a_pending_invalidation(redis_alone: Daemon) -> None:
     """The database may have carried out the commit, although its answer was lost."""
     redis_alone.freeze()
