@@ -53,7 +53,8 @@ class LocalBreaker:
         if self.state == STATE_CLOSED:
             return self._record
         opened_at = self._storage.opened_at if self.state == STATE_OPEN else None
-        is_waiting = opened_at and dt.datetime.now(dt.UTC) < opened_at + dt.timedelta(seconds=OPEN_SECONDS)
+        age = (dt.datetime.now(dt.UTC) - opened_at).total_seconds() if opened_at else OPEN_SECONDS
+        is_waiting = 0 <= age < OPEN_SECONDS  # below 0, the clock was set back
         if is_waiting or not self._probe.acquire(blocking=False):
             raise BreakerOpenError("the breaker is open", OPEN_SECONDS)
         return self._record_probe
@@ -65,6 +66,8 @@ class LocalBreaker:
     def _record_probe(self, outcome: Outcome) -> None:
         try:
             if outcome != "nothing":
+                if self.state == STATE_OPEN:
+                    self._breaker.half_open()  # pybreaker would ask the clock again
                 self._count(outcome)
         finally:
             self._probe.release()

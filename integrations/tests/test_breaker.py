@@ -307,6 +307,13 @@ def test_alone_one_probe_at_a_time_decides(alone: Breaker) -> None:
         assert call(alone, reject, succeed) == ["RejectedError", "good"]
 
 
+def test_alone_clock_set_back_does_not_keep_it_open(alone: Breaker) -> None:
+    with time_machine.travel(7200, tick=False) as clock:
+        call(alone, fail, times=MAX_FAILURES)
+        clock.shift(-3600)
+        assert call(alone, succeed, succeed) == ["good", "good"]
+
+
 def test_alone_there_are_no_retries(alone: Breaker) -> None:
     with pytest.raises(NoRetryError):
         alone.call(succeed, is_retry=True)
