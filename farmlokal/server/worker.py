@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import signal
 import sys
 from typing import Any, ClassVar
@@ -24,6 +25,9 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # the library has no types
         "proxy_headers": False,  # farmlokal.edge.forwarded reads them
         "server_header": False,
         "access_log": False,  # farmlokal.observability.logs writes the request line
+        # Show gunicorn each second that the event loop runs. uvicorn measures pauses by the wall clock: with any other
+        # value, a clock that is set back silences the worker, and gunicorn kills it.
+        "timeout_notify": -math.inf,
     }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
