@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from typing import BinaryIO, get_args
 
@@ -28,7 +27,7 @@ from farmlokal.ratelimit.limiter import Decision
 X_CACHE = {result: (b"x-cache", result.encode()) for result in get_args(Result)}
 BLOCK_BYTES = 64 * 1024  # of a file
 
-tick = metrics.Tick(then=sys.stdout.flush)
+tick = metrics.Tick(then=logs.flush)
 
 
 class EdgeRequest:

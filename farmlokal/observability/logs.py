@@ -5,6 +5,7 @@ All lines of a request carry its request_id and trace_id.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
 import re
@@ -150,7 +151,10 @@ def log_request(
     seconds: float,
     peer: str,
 ) -> None:
-    """Write the line of an answered request; the caller flushes. structlog would take as long as a cached page."""
+    """Write the line of an answered request; the caller calls flush(). structlog would take as long as a cached page.
+
+    A line that cannot be written, such as on a full disk, is lost.
+    """
     line = {
         "method": method,
         "path": path,
@@ -166,7 +170,13 @@ def log_request(
         "logger": "farmlokal.requests",
         "time": dt.datetime.now(dt.UTC),
     }
-    sys.stdout.buffer.write(_line_of_request(line) + b"\n")
+    with contextlib.suppress(OSError):
+        sys.stdout.buffer.write(_line_of_request(line) + b"\n")
+
+
+def flush() -> None:
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
 
 
 def _json_of_request(line: dict[str, Any]) -> bytes:
@@ -210,5 +220,5 @@ class RequestLogMiddleware:
                 query, peer = request.META.get("QUERY_STRING", ""), request.META.get("REMOTE_ADDR", "")
                 method, status = request.method or "", response.status_code
                 log_request(request_id, trace.trace_id, method, request.path, query, route, status, seconds, peer)
-                sys.stdout.flush()
+                flush()
         return response
