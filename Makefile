@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run manage test format requirements sbom rehearse docs pictures load soak fuzz bench bench-hot bench-zipf bench-restart bench-mixed bench-outage bench-cold bench-auth bench-partner bench-webhooks chaos-webhooks bench-seed bench-insert bench-listing bench-scale bench-admin
+.PHONY: help run manage test format requirements sbom rehearse docs pictures load soak fuzz chaos bench bench-hot bench-zipf bench-restart bench-mixed bench-outage bench-cold bench-auth bench-partner bench-webhooks chaos-webhooks bench-seed bench-insert bench-listing bench-scale bench-admin
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ soak:  ## The traffic of `make load` at a fixed rate; fails if a process grows (
 
 fuzz:  ## Send hostile requests to a private service; fails on a 5xx, a lost worker or an error in the log (REQUESTS=200000 SEED=…)
 	@FARMLOKAL_TARGET=fuzz exec dev/bench/run.sh fuzz $(or $(REQUESTS),200000)
+
+chaos:  ## Check what the service promises while a part fails: a row of docs/reliability.md each (FAULTS="redis-killed …" FIGURES=1)
+	@FARMLOKAL_TARGET=chaos exec dev/bench/run.sh chaos
 
 bench:  ## Run the next six, which compare with other servers, in about half an hour (ROWS=1000000 TURNS=5)
 	@FARMLOKAL_TARGET=bench dev/bench/tools.sh

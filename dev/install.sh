@@ -33,7 +33,6 @@ missing_packages() {
     case $TARGET in test|pictures) command -v chromium >/dev/null || echo chromium ;; esac
     case $TARGET in rehearse) PATH=$PATH:/usr/sbin command -v debootstrap >/dev/null || echo debootstrap ;; esac
     # Steps the clock of a running service.
-    case $TARGET in test|chaos) compgen -G "/usr/lib/*/faketime/libfaketime.so.1" >/dev/null || echo libfaketime ;; esac
 }
 
 # Nginx stands in front of two instances; promtool checks rules. Their packages bring services, so only the programs are

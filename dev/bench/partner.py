@@ -147,10 +147,8 @@ async def load(
 
 def resources(server: Server) -> tuple[int, int]:
     """Open files and threads of all workers."""
-    master = server.process.pid
-    workers = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    files = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in workers)
-    return files, sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in workers)
+    files = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in server.workers)
+    return files, sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in server.workers)
 
 
 def faults(hole: int, tls: int) -> dict[str, Fault]:

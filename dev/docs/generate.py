@@ -14,6 +14,7 @@ from dev.bench.figures import table
 from dev.docs import charts
 from dev.docs.pages import PROJECT, pages
 from dev.docs.performance import performance_table
+from dev.docs.reliability import faults_table
 
 README = PROJECT / "README.md"
 REGION = re.compile(r"(<!-- ([\w ]+): begin -->\n)(.*?)(<!-- \2: end -->)", re.DOTALL)
@@ -92,6 +93,7 @@ def _content(name: str) -> str:
         "watching": partial(settings_table, of_watching=True),
         "performance": performance_table,
         "indexes": index_table,
+        "faults": faults_table,
     }
     return tables[name]()
 

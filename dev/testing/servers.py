@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dev.testing.waiting import wait_until
@@ -48,6 +49,12 @@ class Server:
     @property
     def url(self) -> str:
         return f"http://localhost:{self.port}"
+
+    @property
+    def workers(self) -> list[int]:
+        """The processes that gunicorn's master has started, the oldest first."""
+        master = self.process.pid
+        return [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_SECONDS)
@@ -154,7 +161,7 @@ class Daemon:
 def own_mysql(folder: Path, environment: Mapping[str, str], rows: int, options: str = "") -> Iterator[Daemon]:
     """Run a MariaDB with this many sample products; options go to mariadbd."""
     ready, manage = folder / "ready", f"{sys.executable} manage.py"
-    script = f"{manage} migrate -v0 && {manage} seed_products {rows} && touch {ready} && sleep 1200"
+    script = f"{manage} migrate -v0 && {manage} seed_products {rows} && touch {ready} && sleep 3600"
     supervisor = subprocess.Popen(
         ["dev/services.sh", str(folder), "sh", "-c", script],
         env={**environment, "DATABASE_URL": "", "MARIADB_OPTIONS": f"{SMALL_MARIADB} {options}"},
@@ -186,11 +193,12 @@ def _adopt_mysql(folder: Path) -> Daemon:
 
 
 @contextmanager
-def own_redis(folder: Path, *options: str) -> Iterator[Daemon]:
-    """Run a Redis that keeps its data after a SIGKILL; options go to redis-server."""
+def own_redis(folder: Path, *options: str, environment: Mapping[str, str] = MappingProxyType({})) -> Iterator[Daemon]:
+    """Run a Redis that keeps its data after a SIGKILL; options go to redis-server. environment: more variables."""
     port = free_port()
     binary = shutil.which("redis-server") or str(Path(".local/bin/redis-server").absolute())
-    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", *options]
+    command = ["env", *(f"{name}={value}" for name, value in environment.items()), binary, "--port", str(port)]
+    command += ["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", *options]
     redis = Daemon(f"redis://127.0.0.1:{port}/0", command, folder, lambda: _answers_ping(port))
     redis.start()
     try:

@@ -152,11 +152,9 @@ class Disturber:
         return len(self.done) == len(self._threads) or bool(self._failures)
 
     def _kill_worker(self) -> None:
-        master = self._server.process.pid
-        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-        if children:
+        if workers := self._server.workers:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(random.choice(children)), signal.SIGKILL)
+                os.kill(random.choice(workers), signal.SIGKILL)
 
     def _empty(self) -> None:
         with contextlib.suppress(redis.RedisError), redis.Redis.from_url(self._cache.url) as client:

@@ -1,0 +1,185 @@
+"""The servers of the fault table."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
+
+import MySQLdb
+import redis
+
+from dev.chaos.callers import Plan
+from dev.chaos.clock import Clock
+from dev.chaos.load import Load
+from dev.testing.issuer import issuer
+from dev.testing.partner import partner, settings_for
+from dev.testing.proxy import Proxy
+from dev.testing.servers import own_mysql, own_redis, running
+from farmlokal.mysql.url import parse
+from integrations.webhooks import signing_secrets
+
+ROWS = 2000
+WORKERS = 2
+TOKENS = 1000
+HOUR = 3600
+PARTNER_HOST = "partner.test"
+# Creates the API clients: one without a limit, and one that the load keeps over its limit.
+CLIENTS = """
+import django
+django.setup()
+from accounts.models import ApiClient
+ApiClient.objects.create(client_id="shop", name="Shop", rate="60000/60")
+ApiClient.objects.create(client_id="greedy", name="Greedy", rate="60/60")
+"""
+# A sitecustomize module of the service. The partner's name is this machine, or stalls while a file exists.
+RESOLVER = """
+import os, socket, time
+original = socket.getaddrinfo
+def getaddrinfo(host, *arguments, **options):
+    if host != {host!r} or options.get("flags"):
+        return original(host, *arguments, **options)
+    if os.path.exists({file!r}):
+        time.sleep(5)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    return original("127.0.0.1", *arguments, **options)
+socket.getaddrinfo = getaddrinfo
+"""
+
+
+class Pace(NamedTuple):
+    """Seconds of each row, and settings of the service.
+
+    calm: before the fault. fault: how long it lasts. settle: of normal answers after it. heal: the longest wait for
+    them. replace: until gunicorn replaces a worker that does not react.
+    """
+
+    calm: float
+    fault: float
+    settle: float
+    heal: float
+    replace: int
+    settings: Mapping[str, str]
+
+
+FULL = Pace(calm=5, fault=12, settle=3, heal=60, replace=30, settings={})
+# On a busy machine, a slow answer is not a fault.
+SHORT = Pace(0.5, 2, 0.5, 60, 10, {"REDIS_TIMEOUT_SECONDS": "1", "PARTNER_DEADLINE_SECONDS": "5"})
+
+
+class World:
+    """Proxies stand between the service and what it depends on.
+
+    A fault adds what it harms. victims: ports of callers whose worker it harms. kills: when it killed connections to
+    MySQL, from and to.
+    """
+
+    def __init__(self, folder: Path, pace: Pace, environment: Mapping[str, str]) -> None:
+        self.pace = pace
+        self._folder = folder
+        self._base = environment
+        self._stack = contextlib.ExitStack()
+        self.victims: set[int] = set()
+        self.kills: list[tuple[float, float]] = []
+
+    def __enter__(self) -> Self:
+        for name in ("mysql", "redis", "clock", "redis-clock"):
+            (self._folder / name).mkdir()
+        with contextlib.ExitStack() as stack:
+            enter = stack.enter_context
+            self.mysql = enter(own_mysql(self._folder / "mysql", self._base, ROWS))
+            self.clock, self.redis_clock = (Clock(self._folder / name) for name in ("clock", "redis-clock"))
+            self.redis = enter(own_redis(self._folder / "redis", environment=self.redis_clock.environment))
+            self.sandbox, self.issuer = enter(partner()), enter(issuer())
+            self.mysql_proxy, self.redis_proxy = self._proxy(stack, self.mysql.url), self._proxy(stack, self.redis.url)
+            self.partner_proxy = self._proxy(stack, self.sandbox.url)
+            self.provider_proxy = self._proxy(stack, self.sandbox.url)
+            self.keys_proxy = self._proxy(stack, self.issuer.url)
+            self._environment = {**self._base, **self._settings()}
+            subprocess.run([sys.executable, "-c", CLIENTS], env=self._environment, check=True, timeout=60)
+            self.server = enter(running({**self._environment, **self.clock.environment}))
+            self.load = enter(Load(self._plan()))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _proxy(self, stack: contextlib.ExitStack, url: str) -> Proxy:
+        return stack.enter_context(Proxy(urlsplit(url).port or 0))
+
+    def _settings(self) -> dict[str, str]:
+        self.dead_names = self._folder / "dead-names"
+        self.webhook_secret = signing_secrets.generate()
+        modules = self._folder / "modules"
+        modules.mkdir()
+        (modules / "sitecustomize.py").write_text(RESOLVER.format(host=PARTNER_HOST, file=str(self.dead_names)))
+        return {
+            **settings_for(self.sandbox),
+            **self.issuer.settings,
+            "PYTHONPATH": str(modules),
+            "DJANGO_SETTINGS_MODULE": "farmlokal.settings",
+            "DATABASE_URL": through(self.mysql_proxy, self.mysql.url),
+            "REDIS_URL": through(self.redis_proxy, self.redis.url),
+            "PARTNER_API_URL": f"http://{PARTNER_HOST}:{self.partner_proxy.port}",
+            "OAUTH_TOKEN_URL": through(self.provider_proxy, f"{self.sandbox.url}/oauth/token"),
+            "OAUTH_JWKS_URL": through(self.keys_proxy, f"{self.issuer.url}/jwks"),
+            "PARTNER_WEBHOOK_SECRETS": self.webhook_secret,
+            "RATE_LIMIT_ANONYMOUS": "60000/60",
+            "ALLOWED_HOSTS": "localhost",
+            "ACCESS_LOG": "on",
+            "WEB_CONCURRENCY": str(WORKERS),
+            "GUNICORN_CMD_ARGS": f"--timeout {self.pace.replace}",
+            **self.pace.settings,
+        }
+
+    def _plan(self) -> Plan:
+        now = int(time.time())
+        valid: dict[str, Any] = {"iat": now - 2 * HOUR, "exp": now + 24 * HOUR, "scope": "catalogue:write"}
+        tokens = [self.issuer.token(client_id="shop", jti=str(number), **valid) for number in range(TOKENS)]
+        return Plan(
+            port=self.server.port,
+            name="Chaos",
+            secret=self.webhook_secret,
+            tokens=tokens,
+            limited=self.issuer.token(client_id="greedy", **valid),
+            farm=1,
+            changed=[1, 2],
+            quoted=list(range(101, 201)),
+        )
+
+    def root(self) -> AbstractContextManager[Any]:
+        """A connection to MySQL that may do anything, past the proxy."""
+        socket = str(self.mysql.folder / "mysql.sock")
+        return contextlib.closing(
+            MySQLdb.connect(unix_socket=socket, user=getpass.getuser(), database="farmlokal", autocommit=True)
+        )
+
+    def connect(self) -> Any:
+        """A connection to MySQL as the service's user, past the proxy."""
+        url = parse(self.mysql.url)
+        return MySQLdb.connect(host=url["HOST"], port=url["PORT"], user=url["USER"], password=url["PASSWORD"])
+
+    def ask_redis(self, *command: str | int) -> object:
+        with redis.Redis.from_url(self.redis.url) as client:
+            return client.execute_command(*command)
+
+
+def rows(connection: Any, statement: str) -> Sequence[Sequence[Any]]:
+    """Run a statement of SQL. Return its rows."""
+    with contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute(statement)
+        found: Sequence[Sequence[Any]] = cursor.fetchall()
+        return found
+
+
+def through(proxy: Proxy, url: str) -> str:
+    """The URL of the proxy instead of its target's."""
+    return url.replace(f":{urlsplit(url).port}/", f":{proxy.port}/")
