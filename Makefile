@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run manage test format requirements sbom rehearse docs pictures load soak fuzz chaos bench bench-hot bench-zipf bench-restart bench-mixed bench-outage bench-cold bench-auth bench-partner bench-webhooks chaos-webhooks bench-seed bench-insert bench-listing bench-scale bench-admin
+.PHONY: help run manage test format requirements sbom rehearse docs pictures load soak fuzz chaos bench bench-hot bench-zipf bench-restart bench-mixed bench-outage bench-cold bench-auth bench-partner bench-webhooks chaos-webhooks deploys bench-seed bench-insert bench-listing bench-scale bench-admin
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -88,6 +88,9 @@ bench-webhooks:  ## Webhooks: first deliveries beside duplicates (TURNS=5)
 
 chaos-webhooks:  ## Check that each webhook counts once while workers, Redis and MySQL are killed (EVENTS=2000 COPIES=10)
 	@FARMLOKAL_TARGET=chaos-webhooks exec dev/bench/run.sh chaos_webhooks $(or $(EVENTS),2000) $(or $(COPIES),10)
+
+deploys:  ## Restart two instances behind nginx, then reload them, under load that may lose nothing (GETS=50000 A_SECOND=400)
+	@FARMLOKAL_TARGET=deploys exec dev/bench/run.sh deploys $(or $(GETS),50000) $(or $(A_SECOND),400)
 
 bench-seed:  ## seed_products beside LOAD DATA and ALTER TABLE of the same rows (ROWS=1000000)
 	@exec dev/bench/run.sh seed $(or $(ROWS),1000000)

@@ -107,7 +107,7 @@ end() {
 
 end_everything() {
     trap '' INT TERM HUP
-    [ -z "$COMMAND" ] || end INT 20 "-$COMMAND"
+    [ -z "$COMMAND" ] || end INT 30 "-$COMMAND"  # a request may take 25 s
     end TERM 30 "${SERVERS[@]}"
     rm -f "$DIRECTORY/env"
 }

@@ -78,6 +78,10 @@ class Server:
         """POST a JSON body."""
         return self.raw(json_request(target, body, [*headers, ("Connection", "close")]))
 
+    def has_logged(self, text: str, times: int = 1) -> bool:
+        """True if the log has this text at least so many times."""
+        return self.log.read_text().count(text) >= times
+
     def log_lines(self, event: str) -> list[dict[str, Any]]:
         """All logged events of this name."""
         lines = [json.loads(line) for line in self.log.read_text().splitlines()]
@@ -102,7 +106,7 @@ def free_port() -> int:
 @contextmanager
 def running(environment: Mapping[str, str], **overrides: str) -> Iterator[Server]:
     """Run the service under gunicorn with these environment variables, from all workers' start on."""
-    port = free_port()
+    port = int(overrides.get("PORT") or free_port())
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         with log.open("wb") as output:

@@ -1,4 +1,4 @@
-"""Load that counts lost requests: those without a complete response, and those with a 5xx. Clients never retry."""
+"""Load that counts lost requests: those without a complete response of success. Clients never retry."""
 
 from __future__ import annotations
 
@@ -27,10 +27,15 @@ class Tally:
 
     def note(self, kind: str, status: int, cause: str, seconds: float) -> None:
         self.longest_seconds = max(self.longest_seconds, seconds)
-        if 0 < status < 500:
+        if 200 <= status < 300:
             self.answered[kind] += 1
         else:
             self.lost[f"{kind}: {cause}"] += 1
+
+    def add(self, other: Tally) -> None:
+        self.answered += other.answered
+        self.lost += other.lost
+        self.longest_seconds = max(self.longest_seconds, other.longest_seconds)
 
 
 async def send_all(

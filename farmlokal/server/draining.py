@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import time
 from collections.abc import Sequence
+from types import FrameType
 
 from uvicorn.config import Config
 from uvicorn.server import Server
@@ -13,7 +15,7 @@ from uvicorn.server import Server
 from farmlokal.server.listeners import Slot
 from farmlokal.server.transport import is_readable
 
-SUCCESSOR_SECONDS = 10  # for the next worker of the slot to start; after that, connections wait for it
+SUCCESSOR_SECONDS = 15  # for the next worker of the slot to start; after that, connections wait for it
 HANDSHAKE_SECONDS = 0.3  # round trip of a client that has begun to connect
 POLL_SECONDS = 0.01
 
@@ -44,6 +46,11 @@ class DrainingServer(Server):
             return False
         self._wait_ends = self._wait_ends or time.monotonic() + SUCCESSOR_SECONDS
         return time.monotonic() < self._wait_ends
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Ctrl-C reaches the workers too. They leave it to the master, which sends SIGQUIT."""
+        if sig != signal.SIGINT:
+            super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve the connections that wait, close the listening sockets, and then end the connections."""

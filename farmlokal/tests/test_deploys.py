@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from dev.testing import unbroken
+from dev.testing import rolling, unbroken
 from dev.testing.deliveries import SECRET, Delivery, event
-from dev.testing.offers import make_offer
+from dev.testing.offers import make_offer, make_offers
 from dev.testing.servers import Server, json_request, running
 from dev.testing.waiting import wait_until
 from farmlokal.server.protocol import FAREWELL_SECONDS
@@ -47,10 +47,6 @@ def listening_sockets(server: Server) -> dict[int, set[str]]:
     all_sockets = {f"socket:[{line[9]}]" for line in lines if line[1].endswith(port) and line[3] == listens}
     pids = [server.process.pid, *children_of(server.process.pid)]
     return {pid: {str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()} & all_sockets for pid in pids}
-
-
-def has_logged(server: Server, text: str, times: int) -> bool:
-    return server.log.read_text().count(text) >= times
 
 
 @contextlib.contextmanager
@@ -108,15 +104,20 @@ def test_term_serves_waiting_connections_and_admits_no_more(one_worker: Server) 
         assert one_worker.process.wait(timeout=30) == 0
 
 
-def test_request_in_flight_at_term_has_its_effect(one_worker: Server) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_request_in_flight_at_the_end_has_its_effect(one_worker: Server, number: signal.Signals) -> None:
+    """Ctrl-C in a terminal reaches the worker too."""
+    master = one_worker.process.pid
+    receivers = [master] if number == signal.SIGTERM else [*children_of(master), master]
     product = make_offer(price="10.00")
     delivery = Delivery(event(product.pk, price="47.50"))
     request = json_request("/webhooks/partner", delivery.body, [*delivery.headers.items()])
     with one_worker.connect() as connection:
         connection.sendall(request[:-20])
         time.sleep(0.1)
-        one_worker.process.terminate()
-        wait_until(lambda: has_logged(one_worker, "Shutting down", 1))
+        for pid in receivers:
+            os.kill(pid, number)
+        wait_until(lambda: one_worker.has_logged("Shutting down"))
         connection.sendall(request[-20:])
         answer = everything(connection)
     assert answer.startswith(b"HTTP/1.1 200 ")
@@ -135,7 +136,7 @@ def test_connection_stays_if_the_response_has_promised_it(one_worker: Server) ->
         head, _, body = connection.recv(2048).partition(b"\r\n\r\n")
         assert b"\r\nconnection: close" not in head
         one_worker.process.terminate()
-        wait_until(lambda: has_logged(one_worker, "Shutting down", 1))
+        wait_until(lambda: one_worker.has_logged("Shutting down"))
         (size,) = re.findall(rb"\r\ncontent-length: (\d+)", head)
         missing = int(size) - len(body)
         while missing:
@@ -150,7 +151,7 @@ def test_request_that_arrives_with_the_farewell_is_answered(one_worker: Server) 
         idle.sendall(GET)
         assert idle.recv(65_536).startswith(b"HTTP/1.1 200 ")
         one_worker.process.terminate()
-        wait_until(lambda: has_logged(one_worker, "Shutting down", 1))
+        wait_until(lambda: one_worker.has_logged("Shutting down"))
         with frozen(worker):
             time.sleep(FAREWELL_SECONDS)
             idle.sendall(GET)
@@ -190,8 +191,8 @@ def test_reload_and_other_numbers_of_workers_lose_no_request(database_environmen
         async def act() -> None:
             for number, started, ended in steps:
                 server.process.send_signal(number)
-                await until(partial(has_logged, server, "Application startup complete", started))
-                await until(partial(has_logged, server, "Worker exiting", ended))
+                await until(partial(server.has_logged, "Application startup complete", started))
+                await until(partial(server.has_logged, "Worker exiting", ended))
 
         assert asyncio.run(lost_during(server, act)) == {}
         wait_until(lambda: len(children_of(server.process.pid)) == 2)
@@ -219,7 +220,7 @@ def test_new_master_takes_over_without_losing_a_request(database_environment: di
 
         async def act() -> None:
             server.process.send_signal(signal.SIGUSR2)
-            await until(partial(has_logged, server, "Application startup complete", 2))
+            await until(partial(server.has_logged, "Application startup complete", 2))
             new_masters.extend(set(children_of(server.process.pid)) - {worker})
             server.process.terminate()
             await until(lambda: server.process.poll() is not None)
@@ -230,4 +231,12 @@ def test_new_master_takes_over_without_losing_a_request(database_environment: di
         finally:
             for master in new_masters:
                 os.kill(master, signal.SIGTERM)
-                wait_until(partial(has_logged, server, "Shutting down: Master", 2))
+                wait_until(partial(server.has_logged, "Shutting down: Master", 2))
+
+
+def test_restarts_behind_nginx_lose_no_request_and_repeat_none(database_environment: dict[str, str]) -> None:
+    make_offers({"name": f"Mango {number}"} for number in range(20))
+    plan = rolling.Plan(gets=400, posts=20, webhooks=20, quotes=20, a_second=60)
+    report = rolling.run({**database_environment, "WEB_CONCURRENCY": "1"}, plan, is_reloaded=False)
+    assert (report.tally.lost, report.wrong_effects) == ({}, [])
+    assert report.turns >= 1
