@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help run manage test format requirements sbom rehearse docs pictures load soak fuzz chaos bench bench-hot bench-zipf bench-restart bench-mixed bench-outage bench-cold bench-auth bench-partner bench-webhooks chaos-webhooks deploys bench-seed bench-insert bench-listing bench-scale bench-admin
+.PHONY: help run manage test format requirements sbom rehearse docs pictures load soak fuzz chaos bench bench-hot bench-zipf bench-restart bench-mixed bench-outage bench-cold bench-auth bench-partner bench-webhooks chaos-webhooks deploys bench-seed bench-insert bench-listing bench-scale bench-admin bench-migrations
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 run:  ## Serve a sample catalogue on PORT (8000); DATABASE_URL and REDIS_URL replace the private servers
 	@exec setpriv --pdeathsig TERM dev/run.sh
@@ -106,3 +106,6 @@ bench-scale:  ## The same listings among 50,000 and among ROWS products (ROWS=50
 
 bench-admin:  ## Statements, rows read and time of the admin's pages at a tenth of ROWS and at ROWS (ROWS=1000000)
 	@exec dev/bench/run.sh admin $(or $(ROWS),1000000)
+
+bench-migrations:  ## Each migration beside a writer and a reader, then the code of the release before (ROWS=1000000)
+	@exec dev/bench/run.sh migrations $(or $(ROWS),1000000)
