@@ -207,5 +207,5 @@ def main(rows: int) -> None:
         progress(f"{lines[-1]} {set(cell.errors) or ''}")
     head = ("migration", "release", "seconds", "longest wait of the writer, s", "of the reader, s", "errors")
     print(table(head, lines))
-    print(old_release.report(environment))
     save("migrations", f"make bench-migrations ROWS={rows}", head, lines)
+    print(old_release.report(environment))

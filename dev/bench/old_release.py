@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import requests
@@ -61,7 +61,7 @@ def checkout(at: str) -> Iterator[Path]:
 
 
 def report(environment: Mapping[str, str]) -> str:
-    """One line for each request, with its status. environment: of a database with the newest tables."""
+    """One line for each request, with its status. Exit if one failed. environment: of the newest tables."""
     at = commit()
     if not at:
         return f"This clone does not reach {released.VERSION}: its code was not run."
@@ -71,13 +71,15 @@ def report(environment: Mapping[str, str]) -> str:
     with checkout(at) as code, issuer() as provider:
         old = {
             **environment, **provider.settings, "PYTHONPATH": str(code), "PARTNER_WEBHOOK_SECRETS": SECRET,
-            "GUNICORN_CMD_ARGS": f"--chdir {code} --config {code}/gunicorn.conf.py",
             "ALLOWED_HOSTS": "localhost", "SECURE_SSL_REDIRECT": "off", "DEBUG": "on",
         }  # fmt: skip
-        with running(old) as server:
+        with chdir(code), running(old) as server:
             statuses = dict(_statuses(server.url, provider.token(scope="catalogue:write")))
     lines = [f"Code of {released.VERSION} ({at[:9]}) with the newest tables:"]
-    return "\n".join([*lines, *(f"- {request}: {status}" for request, status in statuses.items())])
+    text = "\n".join([*lines, *(f"- {request}: {status}" for request, status in statuses.items())])
+    if any(status >= 300 for status in statuses.values()):
+        sys.exit(text)
+    return text
 
 
 def _statuses(url: str, token: str) -> Iterator[tuple[str, int]]:
