@@ -5,14 +5,14 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
-import shutil
 import sys
-import tempfile
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "farmlokal.settings")
-if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # set already: this is a reload
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="farmlokal-metrics-")
+
+from farmlokal.observability import metrics_folder
+
+os.environ[metrics_folder.VARIABLE] = metrics_folder.prepare()  # before anything imports prometheus_client
 
 from django.conf import settings  # the first use validates the environment, and exits if it is invalid
 from django.db import connections
@@ -56,7 +56,6 @@ def on_starting(server: Any) -> None:
         _check_tls()
         listeners.open_slots(server)
     except (ConnectError, OSError) as error:
-        on_exit(server)
         sys.exit(f"farmlokal: {error.args[1]}")
 
 
@@ -92,7 +91,3 @@ def post_worker_init(worker: Any) -> None:
 
 def child_exit(server: Any, worker: Any) -> None:
     metrics.fold(worker.pid, alive=server.WORKERS)
-
-
-def on_exit(server: Any) -> None:
-    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)

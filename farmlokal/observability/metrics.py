@@ -28,12 +28,12 @@ from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.samples import Sample
 
+from farmlokal.observability import metrics_folder
 from farmlokal.observability.limited_clients import limited_clients
 
 NO_ROUTE = "other"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 BREAKER_STATES = ["closed", "half-open", "open"]
-DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 DELAY_BUCKETS = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 43200.0)
 
@@ -214,7 +214,7 @@ def exposition(is_up: Mapping[str, bool], breakers: Mapping[str, str], backlog: 
     """
     registry = CollectorRegistry()
     registry.register(_States(is_up, breakers, backlog))
-    if DIRECTORY not in os.environ:
+    if metrics_folder.VARIABLE not in os.environ:
         registry.register(REGISTRY)
         return generate_latest(registry)
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
@@ -256,7 +256,7 @@ def _move(file: Path, to: Path) -> None:
 @contextlib.contextmanager
 def _locked(mode: int) -> Iterator[Path]:
     """Lock the directory of the files. A scrape in the middle of fold would count a process twice or not at all."""
-    path = Path(os.environ[DIRECTORY])
+    path = Path(os.environ[metrics_folder.VARIABLE])
     directory = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(directory, mode)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import signal
 import sys
 from typing import Any, ClassVar
@@ -39,6 +40,12 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # the library has no types
         # uvicorn raises the signal again after it has stopped. The default action would skip atexit.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _exit)
+
+    async def callback_notify(self) -> None:
+        """Each second. As gunicorn's own workers do, end after a killed gunicorn: the next one has its own workers."""
+        await super().callback_notify()
+        if os.getppid() != self.ppid:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     async def _serve(self) -> None:
         """As uvicorn_worker does, with our server. It would also ignore SIGQUIT, the signal of gunicorn's quick end."""

@@ -7,6 +7,8 @@ import fcntl
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,10 +21,10 @@ from prometheus_client import REGISTRY
 from prometheus_client.mmap_dict import MmapedDict
 from pytest_django.fixtures import Settings
 
-from dev.testing.servers import Server, running
+from dev.testing.servers import GUNICORN, Server, running
 from dev.testing.waiting import wait_until
 from farmlokal import health
-from farmlokal.observability import metrics
+from farmlokal.observability import metrics, metrics_folder
 from farmlokal.page_cache.pages import Result
 from farmlokal.request_state import KEY, RequestState
 from integrations.models import WebhookEvent
@@ -37,7 +39,7 @@ SECONDS = 'farmlokal_request_seconds_count{route="/livez"}'
 
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(metrics.DIRECTORY, str(tmp_path))
+    monkeypatch.setenv(metrics_folder.VARIABLE, str(tmp_path))
     monkeypatch.setattr(metrics, "_dead", set())
     return tmp_path
 
@@ -213,3 +215,78 @@ def test_scrape_counts_failed_webhooks_by_one_statement(django_assert_num_querie
         WebhookEvent.objects.create(webhook_id=str(number), status=status, payload=b"")
     with django_assert_num_queries(1):
         assert health._count_webhooks() == {"failed": 2, "dead": 1}
+
+
+# The folder of a gunicorn
+
+
+def folders(parent: Path) -> list[Path]:
+    return sorted(parent.glob(f"{metrics_folder.PREFIX}*"))
+
+
+def make_older(folder: Path) -> None:
+    os.utime(folder, (0, 0))
+
+
+PREPARE = """
+import os
+from farmlokal.observability import metrics_folder
+os.environ[metrics_folder.VARIABLE] = metrics_folder.prepare()
+"""
+
+
+def prepare(parent: Path, then: str = "") -> None:
+    """In a process of its own, as gunicorn does at its start."""
+    environment = {**os.environ, "TMPDIR": str(parent)}
+    environment.pop(metrics_folder.VARIABLE, None)
+    subprocess.run([sys.executable, "-c", f"{PREPARE}\n{then}"], env=environment, check=True)
+
+
+def test_workers_of_a_killed_gunicorn_delete_its_folder(database_environment: dict[str, str], tmp_path: Path) -> None:
+    with running(database_environment, TMPDIR=str(tmp_path)) as server:
+        (folder,) = folders(tmp_path)
+        make_older(folder)
+        prepare(tmp_path)  # another gunicorn starts and ends beside it
+        assert folders(tmp_path) == [folder]
+        for _ in range(3):
+            server.request("/livez")
+        assert counted(server, LIVEZ) == 3
+        server.process.kill()
+        wait_until(lambda: folders(tmp_path) == [])
+
+
+def test_next_start_deletes_the_folder_of_killed_processes(tmp_path: Path) -> None:
+    prepare(tmp_path, "os._exit(0)")
+    prepare(tmp_path)
+    (left,) = folders(tmp_path)  # too new: another gunicorn might be about to lock it
+    make_older(left)
+    prepare(tmp_path)
+    assert folders(tmp_path) == []
+
+
+def test_failed_start_leaves_no_folder(tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "ALLOWED_HOSTS": "localhost"}
+    for port in ("8000", "none"):
+        command = [GUNICORN, "--check-config"]
+        subprocess.run(command, env=environment | {"PORT": port}, check=False, capture_output=True)
+        assert folders(tmp_path) == []
+
+
+def test_successor_of_a_gunicorn_keeps_the_folder(tmp_path: Path) -> None:
+    """On SIGUSR2 gunicorn starts the next one with its own environment, and ends later."""
+    succeed = f"""
+import subprocess, sys
+folder = os.environ[metrics_folder.VARIABLE]
+with subprocess.Popen([sys.executable, "-c", {PREPARE + "print(flush=True); input()"!r}], stdin=-1, stdout=-1) as next:
+    next.stdout.readline()
+    metrics_folder._delete_after_the_last(metrics_folder.Path(folder))
+    print(os.path.isdir(folder))
+    next.communicate(b"\\n")
+print(os.path.isdir(folder), flush=True)
+os._exit(0)
+"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    environment.pop(metrics_folder.VARIABLE, None)
+    command = [sys.executable, "-c", f"{PREPARE}\n{succeed}"]
+    printed = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    assert printed == "True\nFalse\n"
