@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ from dev.testing.partner import partner, settings_for
 from dev.testing.servers import GUNICORN, Server, running
 from dev.testing.sockets import blackhole
 from dev.testing.waiting import wait_until
+from farmlokal.observability import error_reports
 from integrations.tests.memory import reset_all
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -208,6 +210,21 @@ def test_internal_error_is_reported_once_without_secrets(watched: Watched) -> No
     assert secret not in text
     failed = [span for span in watched.spans(trace_id) if span.status.code == Status.STATUS_CODE_ERROR]
     assert {span.name for span in failed} == {"GET /products/{pk}", "SELECT"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mysql://user:hush@db:3306/x",
+        "Authorization: Bearer hush.",
+        "basic aHVzaA== refused",
+        "sent eyJhbGci.eyJzdWIi.c2ln",
+    ],
+)
+def test_credentials_in_the_text_of_an_error_are_hidden(text: str) -> None:
+    hidden = error_reports._without_secrets({"exception": {"values": [{"value": text}]}}, {})
+    assert "…" in str(hidden)
+    assert not re.search("hush|aHVz|eyJ", str(hidden))
 
 
 def test_failed_webhook_is_reported_without_its_body(watched: Watched) -> None:
