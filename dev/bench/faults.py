@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from redis import Redis
 
@@ -39,7 +38,7 @@ class FailingRedis:
         def heal() -> None:
             proxy.behave("pass")
 
-        self.url = _through(proxy)
+        self.url = proxy.url
         self.faults = (
             Fault("frozen", lambda: os.kill(pid, signal.SIGSTOP), lambda: os.kill(pid, signal.SIGCONT)),
             Fault(f"{SLOW_SECONDS * 1000:.0f} ms slow", lambda: proxy.behave("slow", SLOW_SECONDS), heal),
@@ -65,15 +64,9 @@ class FailingRedis:
         return episodes
 
 
-def _through(proxy: Proxy) -> str:
-    parts = urlsplit(os.environ["REDIS_URL"])
-    credentials = parts.netloc.rpartition("@")[0]
-    return parts._replace(netloc=f"{credentials}@127.0.0.1:{proxy.port}").geturl()
-
-
 @contextmanager
 def failing_redis() -> Iterator[FailingRedis]:
     with Redis.from_url(os.environ["REDIS_URL"]) as redis:
         pid = int(redis.info("server")["process_id"])
-    with Proxy(urlsplit(os.environ["REDIS_URL"]).port or 6379) as proxy:
+    with Proxy(os.environ["REDIS_URL"]) as proxy:
         yield FailingRedis(proxy, pid)

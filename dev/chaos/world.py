@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
-from urllib.parse import urlsplit
 
 import MySQLdb
 import redis
@@ -98,10 +97,10 @@ class World:
             self.clock, self.redis_clock = (Clock(self._folder / name) for name in ("clock", "redis-clock"))
             self.redis = enter(own_redis(self._folder / "redis", environment=self.redis_clock.environment))
             self.sandbox, self.issuer = enter(partner()), enter(issuer())
-            self.mysql_proxy, self.redis_proxy = self._proxy(stack, self.mysql.url), self._proxy(stack, self.redis.url)
-            self.partner_proxy = self._proxy(stack, self.sandbox.url)
-            self.provider_proxy = self._proxy(stack, self.sandbox.url)
-            self.keys_proxy = self._proxy(stack, self.issuer.url)
+            self.mysql_proxy, self.redis_proxy = enter(Proxy(self.mysql.url)), enter(Proxy(self.redis.url))
+            self.partner_proxy = enter(Proxy(self.sandbox.url))
+            self.provider_proxy = enter(Proxy(f"{self.sandbox.url}/oauth/token"))
+            self.keys_proxy = enter(Proxy(f"{self.issuer.url}/jwks"))
             self._environment = {**self._base, **self._settings()}
             subprocess.run([sys.executable, "-c", CLIENTS], env=self._environment, check=True, timeout=60)
             self.server = enter(running({**self._environment, **self.clock.environment}))
@@ -111,9 +110,6 @@ class World:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-
-    def _proxy(self, stack: contextlib.ExitStack, url: str) -> Proxy:
-        return stack.enter_context(Proxy(urlsplit(url).port or 0))
 
     def _settings(self) -> dict[str, str]:
         self.dead_names = self._folder / "dead-names"
@@ -126,11 +122,11 @@ class World:
             **self.issuer.settings,
             "PYTHONPATH": str(modules),
             "DJANGO_SETTINGS_MODULE": "farmlokal.settings",
-            "DATABASE_URL": through(self.mysql_proxy, self.mysql.url),
-            "REDIS_URL": through(self.redis_proxy, self.redis.url),
+            "DATABASE_URL": self.mysql_proxy.url,
+            "REDIS_URL": self.redis_proxy.url,
             "PARTNER_API_URL": f"http://{PARTNER_HOST}:{self.partner_proxy.port}",
-            "OAUTH_TOKEN_URL": through(self.provider_proxy, f"{self.sandbox.url}/oauth/token"),
-            "OAUTH_JWKS_URL": through(self.keys_proxy, f"{self.issuer.url}/jwks"),
+            "OAUTH_TOKEN_URL": self.provider_proxy.url,
+            "OAUTH_JWKS_URL": self.keys_proxy.url,
             "PARTNER_WEBHOOK_SECRETS": self.webhook_secret,
             "RATE_LIMIT_ANONYMOUS": "60000/60",
             "ALLOWED_HOSTS": "localhost",
@@ -178,8 +174,3 @@ def rows(connection: Any, statement: str) -> Sequence[Sequence[Any]]:
         cursor.execute(statement)
         found: Sequence[Sequence[Any]] = cursor.fetchall()
         return found
-
-
-def through(proxy: Proxy, url: str) -> str:
-    """The URL of the proxy instead of its target's."""
-    return url.replace(f":{urlsplit(url).port}/", f":{proxy.port}/")

@@ -14,20 +14,28 @@ import threading
 from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 from dev.testing.servers import free_port
 
 Behaviour = Literal["pass", "slow", "blackhole", "refuse"]
 
 TIMEOUT_SECONDS = 60
+DEFAULT_PORTS = {"mysql": 3306, "redis": 6379}
 
 
 class Proxy:
-    """Forwards its own port to a target port on loopback while used as a context manager."""
+    """Forwards its own port to a server on loopback while used as a context manager.
 
-    def __init__(self, target: int) -> None:
+    url: the same as server_url, but through the proxy.
+    """
+
+    def __init__(self, server_url: str) -> None:
+        parts = urlsplit(server_url)
         self.port = free_port()
-        self._target = target
+        user, at, _ = parts.netloc.rpartition("@")
+        self.url = parts._replace(netloc=f"{user}{at}127.0.0.1:{self.port}").geturl()
+        self._target = parts.port or DEFAULT_PORTS[parts.scheme]
         self._behaviour: Behaviour = "refuse"
         self._delay_seconds = 0.0
         self._listener: asyncio.Server | None = None

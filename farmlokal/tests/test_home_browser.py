@@ -250,10 +250,8 @@ def test_page_outlives_an_outage_of_mysql(
     database_environment: dict[str, str], browser: Browser, size: Size, faults: Faults
 ) -> None:
     faults.allow("status of 503")
-    url = urlsplit(database_environment["DATABASE_URL"])
-    with Proxy(url.port or 3306) as mysql:
-        address = (url.netloc.rpartition(":")[0]) + f":{mysql.port}"
-        environment = {**database_environment, "DATABASE_URL": url._replace(netloc=address).geturl()}
+    with Proxy(database_environment["DATABASE_URL"]) as mysql:
+        environment = {**database_environment, "DATABASE_URL": mysql.url}
         with running(environment, WEB_CONCURRENCY="1") as server, opened(browser, server.url, size, faults) as page:
             mysql.behave("refuse")
             page.goto("/?q=lakadong")

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import MySQLdb
 import pytest
@@ -66,12 +65,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "RATE_LIMIT_ANONYMOUS": "off",
             "ALLOWED_HOSTS": "localhost",
         }
-        mysql_port, redis_port = urlsplit(mysql.url).port or 0, urlsplit(own.url).port or 0
-        mysql_proxy, redis_proxy = enter(Proxy(mysql_port)), enter(Proxy(redis_port))
-        through = {
-            "DATABASE_URL": mysql.url.replace(f":{mysql_port}/", f":{mysql_proxy.port}/"),
-            "REDIS_URL": own.url.replace(f":{redis_port}/", f":{redis_proxy.port}/"),
-        }
+        mysql_proxy, redis_proxy = enter(Proxy(mysql.url)), enter(Proxy(own.url))
+        through = {"DATABASE_URL": mysql_proxy.url, "REDIS_URL": redis_proxy.url}
         direct, proxied = enter(running(environment)), enter(running(environment, **through))
         yield World(mysql, own, direct, proxied, mysql_proxy, redis_proxy, environment)
 

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -137,8 +136,8 @@ def test_silence_releases_a_waiting_thread(redis_alone: Daemon, settings: Settin
 
 
 def test_answer_that_came_while_the_process_stood_still_counts(redis_alone: Daemon) -> None:
-    with Proxy(urlsplit(redis_alone.url).port or 0) as proxy:
-        changed = {"REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0", "REDIS_TIMEOUT_SECONDS": "1"}
+    with Proxy(redis_alone.url) as proxy:
+        changed = {"REDIS_URL": proxy.url, "REDIS_TIMEOUT_SECONDS": "1"}
         environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "farmlokal.settings", **changed}
         command = [sys.executable, "-c", ASK]
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:

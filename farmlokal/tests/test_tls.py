@@ -228,9 +228,9 @@ def test_gunicorn_refuses_to_start_without_tls() -> None:
 
 
 def test_running_service_answers_503_rather_than_plain_text() -> None:
-    with Proxy(urlsplit(PLAIN).port or 0) as proxy:
+    with Proxy(PLAIN) as proxy:
         proxy.behave("refuse")
-        url = PLAIN.replace(f":{urlsplit(PLAIN).port}/", f":{proxy.port}/") + "?ssl_mode=REQUIRED"
+        url = f"{proxy.url}?ssl_mode=REQUIRED"
         with running({**os.environ, "DATABASE_URL": url, "ALLOWED_HOSTS": "localhost"}) as server:
             proxy.behave("pass")
             wait_until(lambda: server.request("/readyz").status == 503 and "offers no TLS" in server.log.read_text())

@@ -516,9 +516,8 @@ def test_process_killed_after_commit_has_its_effect(
 ) -> None:
     """It is killed before it marks the event as done in Redis. MySQL knows it when the claim expires."""
     delivery = Delivery(event(product.pk))
-    with own_redis(tmp_path) as redis, Proxy(urlsplit(redis.url).port or 0) as proxy:
-        url = f"redis://127.0.0.1:{proxy.port}/0"
-        environment = {**database_environment, "REDIS_URL": url, "REDIS_TIMEOUT_SECONDS": "1"}
+    with own_redis(tmp_path) as redis, Proxy(redis.url) as proxy:
+        environment = {**database_environment, "REDIS_URL": proxy.url, "REDIS_TIMEOUT_SECONDS": "1"}
         with running(environment, **settings(1)) as server, ThreadPoolExecutor(1) as pool:
             with locked(product):
                 first = pool.submit(post, server, delivery)
