@@ -37,8 +37,8 @@ def server(live_database: None, database_environment: dict[str, str]) -> Iterato
 
 
 def worker_of(server: Server) -> int:
-    (worker,) = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
-    return int(worker)
+    (worker,) = server.workers
+    return worker
 
 
 def peak_memory(server: Server) -> int:

@@ -113,9 +113,8 @@ def is_waiting_for_lock() -> bool:
 
 def worker_of(server: Server) -> int:
     """The process id of a server's only worker."""
-    master = server.process.pid
-    (pid,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    return int(pid)
+    (pid,) = server.workers
+    return pid
 
 
 # Copies
