@@ -32,7 +32,6 @@ missing_packages() {
     # Tests and pictures need a browser; Playwright's own would be another download.
     case $TARGET in test|pictures) command -v chromium >/dev/null || echo chromium ;; esac
     case $TARGET in rehearse) PATH=$PATH:/usr/sbin command -v debootstrap >/dev/null || echo debootstrap ;; esac
-    # Steps the clock of a running service.
 }
 
 # Nginx stands in front of two instances; promtool checks rules. Their packages bring services, so only the programs are
