@@ -170,8 +170,8 @@ def callers(plan: Plan) -> list[Caller]:
         product_id = plan.quoted[pincode % len(plan.quoted)]
         return f"/products/{product_id}/delivery-quote?pincode={pincode}", NO_HEADERS
 
-    def readers(callers: int, interval: float, kind: Kind, request: Callable[[int], Request]) -> list[Caller]:
-        return [Reader(next(numbers), plan.port, interval, kind, request) for _ in range(callers)]
+    def readers(how_many: int, interval: float, kind: Kind, request: Callable[[int], Request]) -> list[Caller]:
+        return [Reader(next(numbers), plan.port, interval, kind, request) for _ in range(how_many)]
 
     return [
         *readers(4, 0.2, Kind.HOT, lambda turn: (HOT[turn % len(HOT)], NO_HEADERS)),
