@@ -13,13 +13,14 @@ import random
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import psutil
+import requests
 from django.contrib.auth import get_user_model
 
 from dev.bench.figures import progress
@@ -32,6 +33,7 @@ from dev.fuzz.report import FAILURES, Report
 from dev.fuzz.staff import Staff
 from dev.fuzz.values import Values
 from dev.fuzz.wire import Wire
+from dev.load.catalogue import TIMEOUT_SECONDS
 from dev.load.service import Service, whole_service
 from dev.testing.staff import session_headers
 
@@ -49,25 +51,22 @@ BAD_LEVELS = {"error", "critical"}
 def valid_values(service: Service) -> dict[str, list[str]]:
     """By parameter of GET /products."""
 
-    def get(path: str) -> list[dict[str, object]]:
-        with urllib.request.urlopen(service.url + path, timeout=30) as response:
-            return list(json.load(response)["results"])
+    def get(path: str) -> Any:
+        return requests.get(service.url + path, timeout=TIMEOUT_SECONDS).json()
 
-    with urllib.request.urlopen(f"{service.url}/products", timeout=30) as response:
-        cursor = parse_qs(urlsplit(json.load(response)["next"]).query)["cursor"]
-    products: list[dict[str, dict[str, object]]] = get("/products?limit=100")  # type: ignore[assignment]
+    page = get("/products?limit=100")
+    products = page["results"]
     slugs = {
-        name: sorted({f"{product[name]['slug']}" for product in products})
-        for name in ("commodity", "state", "district")
+        name: sorted({product[name]["slug"] for product in products}) for name in ("commodity", "state", "district")
     }
     return slugs | {
-        "category": [f"{entry['slug']}" for entry in get("/categories")],
+        "category": [entry["slug"] for entry in get("/categories")["results"]],
         "farm": sorted({f"{product['farm']['id']}" for product in products}),
         "ids": [f"{number}" for number in range(1, ROWS + 1)],
         "q": ["mango", "organic tomato", "to"],
         "sort": ["price", "-created_at", "name"],
         "limit": ["1", "100"],
-        "cursor": cursor,
+        "cursor": parse_qs(urlsplit(page["next"]).query)["cursor"],
         "price_min": ["1", "45.50"],
         "price_max": ["60"],
         "organic": ["true"],
@@ -94,18 +93,15 @@ def cases(values: Values, kinds: list[Callable[[], Case]]) -> Iterator[Case]:
 
 
 def access_token(service: Service) -> str:
-    secrets = service.secrets
-    manager = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-    manager.add_password(None, secrets["LOAD_TOKEN_URL"], secrets["LOAD_CLIENT_ID"], secrets["LOAD_CLIENT_SECRET"])
-    opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(manager))
-    with opener.open(secrets["LOAD_TOKEN_URL"], b"grant_type=client_credentials", timeout=30) as response:
-        return str(json.load(response)["access_token"])
+    url, name, secret = (service.secrets[f"LOAD_{part}"] for part in ("TOKEN_URL", "CLIENT_ID", "CLIENT_SECRET"))
+    form = {"grant_type": "client_credentials"}
+    return str(requests.post(url, form, auth=(name, secret), timeout=TIMEOUT_SECONDS).json()["access_token"])
 
 
-async def send_all(port: int, made: Iterator[Case], requests: int, report: Report) -> None:
+async def send_all(port: int, made: Iterator[Case], wanted: int, report: Report) -> None:
     async def call() -> None:
         caller = Caller(port)
-        while report.requests < requests:
+        while report.requests < wanted:
             case = next(made)
             report.add(case, await caller.send(case))
         caller.close()
@@ -115,7 +111,7 @@ async def send_all(port: int, made: Iterator[Case], requests: int, report: Repor
         while True:
             await asyncio.sleep(PROGRESS_SECONDS)
             rate = report.requests / (time.monotonic() - start)
-            progress(f"make fuzz: {report.requests:,} of {requests:,}, {rate:.0f}/s, {report.failures} failures")
+            progress(f"make fuzz: {report.requests:,} of {wanted:,}, {rate:.0f}/s, {report.failures} failures")
 
     teller = asyncio.create_task(tell())
     await asyncio.gather(*(call() for _ in range(CALLERS)))
@@ -139,16 +135,16 @@ def log_faults(log: Path) -> Counter[str]:
     return faults
 
 
-def main(requests: int) -> None:
+def main(wanted: int) -> None:
     with whole_service(ROWS) as service, tempfile.TemporaryDirectory() as folder:
         master = psutil.Process(service.server.pid)
         workers = {worker.pid for worker in master.children()}
         report, token, values = Report(), access_token(service), Values(random.Random(SEED))
         made = cases(values, makers(service, values, token))
         start = time.monotonic()
-        tested = openapi.start(service.url, int(requests * SCHEMATHESIS_SHARE), SEED, token, Path(folder))
+        tested = openapi.start(service.url, int(wanted * SCHEMATHESIS_SHARE), SEED, token, Path(folder))
         try:
-            asyncio.run(send_all(service.server.port, made, int(requests * (1 - SCHEMATHESIS_SHARE)), report))
+            asyncio.run(send_all(service.server.port, made, int(wanted * (1 - SCHEMATHESIS_SHARE)), report))
             tested.wait(timeout=600)
         finally:
             tested.kill()

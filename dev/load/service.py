@@ -12,7 +12,6 @@ from typing import NamedTuple
 from django.core.management import call_command
 from redis import Redis
 
-from accounts.models import ApiClient
 from dev.bench.stacks import FOLDER, OURS, Server, running
 from dev.testing.partner import partner, settings_for
 from integrations.sandbox.server import REGISTERED, TOKEN_PATH
@@ -50,8 +49,7 @@ def whole_service(rows: int) -> Iterator[Service]:
     """Replaces the catalogue of DATABASE_URL, and empties Redis. Logs and metrics are on, as in production."""
     call_command("migrate", verbosity=0)
     call_command("seed_products", rows, "--reset")
-    if not ApiClient.objects.filter(client_id=CLIENT).exists():
-        call_command("create_api_client", CLIENT, "--rate", NO_LIMIT, verbosity=0)
+    call_command("create_api_client", CLIENT, "--rate", NO_LIMIT, "--if-missing")
     with Redis.from_url(os.environ["REDIS_URL"]) as redis:
         redis.flushdb()
         redis.config_set("maxmemory", REDIS_BYTES)
