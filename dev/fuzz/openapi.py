@@ -41,22 +41,9 @@ def after_call(context: schemathesis.HookContext, case: schemathesis.Case[Any], 
 def start(url: str, requests: int, seed: int, token: str, folder: Path) -> subprocess.Popen[bytes]:
     (folder / "schemathesis.toml").write_text(CONFIGURATION)
     command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", "schemathesis.toml", "run"]
-    command += [
-        f"{url}/openapi.json",
-        "--url",
-        url,
-        "--no-color",
-        "--seed",
-        str(seed),
-        "--checks",
-        "not_a_server_error",
-    ]
-    command += [
-        "--max-examples",
-        str(max((requests - BASE_REQUESTS) // REQUESTS_AN_EXAMPLE, 1)),
-        "--header",
-        f"Authorization: Bearer {token}",
-    ]
+    command += [f"{url}/openapi.json", "--url", url, "--header", f"Authorization: Bearer {token}", "--no-color"]
+    command += ["--checks", "not_a_server_error", "--seed", str(seed)]
+    command += ["--max-examples", str(max((requests - BASE_REQUESTS) // REQUESTS_AN_EXAMPLE, 1))]
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "FUZZ_RESPONSES": str(_responses(folder))}
     with (folder / "schemathesis.log").open("wb") as log:
         return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)

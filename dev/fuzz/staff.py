@@ -20,17 +20,8 @@ MAX_OF_A_KIND = 2  # pages whose paths differ in numbers only
 # These would end the session, change the user whose session it is, or force the partner's breaker open.
 LEFT_OUT = re.compile(r"logout|password|/accounts/user/\d|/breakers/")
 PARAMETERS = ["q", "sort", "cursor", "page", "o", "p", "e", "all", "_popup", "_to_field", "_changelist_filters", "next"]
-PARAMETERS += [
-    "category",
-    "state",
-    "farm",
-    "id__in",
-    "status",
-    "stock__gt",
-    "is_active__exact",
-    "received_at__gte",
-    "a__b__c",
-]
+PARAMETERS += ["category", "state", "farm", "id__in", "status", "stock__gt", "is_active__exact", "received_at__gte"]
+PARAMETERS += ["a__b__c"]
 LINK = re.compile(rb'(?:href|action)="([^"]+)"')
 FIELD = re.compile(r'<(?:input|select|textarea|button)[^>]*?\sname="([^"]*)"[^>]*')
 
@@ -101,16 +92,11 @@ class Staff:
             for link in LINK.findall(body):
                 target = urljoin(url, html.unescape(link.decode())).partition("#")[0]
                 kind = re.sub(r"\d+|=[^&]*", "", target)
-                if (
-                    target in seen
-                    or not target.startswith("/admin/")
-                    or LEFT_OUT.search(target)
-                    or kinds.get(kind, 0) >= MAX_OF_A_KIND
-                ):
-                    continue
-                seen.add(target)
-                kinds[kind] = kinds.get(kind, 0) + 1
-                waiting.append(target)
+                is_new = target not in seen and kinds.get(kind, 0) < MAX_OF_A_KIND
+                if is_new and target.startswith("/admin/") and not LEFT_OUT.search(target):
+                    seen.add(target)
+                    kinds[kind] = kinds.get(kind, 0) + 1
+                    waiting.append(target)
 
     def _get(self, url: str) -> bytes:
         connection = HTTPConnection(HOST, self._port, timeout=30)

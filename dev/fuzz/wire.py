@@ -18,56 +18,31 @@ GOOD = [GET + b"\r\n", LIST + b"\r\n", SIZED, WRITE + b"Content-Length: 2\r\n\r\
 STRANGE = [b"\0", b"\r", b"\n", b"\r\n", b" ", b"\t", b":", b"\xff", b"\x80", b"\x0b", b"%", b"\r\n\r\n", b"\r\n "]
 FOREIGN = [
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),  # TLS ClientHello
-    *(
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(30),
-        b"SSH-2.0-OpenSSH_9.6\r\n",
-        b"*1\r\n$4\r\nPING\r\n",
-        b"get x\r\n",
-    ),
-    *(
-        b"\x00\x00\x00\x01\x00",
-        b"\x04\x01\x00\x50\x7f\x00\x00\x01\x00",
-        b"EHLO x\r\n",
-        b"GET /livez\r\n\r\n",
-        b"\r\n" * 300,
-    ),
+    *(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(30), b"SSH-2.0-OpenSSH_9.6\r\n", b"*1\r\n$4\r\nPING\r\n"),
+    *(b"\x00\x00\x00\x01\x00", b"\x04\x01\x00\x50\x7f\x00\x00\x01\x00", b"EHLO x\r\n", b"GET /livez\r\n\r\n"),
+    *(b"get x\r\n", b"\r\n" * 300),
 ]
-LENGTHS = [
-    b"-1",
-    b"+2",
-    b"2, 2",
-    b"0x2",
-    b"2 ",
-    b" 2",
-    b"1e1",
+LAST_CHUNKS = [b"", b"0\r\n\r\n", b"0\r\nHost: evil.example\r\nX: y\r\n\r\n"]
+LENGTHS = [b"-1", b"+2", b"2, 2", b"0x2", b"2 ", b" 2", b"1e1", b"", b"18446744073709551617", b"99999999999"]
+LENGTHS += [b"1", b"3", b"2\r\nContent-Length: 3"]
+CODINGS = [b"gzip, chunked", b"chunked, chunked", b"identity", b"xchunked", b"\x0bchunked"]
+CODINGS += [b"chunked\r\nContent-Length: 2", b"CHUNKED", b"trailers"]
+CHUNKS = [b"-1\r\n{}\r\n", b"0x2\r\n{}\r\n", b"2;a=\0\r\n{}\r\n", b"2\n{}\n0\n\n", b"ffffffffffffffffff\r\n{}"]
+CHUNKS += [b"2\r\n{}x\r\n", b"\r\n", b"2;" + b"a" * 20_000, b"z\r\n"]
+METHODS = [b"GET", b"get", b"G\xc3\x89T", b"CONNECT", b"M-SEARCH", b"", b"A" * 5_000, b"OPTIONS"]
+TARGETS = [
+    b"/livez",
+    b"*",
+    b"http://127.0.0.1/livez",
+    b"//livez",
+    b"/\xe0\xa4\x86",
+    b"livez",
     b"",
-    b"18446744073709551617",
-    b"99999999999",
-    b"1",
-    b"3",
-    b"2\r\nContent-Length: 3",
+    b"/%",
+    b"127.0.0.1:80",
 ]
-CODINGS = [
-    b"gzip, chunked",
-    b"chunked, chunked",
-    b"identity",
-    b"xchunked",
-    b"\x0bchunked",
-    b"chunked\r\nContent-Length: 2",
-    b"CHUNKED",
-    b"trailers",
-]
-CHUNKS = [
-    b"-1\r\n{}\r\n",
-    b"0x2\r\n{}\r\n",
-    b"2;a=\0\r\n{}\r\n",
-    b"2\n{}\n0\n\n",
-    b"ffffffffffffffffff\r\n{}",
-    b"2\r\n{}x\r\n",
-    b"\r\n",
-    b"2;" + b"a" * 20_000,
-    b"z\r\n",
-]
+VERSIONS = [b"HTTP/" + number for number in (b"1.1", b"1.0", b"1.2", b"2.0", b"0.9", b"1", b"1.1 x")]
+VERSIONS += [b"http/1.1", b"HTTPS/1.1", b""]
 NOT_SUPPORTED = frozenset({501, 505})  # other transfer codings and HTTP versions; RFC 9112 and 9110 name these statuses
 
 
@@ -110,24 +85,15 @@ class Wire:
         return b"".join(requests)
 
     def _length(self) -> bytes:
-        return (
-            POST
-            + b"Content-Length: "
-            + self.rng.choice(LENGTHS)
-            + b"\r\n\r\n{}"
-            + self.rng.choice([b"", GET + b"\r\n"])
-        )
+        after = self.rng.choice([b"", GET + b"\r\n"])
+        return POST + b"Content-Length: " + self.rng.choice(LENGTHS) + b"\r\n\r\n{}" + after
 
     def _coding(self) -> bytes:
         return POST + b"Transfer-Encoding: " + self.rng.choice(CODINGS) + b"\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
 
     def _chunks(self) -> bytes:
         chunks = [self.rng.choice([b"1\r\n \r\n", *CHUNKS]) for _ in range(self.rng.randint(1, 4))]
-        return (
-            CHUNKED
-            + b"".join(chunks)
-            + self.rng.choice([b"", b"0\r\n\r\n", b"0\r\nHost: evil.example\r\nX: y\r\n\r\n"])
-        )
+        return CHUNKED + b"".join(chunks) + self.rng.choice(LAST_CHUNKS)
 
     def _head(self) -> bytes:
         """Too long, too many, folded, doubled or nameless headers."""
@@ -152,36 +118,10 @@ class Wire:
 
     def _version(self) -> bytes:
         rng = self.rng
-        method = rng.choice([b"GET", b"get", b"G\xc3\x89T", b"CONNECT", b"M-SEARCH", b"", b"A" * 5_000, b"OPTIONS"])
-        target = rng.choice(
-            [
-                b"/livez",
-                b"*",
-                b"http://127.0.0.1/livez",
-                b"//livez",
-                b"/\xe0\xa4\x86",
-                b"livez",
-                b"",
-                b"/%",
-                b"/" + b"a" * rng.randint(1, 80_000),
-                b"127.0.0.1:80",
-            ]
-        )
-        version = rng.choice(
-            [
-                b"HTTP/1.1",
-                b"HTTP/1.0",
-                b"HTTP/1.2",
-                b"HTTP/2.0",
-                b"HTTP/0.9",
-                b"http/1.1",
-                b"HTTP/1",
-                b"",
-                b"HTTP/1.1 x",
-                b"HTTPS/1.1",
-            ]
-        )
-        return method + b" " + target + b" " + version + rng.choice([b"\r\n", b"\n"]) + f"Host: {HOST}\r\n\r\n".encode()
+        method = rng.choice(METHODS)
+        target = rng.choice([*TARGETS, b"/" + b"a" * rng.randint(1, 80_000)])
+        line = b" ".join([method, target, rng.choice(VERSIONS)]) + rng.choice([b"\r\n", b"\n"])
+        return line + f"Host: {HOST}\r\n\r\n".encode()
 
     def _foreign(self) -> bytes:
         return self.rng.choice(FOREIGN)
@@ -203,11 +143,5 @@ class Wire:
                 b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk",
             ]
         )
-        return (
-            rng.choice([GET, POST + b"Content-Length: 2\r\n"])
-            + offer
-            + b"\r\n\r\n"
-            + rng.choice([b"", b"{}"])
-            + GET
-            + b"\r\n"
-        )
+        head = rng.choice([GET, POST + b"Content-Length: 2\r\n"]) + offer + b"\r\n\r\n"
+        return head + rng.choice([b"", b"{}"]) + GET + b"\r\n"
