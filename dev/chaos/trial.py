@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from dev.bench.figures import percentile
 from dev.chaos.effects import miscounted
-from dev.chaos.faults import Fault
+from dev.chaos.faults.harm import Fault
 from dev.chaos.load import Load
 from dev.chaos.samples import LOST, NO_DATABASE, NORMAL, Kind, Sample
 from dev.chaos.world import World
