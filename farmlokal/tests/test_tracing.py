@@ -33,9 +33,8 @@ from integrations.tests.memory import reset_all
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SPAN_KINDS = Span.SpanKind
-SECONDS_TO_STOP = (
-    15  # OpenTelemetry alone would wait 30 s for a dead collector, and gunicorn kill the worker after 25 s
-)
+# OpenTelemetry alone would wait 30 s for a dead collector, and gunicorn would kill the worker after 25 s.
+SECONDS_TO_STOP = 15
 
 
 class Watched(NamedTuple):
