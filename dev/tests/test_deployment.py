@@ -275,14 +275,6 @@ def test_actions_are_pinned_by_commit() -> None:
     assert [action for action in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", action)] == []
 
 
-@pytest.mark.parametrize("file", ["requirements.txt", "requirements-dev.txt"])
-def test_each_requirement_has_a_hash(file: str) -> None:
-    requirements = re.split(r"(?<!\\)\n(?! )", (PROJECT / file).read_text().strip())
-    pinned = [each for each in requirements if not each.startswith("#")]
-    assert len(pinned) > 50
-    assert [each for each in pinned if "==" not in each or "--hash=sha256:" not in each] == []
-
-
 def test_containers_may_write_only_to_tmp_and_home() -> None:
     assert "\nUSER 1000:1000\n" in (PROJECT / "Dockerfile").read_text()
     for name in ("web", "jobs", "sandbox"):
