@@ -118,10 +118,10 @@ class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
                 cursor.execute("SET lock_wait_timeout = DEFAULT")
 
     def _is_done(self, sql: Any, error: DatabaseError) -> bool:
-        number, reason = error.args
+        number, reason = (*error.args, "")[:2]  # Django's own errors have a text only
         if number == INDEX_EXISTS:
             return isinstance(sql, Statement) and self._has_index(sql)
-        return number in DONE or DUPLICATE_FOREIGN_KEY in reason
+        return number in DONE or DUPLICATE_FOREIGN_KEY in str(reason)
 
     def _has_index(self, sql: Any) -> bool:
         """Whether the table has this index, or unique constraint, with the same columns."""

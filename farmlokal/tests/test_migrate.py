@@ -12,8 +12,9 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection, models
+from django.db import DatabaseError, connection, models, transaction
 from django.db.migrations.state import ModelState, ProjectState
+from django.db.transaction import TransactionManagementError
 
 from dev.testing.databases import Database, released_database
 from dev.testing.waiting import wait_until
@@ -164,6 +165,12 @@ def test_other_definition_of_an_existing_name_is_an_error(crate: Any) -> None:
         cursor.execute("ALTER TABLE products_crate ADD COLUMN colour INT")
     with pytest.raises(DatabaseError, match="other columns"), connection.schema_editor() as editor:
         editor.create_model(crate)
+
+
+def test_error_of_django_itself_is_raised(crate: Any) -> None:
+    editor = connection.schema_editor(atomic=False)
+    with transaction.atomic(), pytest.raises(TransactionManagementError, match="DDL"):
+        editor.execute(f"DROP TABLE {crate._meta.db_table}")
 
 
 def test_second_migrate_waits_for_the_first(released: Database) -> None:
