@@ -16,6 +16,7 @@ from farmlokal.doctor.results import Result, clock, now, ok
 CONNECTIONS_OF_A_WORKER = 46  # docs/operations.md, "Limits of one machine"
 MIGRATE = "Run manage.py migrate."
 REPAIR = "Create it as the migration that names it does; find out who dropped it."
+RESTORE = "Give the user of DATABASE_URL the right to read all tables, or restore the missing one."
 CONVERT = "Convert the column, or restore the database with its character sets."
 
 
@@ -34,11 +35,14 @@ def examine() -> Iterator[Result]:
 
 def examine_tables() -> Iterator[Result]:
     """Only what this release needs of its tables."""
-    schema = _schema()
-    yield schema
-    if schema.level != "error":
-        yield _indexes()
-        yield _collations()
+    try:
+        schema = _schema()
+        yield schema
+        if schema.level != "error":
+            yield _indexes()
+            yield _collations()
+    except Error as error:
+        yield Result("error", "tables", f"{error.args[-1]}.", RESTORE)
 
 
 def _rows(statement: str) -> list[tuple[Any, ...]]:

@@ -101,6 +101,13 @@ def test_table_that_was_altered_by_hand_is_an_error(altered: Any, name: str, cha
     assert "product_category_price" in result.text or "products_posting.term" in result.text
 
 
+def test_missing_table_is_an_error(altered: Any) -> None:
+    altered("RENAME TABLE products_posting TO gone", "RENAME TABLE gone TO products_posting")
+    result = by_name(mysql.examine())["tables"]
+    assert (result.level, result.advice) == ("error", mysql.RESTORE)
+    assert "products_posting" in result.text
+
+
 def test_too_few_connections_are_a_warning(settings: Settings) -> None:
     settings.WEB_CONCURRENCY = 64
     assert level(mysql.examine(), "mysql connections") == "warning"
