@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import logging
+import os
 import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
+from pathlib import Path
 from random import getrandbits
 from typing import Any
 from urllib.parse import unquote_plus
@@ -51,6 +53,8 @@ def logging_config(level: str, log_format: str, reporters: Sequence[structlog.ty
 
     reporters: processors that see each event before its exception becomes text.
     """
+    if sys.stdout is None:  # closed, as by >&-
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # for as long as the process lives
     global _line_of_request  # noqa: PLW0603  # one for each process
     pretty = Pretty() if is_pretty(log_format) else None
     _line_of_request = pretty.request if pretty else _json_of_request

@@ -33,6 +33,14 @@ UNSAFE_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 SECRET = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJzaG9wIn0.c2lnbmF0dXJl"
 
 
+def test_closed_standard_output_costs_only_the_log(database_environment: dict[str, str]) -> None:
+    code = "from farmlokal.observability import logs; logs.log_request(*['x'] * 4, '', None, 200, 1, ''); logs.flush()"
+    command = f'"{sys.executable}" -c "import django; django.setup(); {code}" >&-'
+    environment = {**database_environment, "DJANGO_SETTINGS_MODULE": "farmlokal.settings", "PYTHONPATH": "."}
+    done = subprocess.run(["sh", "-c", command], env=environment, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.fixture(scope="module")
 def server(live_database: None, database_environment: dict[str, str]) -> Iterator[Server]:
     make_offer()
