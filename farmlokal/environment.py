@@ -62,13 +62,24 @@ def parse_names(value: str, pattern: str = ".+", form: str = "names", at_least: 
 @env.parser_for("http_url")
 def parse_http_url(value: str) -> str:
     """Accept https://host/path, or nothing."""
-    try:
-        is_valid = re.fullmatch(r"https?://[^\s/?#@]+(/[^\s#]*)?", value) and urlsplit(value).port != 0
-    except ValueError:  # the port is not a number, or too large
-        is_valid = False
-    if value and not is_valid:
+    if value and not _is_url(value, r"https?://[^\s/?#@]+(/[^\s#]*)?"):
         raise ValidationError("must look like https://host/path")
     return value
+
+
+@env.parser_for("sentry_dsn")
+def parse_sentry_dsn(value: str) -> str:
+    """Accept https://key@host/number, or nothing."""
+    if value and not _is_url(value, r"https?://[^\s/@:]+(:[^\s/@]*)?@[^\s/@:][^\s/@?#]*(/[^\s?#]*)?/\d+"):
+        raise ValidationError("must look like https://key@host/number")
+    return value
+
+
+def _is_url(value: str, pattern: str) -> bool:
+    try:
+        return bool(re.fullmatch(pattern, value)) and urlsplit(value).port != 0
+    except ValueError:  # the port is not a number, or too large
+        return False
 
 
 @env.parser_for("webhook_secrets")

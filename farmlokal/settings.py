@@ -23,7 +23,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 HOST = r"\*|\.?[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]"  # a name, .example.com for all below it, an address, or *
 ORIGIN = r"https?://[a-z0-9.-]+(:[0-9]{1,5})?"  # browsers send lower case and no path
 SAMPLERS = [f"{kind}{name}" for kind in ("parentbased_", "") for name in ("always_on", "always_off", "traceidratio")]
-DSN = r"https?://[^\s/@]+@[^\s/@]+/\S*\d\Z"
+HEADER = r"[!#-'*+.0-9A-Z^-z|~-]+[ \t]*=[ !#-+\--:<-\[\]-~]*"  # as OpenTelemetry's SDK reads it
 MIN_KEY_CHARACTERS = 50  # Django's own advice
 MIN_CONNECT_SECONDS = 0.5  # several round trips: TCP, TLS, login
 
@@ -61,7 +61,9 @@ try:
     # OpenTelemetry's SDK reads these and more of its variables. We check the most usual ones.
     OTEL_EXPORTER_OTLP_ENDPOINT = env.http_url("OTEL_EXPORTER_OTLP_ENDPOINT", "")
     OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = env.http_url("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
-    OTEL_EXPORTER_OTLP_HEADERS = env.str("OTEL_EXPORTER_OTLP_HEADERS", "")
+    OTEL_EXPORTER_OTLP_HEADERS = env.names(
+        "OTEL_EXPORTER_OTLP_HEADERS", "", pattern=HEADER, form="name=value with other characters percent-encoded"
+    )
     OTEL_TRACES_SAMPLER = env.str(
         "OTEL_TRACES_SAMPLER",
         "parentbased_always_on",
@@ -74,9 +76,7 @@ try:
     if not TRACES_URL and OTEL_EXPORTER_OTLP_ENDPOINT:
         TRACES_URL = f"{OTEL_EXPORTER_OTLP_ENDPOINT.rstrip('/')}/v1/traces"
     check_installed("OTEL_EXPORTER_OTLP_ENDPOINT", TRACES_URL, "opentelemetry.exporter.otlp.proto.http", "telemetry")
-    SENTRY_DSN = env.str(
-        "SENTRY_DSN", "", validate=validate.Regexp(rf"\Z|{DSN}", error="must look like https://key@host/number")
-    )
+    SENTRY_DSN = env.sentry_dsn("SENTRY_DSN", "")
     check_installed("SENTRY_DSN", SENTRY_DSN, "sentry_sdk", "sentry")
     RATE_LIMIT_ANONYMOUS = env.rate("RATE_LIMIT_ANONYMOUS", "120/60")
     RATE_LIMIT_CLIENT = env.rate("RATE_LIMIT_CLIENT", "1200/60")

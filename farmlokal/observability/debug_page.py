@@ -16,7 +16,7 @@ class SecretFilter(SafeExceptionReporterFilter):
     """Also hide our URLs with passwords, and filter local variables, which Django does only while DEBUG is off."""
 
     hidden_settings = re.compile(
-        rf"{SafeExceptionReporterFilter.hidden_settings.pattern}|(REDIS|DATABASE\w*)_URL|LOCATION|OTLP_HEADERS|SENTRY_DSN",
+        rf"{SafeExceptionReporterFilter.hidden_settings.pattern}|(REDIS|DATABASE\w*)_URL|LOCATION|OTLP\w*_HEADERS|SENTRY_DSN",
         re.IGNORECASE,
     )
 

@@ -94,6 +94,8 @@ def logging_config(level: str, log_format: str, reporters: Sequence[structlog.ty
             "django.security": {"level": "CRITICAL"},
             # At DEBUG it would log the whole context of a page, with its request, for each variable that is not set.
             "django.template": {"level": "CRITICAL"},
+            # It would log headers for the collector if they are malformed. They are secrets.
+            "opentelemetry.util.re": {"level": "CRITICAL"},
             "gunicorn.error": {"handlers": [], "propagate": True, "level": level},
         },
     }
