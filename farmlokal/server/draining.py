@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import time
@@ -21,11 +22,11 @@ POLL_SECONDS = 0.01
 
 
 class DrainingServer(Server):
-    """slot and age are those of its worker; slot is None if all workers share one socket."""
+    """slot and age are those of its worker; slot is None if all workers share one socket. master: its process id."""
 
-    def __init__(self, config: Config, slot: Slot | None, age: int) -> None:
+    def __init__(self, config: Config, slot: Slot | None, age: int, master: int) -> None:
         super().__init__(config)
-        self._slot, self._age = slot, age
+        self._slot, self._age, self._master = slot, age, master
         self._wait_ends = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -36,7 +37,9 @@ class DrainingServer(Server):
             self._slot.accepting = self._age
 
     async def on_tick(self, counter: int) -> bool:
-        """True: the worker ends."""
+        """True: the worker ends, also if its master has vanished. Otherwise it would serve beside the next master."""
+        if os.getppid() != self._master:
+            self.should_exit = True
         is_ending = await super().on_tick(counter)
         return is_ending and not self._awaits_successor()
 

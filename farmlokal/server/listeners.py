@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import heapq
 import mmap
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 READ_WAIT_SECONDS = 30  # for a client that does not read its response, or has vanished
+FREE_SECONDS = 5  # for an instance that ends on the same port
+POLL_SECONDS = 0.1
 SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 # struct sock_filter of linux/filter.h: load byte 13 of the TCP header; if it has the flag SYN, drop the packet.
 DROP_HANDSHAKES = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
@@ -81,7 +85,8 @@ def drop_handshakes(listener: socket.socket) -> None:
 
 
 def open_slots(server: Any) -> None:
-    """Call it in on_starting. For other addresses than TCP's, gunicorn's own shared socket remains."""
+    """Call it in on_starting. For other addresses than TCP's, gunicorn's own shared socket remains.
+    Raise OSError, whose text names the address."""
     server.slots = []
     if not all(isinstance(address, tuple) for address in server.cfg.address):
         return
@@ -89,18 +94,43 @@ def open_slots(server: Any) -> None:
     size = len(server.cfg.address)
     for start in range(0, len(inherited), size):
         _add_slot(server, inherited[start : start + size])
+    if not inherited and not server.cfg.reuse_port:
+        _await_free(server.cfg.address)
     while len(server.slots) < server.num_workers:
-        _add_slot(server, map(_bind, server.cfg.address))
+        _add_slot(server, map(_listener, server.cfg.address))
 
 
-def _bind(address: tuple[str, int]) -> int:
+def _await_free(addresses: Iterable[tuple[str, int]]) -> None:
+    """By SO_REUSEPORT alone, a second instance would take a part of the first one's requests."""
+    ends = time.monotonic() + FREE_SECONDS
+    for address in addresses:
+        while True:
+            try:
+                os.close(_bind(address, socket.SO_REUSEADDR))
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or time.monotonic() >= ends:
+                    raise
+            time.sleep(POLL_SECONDS)
+
+
+def _listener(address: tuple[str, int]) -> int:
     """The first worker of the slot listens. Until then, the kernel refuses clients instead of letting them wait."""
+    return _bind(address, socket.SO_REUSEADDR, socket.SO_REUSEPORT)
+
+
+def _bind(address: tuple[str, int], *options: int) -> int:
     listener = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
-    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+    for option in options:
         listener.setsockopt(socket.SOL_SOCKET, option, 1)
     # Accepted connections inherit it.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, READ_WAIT_SECONDS * 1000)
-    listener.bind(address)
+    try:
+        listener.bind(address)
+    except (OSError, OverflowError) as error:  # OverflowError: of the port
+        listener.close()
+        number, reason = error.args if isinstance(error, OSError) else (errno.EINVAL, str(error))
+        raise OSError(number, f"cannot listen on {address[0]}, port {address[1]}: {reason}") from error
     return listener.detach()
 
 
@@ -122,7 +152,7 @@ def assign_slot(server: Any, worker: Any) -> None:
     if server.slots:
         taken = _slots_of_newest(server, server.num_workers - 1)
         free = [slot for slot in server.slots if slot not in taken]
-        worker.slot = free[0] if free else _add_slot(server, map(_bind, server.cfg.address))
+        worker.slot = free[0] if free else _add_slot(server, map(_listener, server.cfg.address))
         worker.slot.spawned = worker.age
 
 
@@ -139,9 +169,12 @@ def close_slots(server: Any, count: int) -> None:
     """Call it in nworkers_changed: `count` workers need fewer slots."""
     slots = getattr(server, "slots", [])
     kept = _slots_of_newest(server, count) if slots else []
-    surplus = [slot for slot in slots if slot not in kept][: max(len(slots) - count, 0)]
+    _close(server, [slot for slot in slots if slot not in kept][: max(len(slots) - count, 0)])
+
+
+def _close(server: Any, surplus: Iterable[Slot]) -> None:
     for slot in surplus:
-        slots.remove(slot)
+        server.slots.remove(slot)
         for listener in slot.listeners:
             server.LISTENERS.remove(listener)
             listener.close()

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
@@ -18,7 +19,7 @@ import pytest
 from dev.testing import rolling, unbroken
 from dev.testing.deliveries import SECRET, Delivery, event
 from dev.testing.offers import make_offer, make_offers
-from dev.testing.servers import Server, json_request, running
+from dev.testing.servers import GUNICORN, Server, free_port, json_request, running
 from dev.testing.waiting import wait_until
 from farmlokal.server.protocol import FAREWELL_SECONDS
 from products.models import Product
@@ -216,23 +217,62 @@ def test_old_worker_accepts_until_the_new_one_does(one_worker: Server) -> None:
 
 def test_new_master_takes_over_without_losing_a_request(database_environment: dict[str, str]) -> None:
     with running(database_environment, WEB_CONCURRENCY="1", RATE_LIMIT_ANONYMOUS="1000000/1") as server:
-        (worker,) = children_of(server.process.pid)
+        server.process.send_signal(signal.SIGTTIN)
+        wait_until(partial(server.has_logged, "Application startup complete", 2))
+        workers = children_of(server.process.pid)
         new_masters: list[int] = []
 
         async def act() -> None:
-            server.process.send_signal(signal.SIGUSR2)
-            await until(partial(server.has_logged, "Application startup complete", 2))
-            new_masters.extend(set(children_of(server.process.pid)) - {worker})
+            server.process.send_signal(signal.SIGUSR2)  # starts one worker only
+            await until(partial(server.has_logged, "Application startup complete", 3))
+            new_masters.extend(set(children_of(server.process.pid)) - {*workers})
             server.process.terminate()
             await until(lambda: server.process.poll() is not None)
 
         try:
             assert asyncio.run(lost_during(server, act)) == {}
-            assert server.request("/livez").status == 200
+            assert {server.request("/livez").status for _ in range(10)} == {200}
         finally:
             for master in new_masters:
                 os.kill(master, signal.SIGTERM)
                 wait_until(partial(server.has_logged, "Shutting down: Master", 2))
+
+
+def refuses(server: Server) -> bool:
+    try:
+        server.connect().close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_workers_end_after_a_kill_of_their_master(one_worker: Server) -> None:
+    one_worker.process.kill()
+    wait_until(partial(refuses, one_worker))
+    wait_until(partial(one_worker.has_logged, "Finished server process"))
+
+
+def test_second_instance_on_the_port_is_refused(one_worker: Server, database_environment: dict[str, str]) -> None:
+    environment = {**database_environment, "PORT": str(one_worker.port)}
+    second = subprocess.run([GUNICORN], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert second.returncode == 1
+    text = f"farmlokal: cannot listen on 0.0.0.0, port {one_worker.port}: Address already in use\n"
+    assert second.stderr.endswith(text)
+
+
+def test_sockets_of_systemd_are_served(database_environment: dict[str, str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, Path(tmp_path, "log").open("wb") as log:
+        environment = {**database_environment, "LISTEN_FDS": "1", "PORT": str(free_port())}
+        command = f'exec 3<&{listener.fileno()}; LISTEN_PID=$$ exec "{GUNICORN}"'
+        process = subprocess.Popen(
+            ["bash", "-c", command], env=environment, pass_fds=[listener.fileno()], stdout=log, stderr=log
+        )
+        try:
+            server = Server(listener.getsockname()[1], Path(log.name), process)
+            assert server.request("/livez").status == 200
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
 
 
 def test_restarts_behind_nginx_lose_no_request_and_repeat_none(database_environment: dict[str, str]) -> None:
