@@ -18,6 +18,8 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from gunicorn import systemd
+
 READ_WAIT_SECONDS = 30  # for a client that does not read its response, or has vanished
 FREE_SECONDS = 5  # for an instance that ends on the same port
 POLL_SECONDS = 0.1
@@ -85,10 +87,11 @@ def drop_handshakes(listener: socket.socket) -> None:
 
 
 def open_slots(server: Any) -> None:
-    """Call it in on_starting. For other addresses than TCP's, gunicorn's own shared socket remains.
-    Raise OSError, whose text names the address."""
+    """Call it in on_starting. For other addresses than TCP's, and for sockets of systemd, gunicorn's own shared socket
+    remains. Raise OSError, whose text names the address."""
     server.slots = []
-    if not all(isinstance(address, tuple) for address in server.cfg.address):
+    is_tcp = all(isinstance(address, tuple) for address in server.cfg.address)
+    if not is_tcp or systemd.listen_fds(unset_environment=False):
         return
     inherited = [int(fd) for fd in os.environ.pop("GUNICORN_FD", "").split(",") if fd]  # after USR2
     size = len(server.cfg.address)
