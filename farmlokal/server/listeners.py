@@ -97,6 +97,7 @@ def open_slots(server: Any) -> None:
     size = len(server.cfg.address)
     for start in range(0, len(inherited), size):
         _add_slot(server, inherited[start : start + size])
+    _close(server, server.slots[server.num_workers :])  # the old master had more workers, by TTIN
     if not inherited and not server.cfg.reuse_port:
         _await_free(server.cfg.address)
     while len(server.slots) < server.num_workers:
