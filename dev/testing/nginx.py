@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -11,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from dev.testing.programs import program
 from dev.testing.servers import TIMEOUT_SECONDS, free_port
 from dev.testing.waiting import wait_until
 
@@ -28,7 +27,7 @@ def in_front_of(ports: Sequence[int], folder: Path) -> Iterator[Nginx]:
     nginx = Nginx(free_port(), folder / "nginx.log")
     nginx.log.touch()
     (folder / "nginx.conf").write_text(_configuration(nginx, ports, folder))
-    command = [_binary(), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(nginx.log)]
+    command = [program("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(nginx.log)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: process.poll() is not None or _listens(nginx.port))
@@ -37,13 +36,6 @@ def in_front_of(ports: Sequence[int], folder: Path) -> Iterator[Nginx]:
     finally:
         process.terminate()
         process.wait(timeout=TIMEOUT_SECONDS)
-
-
-def _binary() -> str:
-    path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", str(Path(".local/bin").absolute())])
-    binary = shutil.which("nginx", path=path)
-    assert binary, "nginx is missing; dev/install.sh unpacks it"
-    return binary
 
 
 def _listens(port: int) -> bool:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,16 +12,9 @@ from typing import Any
 
 import requests
 
-from dev.docs.pages import PROJECT
+from dev.testing.programs import program
 from dev.testing.servers import TIMEOUT_SECONDS, free_port
 from dev.testing.waiting import wait_until
-
-
-def program(name: str) -> str:
-    """The path of a program that dev/install.sh has unpacked, or that the system has."""
-    found = shutil.which(name, path=f"{os.environ['PATH']}:{PROJECT / '.local/bin'}")
-    assert found, f"no {name}: run dev/install.sh"
-    return found
 
 
 class Prometheus:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from dev.testing.programs import program
 from dev.testing.waiting import wait_until
 
 # Small files: a test waits until mariadbd has written them.
@@ -200,8 +200,8 @@ def _adopt_mysql(folder: Path) -> Daemon:
 def own_redis(folder: Path, *options: str, environment: Mapping[str, str] = MappingProxyType({})) -> Iterator[Daemon]:
     """Run a Redis that keeps its data after a SIGKILL; options go to redis-server. environment: more variables."""
     port = free_port()
-    binary = shutil.which("redis-server") or str(Path(".local/bin/redis-server").absolute())
-    command = ["env", *(f"{name}={value}" for name, value in environment.items()), binary, "--port", str(port)]
+    variables = [f"{name}={value}" for name, value in environment.items()]
+    command = ["env", *variables, program("redis-server"), "--port", str(port)]
     command += ["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", *options]
     redis = Daemon(f"redis://127.0.0.1:{port}/0", command, folder, lambda: _answers_ping(port))
     redis.start()

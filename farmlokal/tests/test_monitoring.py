@@ -15,7 +15,8 @@ import yaml
 from dev.docs.pages import PROJECT, anchors, blocks
 from dev.testing.deliveries import SECRET, Delivery, event
 from dev.testing.offers import make_offer
-from dev.testing.prometheus import Prometheus, program, scraping
+from dev.testing.programs import program
+from dev.testing.prometheus import Prometheus, scraping
 from dev.testing.servers import Server, running
 from dev.testing.waiting import wait_until
 from integrations.models import WebhookEvent
