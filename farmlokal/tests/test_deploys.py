@@ -37,16 +37,12 @@ def one_worker(database_environment: dict[str, str]) -> Iterator[Server]:
         yield server
 
 
-def children_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def listening_sockets(server: Server) -> dict[int, set[str]]:
     """The service's listening sockets of its master and of each worker, by process."""
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
     port, listens = f":{server.port:04X}", "0A"
     all_sockets = {f"socket:[{line[9]}]" for line in lines if line[1].endswith(port) and line[3] == listens}
-    pids = [server.process.pid, *children_of(server.process.pid)]
+    pids = [server.process.pid, *server.workers]
     return {pid: {str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()} & all_sockets for pid in pids}
 
 
@@ -72,7 +68,7 @@ def waiting_requests(server: Server, stack: contextlib.ExitStack) -> list[socket
 
 
 def test_waiting_connections_of_a_killed_worker_are_served(one_worker: Server) -> None:
-    (worker,) = children_of(one_worker.process.pid)
+    (worker,) = one_worker.workers
     os.kill(worker, signal.SIGSTOP)
     with contextlib.ExitStack() as stack:
         waiting = waiting_requests(one_worker, stack)
@@ -90,7 +86,7 @@ def has_no_handshake(server: Server) -> bool:
 
 
 def test_term_serves_waiting_connections_and_admits_no_more(one_worker: Server) -> None:
-    (worker,) = children_of(one_worker.process.pid)
+    (worker,) = one_worker.workers
     with contextlib.ExitStack() as stack:
         with frozen(worker):
             waiting = waiting_requests(one_worker, stack)
@@ -109,7 +105,7 @@ def test_term_serves_waiting_connections_and_admits_no_more(one_worker: Server) 
 def test_request_in_flight_at_the_end_has_its_effect(one_worker: Server, number: signal.Signals) -> None:
     """Ctrl-C in a terminal reaches the worker too. uvicorn would cut all requests at the second one."""
     master = one_worker.process.pid
-    receivers = [master] if number == signal.SIGTERM else [*children_of(master) * 2, master]
+    receivers = [master] if number == signal.SIGTERM else [*one_worker.workers * 2, master]
     product = make_offer(price="10.00")
     delivery = Delivery(event(product.pk, price="47.50"))
     request = json_request("/webhooks/partner", delivery.body, [*delivery.headers.items()])
@@ -148,7 +144,7 @@ def test_connection_stays_if_the_response_has_promised_it(one_worker: Server) ->
 
 
 def test_request_that_arrives_with_the_farewell_is_answered(one_worker: Server) -> None:
-    (worker,) = children_of(one_worker.process.pid)
+    (worker,) = one_worker.workers
     with one_worker.connect() as idle:
         idle.sendall(GET)
         assert idle.recv(65_536).startswith(b"HTTP/1.1 200 ")
@@ -197,7 +193,7 @@ def test_reload_and_other_numbers_of_workers_lose_no_request(database_environmen
                 await until(partial(server.has_logged, "Worker exiting", ended))
 
         assert asyncio.run(lost_during(server, act)) == {}
-        wait_until(lambda: len(children_of(server.process.pid)) == 2)
+        wait_until(lambda: len(server.workers) == 2)
         masters, *workers = listening_sockets(server).values()
         assert [len(sockets) for sockets in workers] == [1, 1]
         assert masters == workers[0] | workers[1]
@@ -205,27 +201,27 @@ def test_reload_and_other_numbers_of_workers_lose_no_request(database_environmen
 
 
 def test_old_worker_accepts_until_the_new_one_does(one_worker: Server) -> None:
-    old = children_of(one_worker.process.pid)
+    old = one_worker.workers
     one_worker.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: len(children_of(one_worker.process.pid)) == 2)
-    (new,) = set(children_of(one_worker.process.pid)) - set(old)
+    wait_until(lambda: len(one_worker.workers) == 2)
+    (new,) = set(one_worker.workers) - set(old)
     with frozen(new):
         time.sleep(1)  # more than an idle worker needs to end
         assert one_worker.request("/livez").status == 200
-        assert children_of(one_worker.process.pid) == [*old, new]
+        assert one_worker.workers == [*old, new]
 
 
 def test_new_master_takes_over_without_losing_a_request(database_environment: dict[str, str]) -> None:
     with running(database_environment, WEB_CONCURRENCY="1", RATE_LIMIT_ANONYMOUS="1000000/1") as server:
         server.process.send_signal(signal.SIGTTIN)
         wait_until(partial(server.has_logged, "Application startup complete", 2))
-        workers = children_of(server.process.pid)
+        workers = server.workers
         new_masters: list[int] = []
 
         async def act() -> None:
             server.process.send_signal(signal.SIGUSR2)  # starts one worker only
             await until(partial(server.has_logged, "Application startup complete", 3))
-            new_masters.extend(set(children_of(server.process.pid)) - {*workers})
+            new_masters.extend(set(server.workers) - {*workers})
             server.process.terminate()
             await until(lambda: server.process.poll() is not None)
 
