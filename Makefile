@@ -47,7 +47,7 @@ soak:  ## The traffic of `make load` at a fixed rate; fails if a process grows (
 fuzz:  ## Send hostile requests to a private service; fails on a 5xx, a lost worker or an error in the log (REQUESTS=200000 SEED=…)
 	@FARMLOKAL_TARGET=fuzz exec dev/bench/run.sh fuzz $(or $(REQUESTS),200000)
 
-chaos:  ## Check what the service promises while a part fails: a row of docs/reliability.md each (FAULTS="redis-killed …" FIGURES=1)
+chaos:  ## Check what the service promises while a part fails: a row of docs/reliability.md each (FAULTS="redis-killed …")
 	@FARMLOKAL_TARGET=chaos exec dev/bench/run.sh chaos
 
 bench:  ## Run the next six, which compare with other servers, in about half an hour (ROWS=1000000 TURNS=5)
