@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import time
@@ -22,11 +21,11 @@ POLL_SECONDS = 0.01
 
 
 class DrainingServer(Server):
-    """slot and age are those of its worker; slot is None if all workers share one socket. master: its process id."""
+    """slot and age are those of its worker; slot is None if all workers share one socket."""
 
-    def __init__(self, config: Config, slot: Slot | None, age: int, master: int) -> None:
+    def __init__(self, config: Config, slot: Slot | None, age: int) -> None:
         super().__init__(config)
-        self._slot, self._age, self._master = slot, age, master
+        self._slot, self._age = slot, age
         self._wait_ends = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -37,9 +36,7 @@ class DrainingServer(Server):
             self._slot.accepting = self._age
 
     async def on_tick(self, counter: int) -> bool:
-        """True: the worker ends, also if its master has vanished. Otherwise it would serve beside the next master."""
-        if os.getppid() != self._master:
-            self.should_exit = True
+        """True: the worker ends."""
         is_ending = await super().on_tick(counter)
         return is_ending and not self._awaits_successor()
 

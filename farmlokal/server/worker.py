@@ -50,7 +50,7 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # the library has no types
     async def _serve(self) -> None:
         """As uvicorn_worker does, with our server. It would also ignore SIGQUIT, the signal of gunicorn's quick end."""
         self.config.app = self.wsgi
-        server = DrainingServer(self.config, self.slot, self.age, self.ppid)
+        server = DrainingServer(self.config, self.slot, self.age)
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, server.handle_exit, signal.SIGTERM, None)
         await server.serve(sockets=self.sockets)
         if not server.started:

@@ -234,20 +234,6 @@ def test_new_master_takes_over_without_losing_a_request(database_environment: di
                 wait_until(partial(server.has_logged, "Shutting down: Master", 2))
 
 
-def refuses(server: Server) -> bool:
-    try:
-        server.connect().close()
-    except ConnectionRefusedError:
-        return True
-    return False
-
-
-def test_workers_end_after_a_kill_of_their_master(one_worker: Server) -> None:
-    one_worker.process.kill()
-    wait_until(partial(refuses, one_worker))
-    wait_until(partial(one_worker.has_logged, "Finished server process"))
-
-
 def test_second_instance_on_the_port_is_refused(one_worker: Server, database_environment: dict[str, str]) -> None:
     environment = {**database_environment, "PORT": str(one_worker.port)}
     second = subprocess.run([GUNICORN], env=environment, capture_output=True, text=True, timeout=60, check=False)
