@@ -57,7 +57,7 @@ def report(logger: Any, method: str, event: MutableMapping[str, Any]) -> Mutable
     error = _error_of(event)
     if error and logging.getLevelNamesMapping()[event["level"].upper()] >= logging.ERROR:
         with sentry_sdk.new_scope() as scope:
-            scope.set_tag("event", str(event["event"])[:200])
+            scope.set_tag("event", _hidden(str(event["event"]))[:200])  # asyncio puts the error into its text
             for name in TAGS:
                 if name in event:
                     scope.set_tag(name, event[name])
@@ -73,5 +73,9 @@ def _error_of(event: MutableMapping[str, Any]) -> BaseException | None:
 
 def _without_secrets(event: Event, hint: Hint) -> Event:
     for error in event.get("exception", {}).get("values", []):
-        error["value"] = CREDENTIALS.sub(HIDDEN, PASSWORD_IN_URL.sub(HIDDEN, str(error.get("value", ""))))
+        error["value"] = _hidden(str(error.get("value", "")))
     return event
+
+
+def _hidden(text: str) -> str:
+    return CREDENTIALS.sub(HIDDEN, PASSWORD_IN_URL.sub(HIDDEN, text))

@@ -226,6 +226,25 @@ def test_credentials_in_the_text_of_an_error_are_hidden(text: str) -> None:
     assert not re.search("hush|aHVz|eyJ", str(hidden))
 
 
+ASYNCIO_ERROR = """
+import django; django.setup()
+import asyncio
+async def fail(): raise ValueError("mysql://user:hush@db/x")
+async def main(): asyncio.ensure_future(fail()); await asyncio.sleep(0)
+asyncio.run(main())
+"""
+
+
+def test_event_of_a_report_has_no_password(watched: Watched, database_environment: dict[str, str]) -> None:
+    before = len(reported(watched.collector))
+    dsn = watched.collector.url_for("/7").replace("http://", "http://public@")
+    environment = {**database_environment, "SENTRY_DSN": dsn, "DJANGO_SETTINGS_MODULE": "farmlokal.settings"}
+    subprocess.run([sys.executable, "-c", ASYNCIO_ERROR], env=environment, check=True, stdout=subprocess.DEVNULL)
+    *_, report = watched.reports(before + 1)
+    assert report["tags"]["event"].startswith("Task exception was never retrieved")
+    assert "hush" not in str(report["tags"])
+
+
 def test_failed_webhook_is_reported_without_its_body(watched: Watched) -> None:
     delivery = Delivery(event(watched.product, price="12345.67"))
     before = len(reported(watched.collector))
