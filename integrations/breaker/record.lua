@@ -16,6 +16,7 @@ elseif state == 'closed' and (outcome == 'good' or outcome == 'bad') then
   redis.call('LTRIM', KEYS[2], 0, WINDOW - 1)
   redis.call('EXPIRE', KEYS[2], MAX_AGE / 1000000)
   local calls, failures = count_outcomes()
-  if calls >= MIN_CALLS and failures >= FAILURE_RATE * calls then open() end
+  -- A success does not open it: the failures before it are over.
+  if outcome == 'bad' and calls >= MIN_CALLS and failures >= FAILURE_RATE * calls then open() end
 end
 return answer(1)

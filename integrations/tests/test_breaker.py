@@ -108,6 +108,11 @@ def test_failure_rate_counts_not_failures_in_a_row(breaker: Breaker) -> None:
     assert "BreakerOpenError" in call(breaker, fail, fail, fail, fail, succeed, times=10)
 
 
+def test_success_does_not_open_it(breaker: Breaker) -> None:
+    assert call(breaker, fail, times=FAILURES_TO_OPEN - 1).count("BreakerOpenError") == 0
+    assert call(breaker, succeed, times=FAILURES_TO_OPEN) == ["good"] * FAILURES_TO_OPEN
+
+
 def test_rejected_calls_count_as_nothing(breaker: Breaker) -> None:
     assert call(breaker, reject, times=60) == ["RejectedError"] * 60
     call(breaker, fail, times=FAILURES_TO_OPEN - 1)
