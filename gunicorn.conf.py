@@ -74,7 +74,11 @@ def when_ready(server: Any) -> None:
     server.log.info("Serving on %s", ", ".join(server.cfg.bind))
 
 
-pre_fork = listeners.assign_slot
+def pre_fork(server: Any, worker: Any) -> None:
+    metrics_folder.make_again()
+    listeners.assign_slot(server, worker)
+
+
 post_fork = listeners.enter_slot
 
 

@@ -25,16 +25,30 @@ _lock = -1  # a descriptor; -1: this process has not locked its folder yet
 
 def prepare() -> str:
     """Return the folder, for VARIABLE. If that is set already, this is a reload, or gunicorn's successor."""
-    global _lock  # noqa: PLW0603  # one for each process
     folder = os.environ.get(VARIABLE, "")
     if not folder:
         _delete_abandoned()
         folder = tempfile.mkdtemp(prefix=PREFIX)
     if _lock < 0:
-        _lock = os.open(Path(folder, LOCK), os.O_CREAT | os.O_RDWR)
-        fcntl.flock(_lock, fcntl.LOCK_SH)
+        _hold(Path(folder))
         atexit.register(_delete_after_the_last, Path(folder))
     return folder
+
+
+def make_again() -> None:
+    """Call it before a fork. The system may have deleted the folder among old temporary files. Without it, no worker
+    starts, and then gunicorn ends."""
+    folder = Path(os.environ[VARIABLE])
+    if not folder.exists():
+        folder.mkdir(mode=0o700)
+        os.close(_lock)
+        _hold(folder)
+
+
+def _hold(folder: Path) -> None:
+    global _lock  # noqa: PLW0603  # one for each process
+    _lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR)
+    fcntl.flock(_lock, fcntl.LOCK_SH)
 
 
 def _delete_after_the_last(folder: Path) -> None:
