@@ -12,8 +12,9 @@ import tempfile
 from pathlib import Path
 
 from dev.bench.figures import progress, save, table
+from dev.chaos.rows import Row
 from dev.chaos.table import ROWS
-from dev.chaos.trial import Result, Row, run
+from dev.chaos.trial import Result, run
 from dev.chaos.world import FULL, World
 
 FAULTS = os.environ.get("FAULTS", "").split()

@@ -120,42 +120,49 @@ class Writer(Caller):
 
 
 class Partner(Caller):
-    """Changes the price of a product, by the same event until it is accepted. Then reads the product's page."""
+    """Changes the price of a product, by the same event until it is accepted."""
 
     def __init__(self, number: int, plan: Plan, product_id: int) -> None:
         super().__init__(number, plan.port, interval=0.8)
+        self.product_id = product_id
+        self.accepted = 0  # version of the last event
         self._secret = plan.secret
-        self._product_id = product_id
-        self._version = 0
         self._message = self._next_message()
 
     def _next_message(self) -> Message:
-        self._version += 1
-        data = {"product_id": self._product_id, "price": self._price, "version": self._version}
+        version = self.accepted + 1
+        data = {"product_id": self.product_id, "price": price_of(version), "version": version}
         return message(PRICE, data)
-
-    @property
-    def _price(self) -> str:
-        return f"{self._version}.37"
 
     async def turn(self, number: int, due: float) -> list[Sample]:
         sent = self._message
         headers = headers_of(sent, self._secret)
         del headers["Content-Type"]  # post() adds it
         answer = await self.post("/webhooks/partner", sent.body, headers)
-        is_accepted = bool(answer and answer.status == 200)
-        text = f"200 {answer.json['status']}" if answer and is_accepted else ""
-        samples = [self.sample(Kind.WEBHOOK, due, answer, text, sent.id)]
-        if is_accepted:
-            samples.append(await self._read_changed_page())
+        text = ""
+        if answer and answer.status == 200:
+            text = f"200 {answer.json['status']}"
+            self.accepted += 1
             self._message = self._next_message()
-        return samples
+        return [self.sample(Kind.WEBHOOK, due, answer, text, sent.id)]
 
-    async def _read_changed_page(self) -> Sample:
-        due = time.monotonic()
-        page = await self.get(f"/products/{self._product_id}")
-        is_outdated = page is not None and page.status == 200 and page.json["price"] != self._price
-        return self.sample(Kind.CHANGED, due, page, OUTDATED if is_outdated else "")
+
+class Watcher(Caller):
+    """Reads the page of the product that a partner changes."""
+
+    def __init__(self, number: int, port: int, partner: Partner) -> None:
+        super().__init__(number, port, interval=0.2)
+        self._partner = partner
+
+    async def turn(self, number: int, due: float) -> list[Sample]:
+        accepted = self._partner.accepted
+        page = await self.get(f"/products/{self._partner.product_id}")
+        is_outdated = accepted and page and page.status == 200 and float(page.json["price"]) < float(price_of(accepted))
+        return [self.sample(Kind.CHANGED, due, page, OUTDATED if is_outdated else "")]
+
+
+def price_of(version: int) -> str:
+    return f"{version}.37"
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -163,8 +170,9 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def callers(plan: Plan) -> list[Caller]:
-    """About 45 requests a second."""
+    """About 50 requests a second."""
     numbers, new = count(), count(1)
+    partners = [Partner(next(numbers), plan, product_id) for product_id in plan.changed]
 
     def quote(pincode: int) -> Request:
         product_id = plan.quoted[pincode % len(plan.quoted)]
@@ -182,5 +190,6 @@ def callers(plan: Plan) -> list[Caller]:
         *readers(1, 0.4, Kind.LAST_QUOTE, lambda turn: quote(560_001 + turn % KNOWN_PINCODES)),
         *readers(1, 0.4, Kind.LIVEZ, lambda _: ("/livez", NO_HEADERS)),
         *(Writer(next(numbers), plan) for _ in range(2)),
-        *(Partner(next(numbers), plan, product_id) for product_id in plan.changed),
+        *partners,
+        *(Watcher(next(numbers), plan.port, partner) for partner in partners),
     ]

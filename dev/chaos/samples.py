@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 LOST = "lost"  # no answer
 NO_DATABASE = "503 database-unavailable"
+LIMITED = "429 rate-limited"
 OUTDATED = "200 outdated"  # a page from before the caller's own write
 
 
@@ -18,7 +19,7 @@ class Kind(StrEnum):
     LIMITED = "limited read"  # of a client over its limit
     WRITE = "write"  # with Idempotency-Key; the same key until it succeeds
     WEBHOOK = "webhook"  # the same event until it is accepted
-    CHANGED = "changed page"  # of a product right after an accepted webhook changed it
+    CHANGED = "changed page"  # of a product that webhooks change
     QUOTE = "new quote"
     LAST_QUOTE = "known quote"
     LIVEZ = "livez"
@@ -27,7 +28,7 @@ class Kind(StrEnum):
 READ = frozenset({"200", "200 hit", "200 miss", "200 stale", "200 bypass"})
 NORMAL: Mapping[Kind, frozenset[str]] = {
     **dict.fromkeys(Kind, READ),
-    Kind.LIMITED: READ | {"429 rate-limited"},
+    Kind.LIMITED: READ | {LIMITED},
     Kind.WRITE: frozenset({"201", "201 replayed"}),
     Kind.WEBHOOK: frozenset({"200 processed", "200 duplicate"}),
 }

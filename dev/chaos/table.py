@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dev.chaos.faults import machine, mysql, outside, redis, workers
+from dev.chaos.faults import machine, mysql, outside, redis, together, workers
 from dev.chaos.faults.harm import Fault
+from dev.chaos.rows import NONE, Answers, Row
 from dev.chaos.samples import LOST, NO_DATABASE, OUTDATED, Kind
-from dev.chaos.trial import NONE, Answers, Row
 
 UNAVAILABLE = frozenset({NO_DATABASE})
 IN_PROGRESS = frozenset({"409 webhook-in-progress"})
@@ -30,8 +30,9 @@ LOST_COMMIT_SECONDS = 12  # if a commit's answer is lost, pages stay out of the 
 
 ALL = "everything"
 BY_PROCESS = "everything; each process counts rate limits itself"
+NEW_LIMITS = "everything; rate limits begin anew"
 CACHED_PAGES = "cached pages, as they were; the rest is 503 `database-unavailable`"
-NOT_NEW_QUOTES = "all but new quotes, which are 503 or 504"
+NOT_NEW_QUOTES = 'all but new quotes, which are 503 or 504; known ones are the last, with `"stale": true`'
 
 
 def redis_row(name: str, fault: Fault, promise: str = ALL, **more: Any) -> Row:
@@ -47,7 +48,7 @@ def mysql_away_row(name: str, fault: Fault, promise: str = CACHED_PAGES) -> Row:
 
 
 def worker_row(name: str, fault: Fault, promise: str, heal_seconds: float, allowed: Answers = INTERRUPTED) -> Row:
-    return Row(name, promise, fault, allowed, heal_seconds=heal_seconds, is_momentary=True)
+    return Row(name, promise, fault, allowed, heal_seconds=heal_seconds, is_momentary=True, ends_workers=True)
 
 
 def clock_row(name: str, fault: Fault) -> Row:
@@ -69,10 +70,16 @@ ROWS = [
     redis_row("unreachable", redis.unreachable, BY_PROCESS, shows=BYPASS, heal_seconds=4),
     redis_row("read-only", redis.read_only, BY_PROCESS, shows=BYPASS),
     redis_row("full", redis.full, "everything; new pages are not stored"),
-    redis_row("flushed", redis.flushed, "everything; each page is rendered again"),
-    redis_row("restored from old data", redis.restored, "everything; no page is older than the last write"),
-    redis_row("clock set an hour ahead", machine.redis_clock_ahead),
-    redis_row("clock set an hour back", machine.redis_clock_back),
+    redis_row("flushed", redis.flushed, "everything; pages and rate limits begin anew", resets_limits=True),
+    redis_row(
+        "restored from old data",
+        together.redis_restored,
+        "everything; no page is older than the last write. (MySQL is read-only meanwhile.)",
+        allowed={Kind.WRITE: UNAVAILABLE, Kind.WEBHOOK: UNAVAILABLE},
+        shows=BYPASS,
+    ),
+    redis_row("clock set an hour ahead", machine.redis_clock_ahead, NEW_LIMITS, resets_limits=True),
+    redis_row("clock set an hour back", machine.redis_clock_back, NEW_LIMITS, resets_limits=True),
     mysql_away_row("killed", mysql.killed),
     mysql_away_row("killed in a transaction", mysql.killed_in_transaction, f"{CACHED_PAGES}; no write is lost"),
     mysql_away_row("frozen", mysql.frozen),
@@ -111,12 +118,18 @@ ROWS = [
     Row(
         "MySQL and Redis killed",
         "pages in the memory of the process; the rest is 503 `database-unavailable`",
-        mysql.killed_with_redis,
+        together.both_killed,
         WITHOUT_BOTH,
         heal_seconds=LOST_COMMIT_SECONDS,
         shows=(Kind.HOT, "200 stale"),
     ),
     worker_row("Worker killed", workers.killed, "all but requests on its connections", LOST_COMMIT_SECONDS),
+    worker_row(
+        "Worker killed, temporary files gone",
+        workers.killed_without_metrics,
+        "all but requests on its connections; the counts for `/metrics` begin anew",
+        LOST_COMMIT_SECONDS,
+    ),
     worker_row(
         "All workers killed",
         workers.all_killed,

@@ -18,10 +18,12 @@ import redis
 from dev.chaos.callers import Plan
 from dev.chaos.clock import Clock
 from dev.chaos.load import Load
+from dev.chaos.samples import LIMITED
 from dev.testing.issuer import issuer
 from dev.testing.partner import partner, settings_for
 from dev.testing.proxy import Proxy
 from dev.testing.servers import own_mysql, own_redis, running
+from dev.testing.waiting import wait_until
 from farmlokal.mysql.url import parse
 from integrations.webhooks import signing_secrets
 
@@ -36,7 +38,7 @@ import django
 django.setup()
 from accounts.models import ApiClient
 ApiClient.objects.create(client_id="shop", name="Shop", rate="60000/60")
-ApiClient.objects.create(client_id="greedy", name="Greedy", rate="60/60")
+ApiClient.objects.create(client_id="greedy", name="Greedy", rate="6/60")
 """
 # A sitecustomize module of the service. The partner's name is this machine, or stalls while a file exists.
 RESOLVER = """
@@ -70,7 +72,7 @@ class Pace(NamedTuple):
 
 FULL = Pace(calm=5, fault=12, settle=3, heal=60, replace=30, settings={})
 # On a busy machine, a slow answer is not a fault.
-SHORT = Pace(0.5, 2, 0.5, 60, 10, {"REDIS_TIMEOUT_SECONDS": "1", "PARTNER_DEADLINE_SECONDS": "5"})
+SHORT = Pace(0.5, 2.5, 0.5, 60, 10, {"REDIS_TIMEOUT_SECONDS": "1", "PARTNER_DEADLINE_SECONDS": "5"})
 
 
 class World:
@@ -105,6 +107,7 @@ class World:
             subprocess.run([sys.executable, "-c", CLIENTS], env=self._environment, check=True, timeout=60)
             self.server = enter(running({**self._environment, **self.clock.environment}))
             self.load = enter(Load(self._plan()))
+            wait_until(lambda: any(sample.answer == LIMITED for sample in list(self.load.samples)))
             self._stack = stack.pop_all()
         return self
 
@@ -112,7 +115,8 @@ class World:
         self._stack.close()
 
     def _settings(self) -> dict[str, str]:
-        self.dead_names = self._folder / "dead-names"
+        self.dead_names, self.metrics = self._folder / "dead-names", self._folder / "metrics"
+        self.metrics.mkdir()
         self.webhook_secret = signing_secrets.generate()
         modules = self._folder / "modules"
         modules.mkdir()
@@ -121,6 +125,7 @@ class World:
             **settings_for(self.sandbox),
             **self.issuer.settings,
             "PYTHONPATH": str(modules),
+            "PROMETHEUS_MULTIPROC_DIR": str(self.metrics),
             "DJANGO_SETTINGS_MODULE": "farmlokal.settings",
             "DATABASE_URL": self.mysql_proxy.url,
             "REDIS_URL": self.redis_proxy.url,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
 
+from dev.chaos.rows import Row
 from dev.chaos.table import ROWS
-from dev.chaos.trial import Row, run
+from dev.chaos.trial import run
 from dev.chaos.world import SHORT, World
 
 
@@ -16,6 +18,14 @@ from dev.chaos.world import SHORT, World
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with World(tmp_path_factory.mktemp("world"), SHORT, os.environ) as started:
         yield started
+
+
+@pytest.fixture(autouse=True)
+def _complaints(world: World) -> Iterator[None]:
+    """Pytest shows the service's last complaints if the test fails."""
+    yield
+    lines = [line for line in world.server.log.read_text().splitlines() if '"level":"info"' not in line]
+    sys.stdout.write("\n".join(lines[-50:]))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)

@@ -11,7 +11,7 @@ from typing import Any
 
 from MySQLdb import OperationalError
 
-from dev.chaos.faults import harm, redis
+from dev.chaos.faults import harm
 from dev.chaos.world import World, rows
 from dev.testing.waiting import wait_until
 from farmlokal.mysql.limits import STATEMENT_SECONDS
@@ -164,9 +164,3 @@ def killed_in_transaction(world: World) -> Iterator[None]:
         wait_until(lambda: _is_waiting(world))
         with killed(world):
             yield
-
-
-@contextmanager
-def killed_with_redis(world: World) -> Iterator[None]:
-    with killed(world), redis.killed(world):
-        yield

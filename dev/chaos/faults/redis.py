@@ -1,9 +1,7 @@
-"""Redis is away, slow, full, read-only, emptied, or back with old data."""
+"""Redis is away, slow, full, read-only or emptied."""
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -51,16 +49,3 @@ def read_only(world: World) -> Iterator[None]:
 
 def flushed(world: World) -> AbstractContextManager[None]:
     return harm.repeating(lambda: world.ask_redis("FLUSHALL"))
-
-
-@contextmanager
-def restored(world: World) -> Iterator[None]:
-    """It dies, and comes back with its data from before the fault."""
-    data, copy = world.redis.folder / "appendonlydir", world.redis.folder / "copy"
-    with harm.frozen(world.redis):
-        shutil.copytree(data, copy)
-    time.sleep(world.pace.fault)  # writes that the copy lacks
-    with harm.dead(world.redis, world.redis_proxy):
-        shutil.rmtree(data)
-        copy.rename(data)
-        yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,14 @@ def _harm(world: World, workers: int, number: signal.Signals) -> list[int]:
 def killed(world: World) -> Iterator[None]:
     _harm(world, 1, signal.SIGKILL)
     yield
+
+
+@contextmanager
+def killed_without_metrics(world: World) -> Iterator[None]:
+    """The system has deleted the folder of the metrics among old temporary files."""
+    shutil.rmtree(world.metrics)
+    with killed(world):
+        yield
 
 
 @contextmanager

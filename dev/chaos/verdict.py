@@ -1,0 +1,94 @@
+"""What breaks the promise of a row, of all that the load got."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from dev.bench.figures import percentile
+from dev.chaos.effects import miscounted
+from dev.chaos.rows import Row
+from dev.chaos.samples import LIMITED, LOST, NO_DATABASE, NORMAL, Kind, Sample
+from dev.chaos.world import World
+
+SHARE, MAX_SECONDS = 0.75, 0.5  # generous: a wait for a silent part takes a second or more
+SEVERAL = 3
+
+
+class Observed(NamedTuple):
+    """The fault lasted from begun to ended, and the service knew of it since noticed.
+
+    before, after: samples of requests that ended before it began, and others. harmed: callers of the workers that it
+    harms. workers: processes before it.
+    """
+
+    begun: float
+    noticed: float
+    ended: float
+    before: Sequence[Sample]
+    after: Sequence[Sample]
+    harmed: set[int]
+    workers: list[int]
+
+    @property
+    def meanwhile(self) -> list[Sample]:
+        return [sample for sample in self.after if sample.due < self.ended]
+
+    def kept(self, row: Row, samples: Sequence[Sample]) -> list[float]:
+        """Seconds of the requests that keep working."""
+        return [s.seconds for s in samples if s.kind not in row.allowed and s.caller not in self.harmed]
+
+
+def p95_ms(seconds: Sequence[float]) -> float:
+    """NaN of nothing."""
+    return percentile(seconds, 0.95) * 1000 if seconds else math.nan
+
+
+def broken(row: Row, observed: Observed, world: World) -> list[str]:
+    return [
+        *_unexplained(row, observed, world),
+        *_slow(row, observed),
+        *_limits(row, observed),
+        *_ended_workers(row, observed, world),
+        *miscounted(world),
+    ]
+
+
+def _unexplained(row: Row, observed: Observed, world: World) -> Iterator[str]:
+    found: Counter[str] = Counter()
+    for sample in observed.after:
+        allowed = NORMAL[sample.kind] | row.allowed.get(sample.kind, frozenset())
+        found[f"{sample.kind}: {sample.answer}"] += sample.answer not in allowed and not _is_harmed(sample, world)
+        found[f"{sample.kind}: no Retry-After"] += sample.answer.startswith("503") and not sample.has_retry_after
+    yield from (f"{count} x {text}" for text, count in found.items() if count)
+
+
+def _is_harmed(sample: Sample, world: World) -> bool:
+    """Whether its worker, or its connection to MySQL, was killed while it waited."""
+    is_killed = any(sample.due <= end and sample.ended >= begin for begin, end in world.kills)
+    return (sample.answer == LOST and sample.port in world.victims) or (is_killed and sample.answer == NO_DATABASE)
+
+
+def _slow(row: Row, observed: Observed) -> Iterator[str]:
+    """Requests still wait for the broken part, although the service knows of it."""
+    seconds = observed.kept(row, [sample for sample in observed.meanwhile if sample.due >= observed.noticed])
+    if seconds and (slow := percentile(seconds, SHARE)) > MAX_SECONDS:
+        yield f"a quarter of the requests takes over {slow:.2f} s"
+
+
+def _limits(row: Row, observed: Observed) -> Iterator[str]:
+    """Whether the client over its limit is refused."""
+    samples = [sample for sample in observed.after if sample.kind is Kind.LIMITED]
+    is_refused = any(sample.answer == LIMITED for sample in samples)
+    is_admitted = any(sample.answer[:3] == "200" for sample in samples if sample.due >= observed.ended)
+    if row.resets_limits and not is_admitted:
+        yield "no rate limit has begun anew"
+    if not row.resets_limits and not is_refused and len(samples) >= SEVERAL and Kind.LIMITED not in row.allowed:
+        yield "the client over its limit is not refused"
+
+
+def _ended_workers(row: Row, observed: Observed, world: World) -> Iterator[str]:
+    if not row.ends_workers and world.server.workers != observed.workers:
+        yield "a worker has ended"
