@@ -50,12 +50,13 @@ def find_peak(service: Service) -> float:
 
 
 def fill_caches(service: Service) -> None:
-    """Fill the workers' memory by small pages, which cost most, and read every listing and quote: these stay in
-    Redis for over an hour, so the rarest would be new keys until then."""
+    """Fill the workers' memory by small pages, which cost most, and read every listing, product and quote: these stay
+    in Redis for over an hour, so the rarest would be new keys until then."""
     catalogue = Catalogue()
     catalogue.read(service.url)
+    products = [f"/products/{pk}" for pk in catalogue.products]
     small = [f"/products?limit=1&price_min={number / 100:.2f}" for number in range(SMALL_PAGES)]
-    asyncio.run(get_all(service.server.port, [*small, *catalogue.listings, *catalogue.quotes], CONNECTIONS))
+    asyncio.run(get_all(service.server.port, [*small, *catalogue.listings, *products, *catalogue.quotes], CONNECTIONS))
 
 
 def collect(service: Service, rate: float) -> tuple[list[Sample], float]:
