@@ -20,7 +20,7 @@ class Row(NamedTuple):
     promise: in words. allowed: the answers that the fault explains, beside the normal ones; all other kinds of requests
     keep working. added_ms, heal_seconds: bounds. shows: an answer that proves that the service met the fault.
     is_momentary: it heals by itself, so the time to heal counts from its beginning. ends_workers: so it does.
-    resets_limits: rate limits begin anew, also at its end.
+    resets_limits: rate limits start over, also at its end.
     """
 
     name: str

@@ -30,7 +30,7 @@ LOST_COMMIT_SECONDS = 12  # if a commit's answer is lost, pages stay out of the 
 
 ALL = "everything"
 BY_PROCESS = "everything; each process counts rate limits itself"
-NEW_LIMITS = "everything; rate limits begin anew"
+NEW_LIMITS = "everything; rate limits start over"
 CACHED_PAGES = "cached pages, as they were; the rest is 503 `database-unavailable`"
 NOT_NEW_QUOTES = 'all but new quotes, which are 503 or 504; known ones are the last, with `"stale": true`'
 
@@ -70,7 +70,7 @@ ROWS = [
     redis_row("unreachable", redis.unreachable, BY_PROCESS, shows=BYPASS, heal_seconds=4),
     redis_row("read-only", redis.read_only, BY_PROCESS, shows=BYPASS),
     redis_row("full", redis.full, "everything; new pages are not stored"),
-    redis_row("flushed", redis.flushed, "everything; pages and rate limits begin anew", resets_limits=True),
+    redis_row("flushed", redis.flushed, "everything; pages and rate limits start over", resets_limits=True),
     redis_row(
         "restored from old data",
         together.redis_restored,
@@ -127,7 +127,7 @@ ROWS = [
     worker_row(
         "Worker killed, temporary files gone",
         workers.killed_without_metrics,
-        "all but requests on its connections; the counts for `/metrics` begin anew",
+        "all but requests on its connections; the counts for `/metrics` start over",
         LOST_COMMIT_SECONDS,
     ),
     worker_row(

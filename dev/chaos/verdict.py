@@ -84,7 +84,7 @@ def _limits(row: Row, observed: Observed) -> Iterator[str]:
     is_refused = any(sample.answer == LIMITED for sample in samples)
     is_admitted = any(sample.answer[:3] == "200" for sample in samples if sample.due >= observed.ended)
     if row.resets_limits and not is_admitted:
-        yield "no rate limit has begun anew"
+        yield "no rate limit has started over"
     if not row.resets_limits and not is_refused and len(samples) >= SEVERAL and Kind.LIMITED not in row.allowed:
         yield "the client over its limit is not refused"
 
