@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import time_machine
@@ -108,7 +109,8 @@ def test_sender_retries_until_delivered(httpserver: HTTPServer, monkeypatch: pyt
             pauses.append(seconds)
             clock.shift(seconds)
 
-        monkeypatch.setattr("integrations.sandbox.sender.time.sleep", sleep)
+        # Not time.sleep itself: threads of other tests would never sleep, and shift the clock.
+        monkeypatch.setattr("integrations.sandbox.sender.time", SimpleNamespace(sleep=sleep))
         attempts = list(Sender(httpserver.url_for(PATH), SECRET, hurry=1000).deliver(sent))
     assert [attempt.status for attempt in attempts] == [500, 409, 200]
     assert pauses == [0, 0.005, 1]

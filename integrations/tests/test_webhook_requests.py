@@ -267,7 +267,7 @@ def test_other_credentials_are_ignored_and_not_logged(client: Client) -> None:
     answer = client.post("/webhooks/partner", delivery.body, "application/json", headers=headers)
     assert answer.status_code == 200
     logged = WebhookEvent.objects.get().headers
-    assert logged.keys() == {"webhook-id", "webhook-timestamp", "content-type"}
+    assert logged.keys() == {"webhook-id", "webhook-timestamp", "content-type", "traceparent"}
 
 
 def test_refusal_costs_no_statement_or_command(client: Client) -> None:
