@@ -12,7 +12,7 @@ from dev.chaos.verdict import Observed, broken, p95_ms
 from dev.chaos.world import World
 from dev.testing.waiting import wait_until
 
-NOTICE_SECONDS = 1.5  # until the service knows of a fault
+NOTICE_SECONDS = 1.5  # from the first process of the service that knows of a fault to the last one
 
 
 class Result(NamedTuple):
@@ -38,8 +38,8 @@ def run(world: World, row: Row) -> Result:
     before, workers = load.since(began), world.server.workers
     begun = time.monotonic()
     with row.fault(world):
-        time.sleep(NOTICE_SECONDS)
         _wait_until_shown(row, load, begun)
+        time.sleep(NOTICE_SECONDS)
         noticed = time.monotonic()
         time.sleep(pace.fault - NOTICE_SECONDS)
         ended = time.monotonic()

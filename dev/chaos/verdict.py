@@ -74,7 +74,7 @@ def _is_harmed(sample: Sample, world: World) -> bool:
 def _slow(row: Row, observed: Observed) -> Iterator[str]:
     """Requests still wait for the broken part, although the service knows of it."""
     seconds = observed.kept(row, [sample for sample in observed.meanwhile if sample.due >= observed.noticed])
-    if seconds and (slow := percentile(seconds, SHARE)) > MAX_SECONDS:
+    if not row.is_momentary and seconds and (slow := percentile(seconds, SHARE)) > MAX_SECONDS:
         yield f"a quarter of the requests takes over {slow:.2f} s"
 
 
