@@ -43,8 +43,8 @@ def mysql_row(name: str, fault: Fault, promise: str = ALL, allowed: Answers = NO
     return Row(f"MySQL {name}", promise, fault, allowed, **more)
 
 
-def mysql_away_row(name: str, fault: Fault, promise: str = CACHED_PAGES) -> Row:
-    return mysql_row(name, fault, promise, WITHOUT_MYSQL, heal_seconds=LOST_COMMIT_SECONDS, shows=REFUSED_PAGE)
+def mysql_away_row(name: str, fault: Fault, promise: str = CACHED_PAGES, **more: Any) -> Row:
+    return mysql_row(name, fault, promise, WITHOUT_MYSQL, heal_seconds=LOST_COMMIT_SECONDS, shows=REFUSED_PAGE, **more)
 
 
 def worker_row(name: str, fault: Fault, promise: str, heal_seconds: float, allowed: Answers = INTERRUPTED) -> Row:
@@ -82,7 +82,8 @@ ROWS = [
     redis_row("clock set an hour back", machine.redis_clock_back, NEW_LIMITS, resets_limits=True),
     mysql_away_row("killed", mysql.killed),
     mysql_away_row("killed in a transaction", mysql.killed_in_transaction, f"{CACHED_PAGES}; no write is lost"),
-    mysql_away_row("frozen", mysql.frozen),
+    # A tenth of the fault has passed when its silence is noticed.
+    mysql_away_row("frozen", mysql.frozen, f"{CACHED_PAGES}, after 1.3 s", added_ms=1300),
     mysql_away_row("unreachable", mysql.unreachable),
     mysql_away_row("connections exhausted", mysql.connections_exhausted),
     mysql_row(
