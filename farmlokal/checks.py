@@ -30,10 +30,10 @@ def plain_http(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
 @register(Tags.security, deploy=True)
 def plain_text(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
     """Warn about MySQL or Redis on a public network without TLS."""
-    database, redis = settings.DATABASES["default"], urlsplit(settings.REDIS_URL)
+    database, redis_url = settings.DATABASES["default"], urlsplit(settings.REDIS_URL)
     hosts = {
         "DATABASE_URL": database["HOST"] if database["OPTIONS"]["ssl_mode"] == "DISABLED" else "",
-        "REDIS_URL": redis.hostname or "" if redis.scheme == "redis" else "",
+        "REDIS_URL": redis_url.hostname or "" if redis_url.scheme == "redis" else "",
     }
     return [
         Warning(f"{name} has no TLS, and its host looks public: {host}.", hint=TLS_HINT, id="farmlokal.W003")

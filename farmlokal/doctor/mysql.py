@@ -9,9 +9,9 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.db import Error, connection, models
-from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
 
-from farmlokal.doctor.results import Result, clock, now, ok
+from farmlokal.doctor.results import Result, ahead, clock, ok
 
 CONNECTIONS_OF_A_WORKER = 46  # docs/operations.md, "Limits of one machine"
 MIGRATE = "Run manage.py migrate."
@@ -22,13 +22,13 @@ CONVERT = "Convert the column, or restore the database with its character sets."
 
 def examine() -> Iterator[Result]:
     try:
-        server, ahead = _server(), _ahead()
+        server, ahead_seconds = _server(), ahead(_time)
     except Error as error:
         yield Result("error", "mysql", str(error.args[-1]), "Check DATABASE_URL, the server and the network.")
         return
     yield ok("mysql", server)
     yield _tls()
-    yield clock("mysql clock", ahead)
+    yield clock("mysql clock", ahead_seconds)
     yield _connections()
     yield from examine_tables()
 
@@ -56,11 +56,9 @@ def _server() -> str:
     return f"{'MariaDB' if 'MariaDB' in version else 'MySQL'} {version}, database {database}."
 
 
-def _ahead() -> float:
-    """Seconds that the server's clock is ahead of ours; half of the statement's time may be wrong."""
-    before = now()
-    ((theirs,),) = _rows("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) AS DOUBLE)")
-    return float(theirs) - (before + now()) / 2
+def _time() -> float:
+    ((seconds,),) = _rows("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) AS DOUBLE)")
+    return float(seconds)
 
 
 def _tls() -> Result:
@@ -86,8 +84,8 @@ def _connections() -> Result:
 
 
 def _schema() -> Result:
-    executor = MigrationExecutor(connection)
-    graph, applied = executor.loader.graph, executor.loader.applied_migrations
+    loader = MigrationLoader(connection)
+    graph, applied = loader.graph, loader.applied_migrations
     missing = [f"{name[0]}.{name[1]}" for name in graph.nodes if name not in applied]
     if missing:
         return Result("error", "schema", f"Not applied: {', '.join(sorted(missing))}.", MIGRATE)

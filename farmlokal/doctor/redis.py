@@ -1,4 +1,4 @@
-"""Examines Redis: whether it does what the service needs, and what it does when it is full."""
+"""Examines Redis: the commands that the service needs, and the policy for a full memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from django.conf import settings
 from redis import RedisError
 
-from farmlokal.doctor.results import Result, clock, now, ok
+from farmlokal.doctor.results import Result, ahead, clock, ok
 from farmlokal.redis.client import ask
 from farmlokal.redis.info import INFO, parse
 from farmlokal.redis.scripts import PROBE_KEY, WRITE_AND_DELETE, load
@@ -21,9 +21,7 @@ SET_POLICY = "Set maxmemory, and maxmemory-policy to volatile-lru."
 def examine() -> Iterator[Result]:
     try:
         ask(WRITE_AND_DELETE, [PROBE_KEY])
-        before = now()
-        theirs = int(ask(CLOCK, [PROBE_KEY])) / 1_000_000
-        ahead = theirs - (before + now()) / 2
+        ahead_seconds = ahead(lambda: int(ask(CLOCK, [PROBE_KEY])) / 1_000_000)
         info = parse(ask(INFO, [PROBE_KEY]))
     except (RedisError, OSError) as error:
         advice = "Check REDIS_URL, the server, its role, its memory and the user's rights."
@@ -32,7 +30,7 @@ def examine() -> Iterator[Result]:
     version = info.get("valkey_version") or info.get("redis_version") or "of an unknown version"
     yield ok("redis", f"{'Valkey' if 'valkey_version' in info else 'Redis'} {version} runs scripts that write.")
     yield _tls()
-    yield clock("redis clock", ahead)
+    yield clock("redis clock", ahead_seconds)
     yield _policy(info)
 
 
