@@ -67,24 +67,23 @@ unpack() {
 
 APT=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300)
 
-apt_update() {
-    local sudo=()
-    [ "$(id -u)" = 0 ] || sudo=(sudo)
-    "${sudo[@]}" "${APT[@]}" update
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
+
+apt_update() { as_root "${APT[@]}" update; }
 
 # A policy-rc.d that exits with 101 keeps apt from starting services, should a dependency bring one.
 apt_install() {
-    local guard=/usr/sbin/policy-rc.d guarded='' sudo=()
-    [ "$(id -u)" = 0 ] || sudo=(sudo)
+    local guard=/usr/sbin/policy-rc.d guarded=''
     if [ ! -e $guard ] && [ ! -L $guard ]; then
         guarded=1
-        printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee $guard >/dev/null
-        "${sudo[@]}" chmod 755 $guard
+        printf '#!/bin/sh\nexit 101\n' | as_root tee $guard >/dev/null
+        as_root chmod 755 $guard
     fi
     local status=0
-    { apt_update && "${sudo[@]}" "${APT[@]}" install -y --no-install-recommends "$@"; } || status=$?
-    [ -z "$guarded" ] || "${sudo[@]}" rm -f $guard
+    { apt_update && as_root "${APT[@]}" install -y --no-install-recommends "$@"; } || status=$?
+    [ -z "$guarded" ] || as_root rm -f $guard
     return $status
 }
 

@@ -13,7 +13,7 @@ from django.core.management import call_command
 from dev.bench.client import Connection
 from dev.bench.figures import progress, ratios, save, spread, table
 from dev.testing.servers import json_request, running
-from integrations.sandbox.sender import PRICE, STOCK, Message, changes, headers_of
+from integrations.sandbox.sender import PRICE, STOCK, Message, changes, signature_headers
 from integrations.webhooks.signing_secrets import generate
 
 TURNS = int(os.environ.get("TURNS") or 5)
@@ -24,9 +24,7 @@ CALLERS = 16
 
 
 def signed_request(message: Message, secret: str) -> bytes:
-    headers = headers_of(message, secret)
-    del headers["Content-Type"]  # json_request sets it
-    return json_request("/webhooks/partner", message.body, [*headers.items()])
+    return json_request("/webhooks/partner", message.body, [*signature_headers(message, secret).items()])
 
 
 async def deliver(port: int, requests: Sequence[bytes]) -> tuple[float, set[str]]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from dev.bench.client import Connection
 from dev.chaos.samples import LOST, OUTDATED, Kind, Sample
 from dev.testing.servers import Answer, json_request
-from integrations.sandbox.sender import PRICE, Message, headers_of, message
+from integrations.sandbox.sender import PRICE, Message, message, signature_headers
 
 HOT = ("/products", "/products?category=fruits", "/products?sort=price", "/categories")
 KNOWN_PINCODES = 4
@@ -136,9 +136,7 @@ class Partner(Caller):
 
     async def turn(self, number: int, due: float) -> list[Sample]:
         sent = self._message
-        headers = headers_of(sent, self._secret)
-        del headers["Content-Type"]  # post() adds it
-        answer = await self.post("/webhooks/partner", sent.body, headers)
+        answer = await self.post("/webhooks/partner", sent.body, signature_headers(sent, self._secret))
         text = ""
         if answer and answer.status == 200:
             text = f"200 {answer.json['status']}"

@@ -19,7 +19,7 @@ import requests
 from locust import between, constant_throughput
 
 from dev.load.catalogue import TIMEOUT_SECONDS, Catalogue
-from integrations.sandbox.sender import PRICE, STOCK, changes, headers_of
+from integrations.sandbox.sender import PRICE, STOCK, changes, signature_headers
 
 RENEWED_SECONDS = 60  # before a token expires
 STATUS_OK = 200
@@ -82,4 +82,5 @@ class Token:
 def signed_event(products: list[int]) -> tuple[bytes, dict[str, str]]:
     """Body and headers of a new price or stock of one of these products."""
     (message,) = changes([random.choice(products)], 1, [PRICE, STOCK])
-    return message.body, headers_of(message, WEBHOOK_SECRET or "")
+    headers = {"Content-Type": "application/json", **signature_headers(message, WEBHOOK_SECRET or "")}
+    return message.body, headers

@@ -28,7 +28,7 @@ from dev.testing.unbroken import TARGETS, Request, Tally, get, send_all
 from dev.testing.waiting import wait_until
 from integrations.models import WebhookEvent
 from integrations.sandbox.faults import Faults
-from integrations.sandbox.sender import STOCK, headers_of, message
+from integrations.sandbox.sender import STOCK, message, signature_headers
 from integrations.webhooks import signing_secrets
 from products.models import Farm, Product
 
@@ -176,9 +176,7 @@ class Effects:
         data = {"product_id": self._products[number], "version": time.time_ns(), "stock": self._stock + number}
         event = message(STOCK, data)
         self._webhook_ids.append(event.id)
-        headers = headers_of(event, SECRET)
-        del headers["Content-Type"]  # json_request sets it
-        return json_request("/webhooks/partner", event.body, [*headers.items()])
+        return json_request("/webhooks/partner", event.body, [*signature_headers(event, SECRET).items()])
 
     def wrong(self) -> list[str]:
         """Effects that are missing, or that happened twice."""

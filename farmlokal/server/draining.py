@@ -33,7 +33,7 @@ class DrainingServer(Server):
             listener.listen(self.config.backlog)
         await super().startup(sockets)
         if self._slot:
-            self._slot.accepting = self._age
+            self._slot.ages.accepting = self._age
 
     async def on_tick(self, counter: int) -> bool:
         """True: the worker ends."""
@@ -42,7 +42,7 @@ class DrainingServer(Server):
 
     def _awaits_successor(self) -> bool:
         """At a reload, this worker serves until the new one does."""
-        if not self._slot or self._slot.accepting >= self._slot.spawned:
+        if not self._slot or self._slot.ages.accepting >= self._slot.ages.spawned:
             return False
         self._wait_ends = self._wait_ends or time.monotonic() + SUCCESSOR_SECONDS
         return time.monotonic() < self._wait_ends

@@ -28,33 +28,21 @@ SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 DROP_HANDSHAKES = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 
 
-class Slot:
-    """The place of one worker: its listening sockets, one for each address, and its newest workers.
+class Ages(ctypes.Structure):
+    """Ages of a slot's newest workers: the last one that the master has started, and the last that has accepted
+    connections. gunicorn numbers its workers from 1."""
 
-    All processes share the two numbers, which are ages: gunicorn numbers its workers from 1.
-    """
+    spawned: int
+    accepting: int
+    _fields_ = (("spawned", ctypes.c_uint64), ("accepting", ctypes.c_uint64))
+
+
+class Slot:
+    """The place of one worker: its listening sockets, one for each address, and the ages, which all processes share."""
 
     def __init__(self, listeners: Sequence[socket.socket]) -> None:
         self.listeners = listeners
-        self._ages = memoryview(mmap.mmap(-1, 16)).cast("Q")
-
-    @property
-    def spawned(self) -> int:
-        """Age of the newest worker that the master has started here."""
-        return self._ages[0]
-
-    @spawned.setter
-    def spawned(self, age: int) -> None:
-        self._ages[0] = age
-
-    @property
-    def accepting(self) -> int:
-        """Age of the newest worker that has accepted connections here."""
-        return self._ages[1]
-
-    @accepting.setter
-    def accepting(self, age: int) -> None:
-        self._ages[1] = age
+        self.ages = Ages.from_buffer(mmap.mmap(-1, ctypes.sizeof(Ages)))
 
 
 class Listener(socket.socket):
@@ -157,7 +145,7 @@ def assign_slot(server: Any, worker: Any) -> None:
         taken = _slots_of_newest(server, server.num_workers - 1)
         free = [slot for slot in server.slots if slot not in taken]
         worker.slot = free[0] if free else _add_slot(server, map(_listener, server.cfg.address))
-        worker.slot.spawned = worker.age
+        worker.slot.ages.spawned = worker.age
 
 
 def enter_slot(server: Any, worker: Any) -> None:

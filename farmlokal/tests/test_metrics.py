@@ -50,16 +50,11 @@ def counted(server: Server, name: str) -> int:
     return int(float(value))
 
 
-def workers(server: Server) -> list[int]:
-    pid = server.process.pid
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def kill_a_worker(server: Server) -> None:
     """Return when gunicorn has started another worker, which it does after child_exit."""
-    killed, other = workers(server)
+    killed, other = server.workers
     os.kill(killed, signal.SIGKILL)
-    wait_until(lambda: len({*workers(server)} - {killed, other}) == 1)
+    wait_until(lambda: len({*server.workers} - {killed, other}) == 1)
 
 
 @contextlib.contextmanager
@@ -98,7 +93,7 @@ def test_counts_of_killed_workers_move_to_two_files(database_environment: dict[s
             server.request("/livez")
         assert counted(server, LIVEZ) == counted(server, SECONDS) == 20
         files = {file.name for file in directory.glob("*.db")}
-        processes = [server.process.pid, *workers(server)]
+        processes = [server.process.pid, *server.workers]
         assert files <= {f"{kind}_{name}.db" for kind in ("counter", "histogram") for name in [*processes, "dead"]}
         assert "metrics_lost" not in server.log.read_text()
 

@@ -60,10 +60,10 @@ def changes(product_ids: Sequence[int], number: int, types: Sequence[str], seed:
     return messages
 
 
-def headers_of(sent: Message, secret: str) -> dict[str, str]:
+def signature_headers(sent: Message, secret: str) -> dict[str, str]:
+    """The three headers of Standard Webhooks."""
     now = dt.datetime.now(dt.UTC)
     return {
-        "Content-Type": "application/json",
         "webhook-id": sent.id,
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": Webhook(secret).sign(sent.id, now, sent.body.decode()),
@@ -83,8 +83,9 @@ class Sender:
         self.pool = urllib3.PoolManager(maxsize=self.connections, retries=False, timeout=TIMEOUT_SECONDS)
 
     def attempt(self, sent: Message) -> Attempt:
+        headers = {"Content-Type": "application/json", **signature_headers(sent, self.secret)}
         try:
-            answer = self.pool.request("POST", self.url, body=sent.body, headers=headers_of(sent, self.secret))
+            answer = self.pool.request("POST", self.url, body=sent.body, headers=headers)
         except (urllib3.exceptions.HTTPError, OSError):
             return NO_ANSWER
         retry_after = answer.headers.get("Retry-After", "")
