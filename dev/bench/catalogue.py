@@ -8,26 +8,7 @@ import sys
 from typing import Any
 from urllib.parse import urlsplit
 
-import MySQLdb
-
-
-def connect(url: str, name: str | None = None) -> Any:
-    """A MySQLdb connection; name replaces the database of the URL."""
-    parts = urlsplit(url)
-    return MySQLdb.connect(
-        host=parts.hostname or "",
-        port=parts.port or 3306,
-        user=parts.username or "",
-        password=parts.password or "",
-        database=parts.path[1:] if name is None else name,
-        autocommit=True,
-    )
-
-
-def query(connection: Any, sql: str) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-        return list(cursor.fetchall())
+from dev.testing.mysql import connect, query
 
 
 def seeded(rows: int) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 from redis import Redis
 
-from dev.bench.catalogue import query
 from dev.bench.stacks import FOLDER
+from dev.testing.mysql import query
 
 READS = "reads"
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")

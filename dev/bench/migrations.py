@@ -18,14 +18,14 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from django.db import connection
-from django.db.migrations import RunPython
+from django.db.migrations import Migration, RunPython
 from django.db.migrations.loader import MigrationLoader
 
 from dev.bench import old_release, skew
-from dev.bench.catalogue import connect, query
 from dev.bench.figures import DASH, progress, save, table
+from dev.testing.mysql import connect, query
 from dev.upgrades import released
-from dev.upgrades.check import new_migrations
+from dev.upgrades.check import migrations_after, new_migrations
 
 # The migrations before these meet no rows: they create the tables that the benchmark fills.
 FIRST = {
@@ -179,17 +179,12 @@ def make_log(entries: int) -> None:
     )
 
 
-def measured() -> Iterator[tuple[str, str, str]]:
-    """(app, name, release) of each migration that meets rows, in the order in which they run."""
+def measured() -> Iterator[tuple[Migration, str]]:
+    """Each migration that meets rows, with its release: those of the last release first."""
     loader = MigrationLoader(None)
-    new = {(migration.app_label, migration.name) for migration in new_migrations(loader)}
-    first = {key for key in FIRST.items() if key[1] != "zero"}
-    before = {key for known in first for key in loader.graph.forwards_plan(known)}
-    leaves = [key for key in loader.graph.leaf_nodes() if key[0] in FIRST]
-    plan = dict.fromkeys(key for leaf in leaves for key in loader.graph.forwards_plan(leaf))
-    meet_rows = [key for key in plan if key[0] in FIRST and key not in before]
-    yield from ((*key, released.VERSION) for key in meet_rows if key not in new)
-    yield from ((*key, "later") for key in meet_rows if key in new)
+    meet_rows, new = migrations_after(FIRST, loader), new_migrations(loader)
+    yield from ((migration, released.VERSION) for migration in meet_rows if migration not in new)
+    yield from ((migration, "later") for migration in meet_rows if migration in new)
 
 
 def main(rows: int) -> None:
@@ -198,9 +193,9 @@ def main(rows: int) -> None:
     environment = os.environ | {"DATABASE_URL": url}
     prepare(url, environment, rows)
     lines = [line("none", DASH, measure(url, idle))]
-    graph = MigrationLoader(None).graph
-    for app, name, release in measured():
-        is_data = any(isinstance(operation, RunPython) for operation in graph.nodes[app, name].operations)
+    for migration, release in measured():
+        app, name = migration.app_label, migration.name
+        is_data = any(isinstance(operation, RunPython) for operation in migration.operations)
         work = partial(migrate, environment, app, name, limit=DATA_SECONDS if is_data else None)
         cell = measure(url, work)
         lines.append(line(f"{app} {name}", release, cell))

@@ -27,6 +27,7 @@ from django.core.management import call_command
 
 from dev.bench.client import Connection
 from dev.bench.figures import percentile, progress, save, table
+from dev.testing import resolver
 from dev.testing.servers import Server, free_port, running
 from dev.testing.sockets import answer_with, blackhole, listening, make_certificate
 from integrations.partner.client import client
@@ -40,21 +41,11 @@ DEADLINE_SECONDS = 0.5
 OUTAGE_DEADLINE_SECONDS = 2
 PAUSE_SECONDS = 0.02
 RECOVERY_SECONDS = 65
+STALLING_HOST = "stalls.example"
 MIN_OPEN_SECONDS = 4  # a longer gap between two arrivals means that the breaker was open
 EMPTY_JSON = answer_with(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
 quote_numbers = itertools.count()  # no quote is requested twice, so that none is in the cache
-
-# A sitecustomize module that makes the service wait for this host name's resolution.
-STALL = """
-import socket, time
-original = socket.getaddrinfo
-def stalling(host, *args, **kwargs):
-    if host == "stalls.example" and not kwargs.get("flags"):
-        time.sleep(5)
-    return original(host, *args, **kwargs)
-socket.getaddrinfo = stalling
-"""
 
 
 class Partner:
@@ -104,7 +95,7 @@ class Call(NamedTuple):
 @contextlib.contextmanager
 def run_service(partner_url: str, token_url: str, workers: int, deadline: float = DEADLINE_SECONDS) -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "sitecustomize.py").write_text(STALL)
+        resolver.write_module(Path(folder), STALLING_HOST, stalled=Path(folder))
         settings = {
             "PARTNER_API_URL": partner_url,
             "PARTNER_DEADLINE_SECONDS": str(deadline),
@@ -158,7 +149,7 @@ def faults(hole: int, tls: int) -> dict[str, Fault]:
         "connect refused": Fault("partner-unavailable", url=f"http://127.0.0.1:{free_port()}"),
         "connect blackholed": Fault("partner-timeout", url=f"http://127.0.0.1:{hole}"),
         "TLS mismatch": Fault("partner-unavailable", url=f"https://127.0.0.1:{tls}"),
-        "DNS stall": Fault("partner-timeout", url="http://stalls.example"),
+        "DNS stall": Fault("partner-timeout", url=f"http://{STALLING_HOST}"),
         "never answers": Fault("partner-timeout", {"how": "silent"}),
         "header drip": Fault("partner-timeout", {"how": "drip-headers"}),
         "body drip": Fault("partner-timeout", {"how": "drip-body"}),

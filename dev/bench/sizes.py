@@ -6,26 +6,24 @@ secondary indexes shows the cost that they add to an INSERT.
 
 from __future__ import annotations
 
-import getpass
 import random
 import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import MySQLdb
 from django.core.management import call_command
 from django.db import connection
 
 from dev.bench.figures import save, table
+from dev.testing.mysql import as_root, query
 from products.listing.sources import POSTINGS, PRODUCTS
 from products.seeding.replacement import secondary_keys
 
 COMMAND = "dev/bench/run.sh sizes 1000000"
-SOCKET = Path(".local/bench/mariadb/mysql.sock").resolve()
+SERVER = Path(".local/bench/mariadb").resolve()
 PAGE_BYTES = 16 * 1024
 BARE = "bench_bare_product"
 TURNS = 300
@@ -43,10 +41,8 @@ def pages() -> list[tuple[str, str, int]]:
         "SELECT table_name, index_name, stat_value FROM mysql.innodb_index_stats WHERE database_name = 'farmlokal'"
         " AND table_name IN ('products_product', 'products_posting') AND stat_name = 'size' ORDER BY stat_value DESC"
     )
-    with closing(MySQLdb.connect(unix_socket=str(SOCKET), user=getpass.getuser())) as admin:
-        cursor = admin.cursor()
-        cursor.execute(sql)
-        return list(cursor.fetchall())
+    with as_root(SERVER) as root:
+        return [(table, index, pages) for table, index, pages in query(root, sql)]
 
 
 def size_rows(rows: int) -> list[tuple[str, ...]]:

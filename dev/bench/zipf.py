@@ -12,10 +12,11 @@ from redis import Redis
 
 from dev.bench import counters, wrk
 from dev.bench.cached_pages import Pages, check, empty_redis, publish, render
-from dev.bench.catalogue import connect, seeded
+from dev.bench.catalogue import seeded
 from dev.bench.figures import save, spread, table
 from dev.bench.stacks import FASTIFY, HELLO, OURS, Server, running
 from dev.bench.turns import TURNS, setting
+from dev.testing.mysql import connect
 
 QUERIES = 2_000
 DRAWS = 200_000

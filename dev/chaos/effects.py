@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from dev.chaos.samples import Kind
-from dev.chaos.world import World, rows
+from dev.chaos.world import World
+from dev.testing.mysql import query
 
 PRODUCTS = "SELECT name FROM products_product WHERE name LIKE '{} %'"
 VERSIONS = "SELECT id, version FROM products_product WHERE id IN ({})"
@@ -19,9 +20,9 @@ def miscounted(world: World) -> list[str]:
     accepted = {sample.name for sample in load.samples if sample.kind is Kind.WEBHOOK and sample.answer[:3] == "200"}
     numbers = ", ".join(map(str, load.plan.changed))
     with world.root() as root:
-        rows(root, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
-        names = rows(root, PRODUCTS.format(load.plan.name))
-        versions, events = rows(root, VERSIONS.format(numbers)), rows(root, EVENTS.format(numbers))
+        query(root, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
+        names = query(root, PRODUCTS.format(load.plan.name))
+        versions, events = query(root, VERSIONS.format(numbers)), query(root, EVENTS.format(numbers))
     found = [f"{count} products named {name}" for (name,), count in Counter(names).items() if count > 1]
     found += [f"{name} was lost" for name in written - {name for (name,) in names}]
     processed = Counter(product_id for _, product_id, status in events if status == "processed")

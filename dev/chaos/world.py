@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-import MySQLdb
 import redis
 
 from dev.chaos.callers import Plan
 from dev.chaos.clock import Clock
 from dev.chaos.load import Load
 from dev.chaos.samples import LIMITED
+from dev.testing import resolver
 from dev.testing.issuer import issuer
+from dev.testing.mysql import as_root
 from dev.testing.partner import partner, settings_for
 from dev.testing.proxy import Proxy
 from dev.testing.servers import own_mysql, own_redis, running
 from dev.testing.waiting import wait_until
-from farmlokal.mysql.url import parse
 from integrations.webhooks import signing_secrets
 
 ROWS = 2000
@@ -39,19 +38,6 @@ django.setup()
 from accounts.models import ApiClient
 ApiClient.objects.create(client_id="shop", name="Shop", rate="60000/60")
 ApiClient.objects.create(client_id="greedy", name="Greedy", rate="6/60")
-"""
-# A sitecustomize module of the service. The partner's name is this machine, or stalls while a file exists.
-RESOLVER = """
-import os, socket, time
-original = socket.getaddrinfo
-def getaddrinfo(host, *arguments, **options):
-    if host != {host!r} or options.get("flags"):
-        return original(host, *arguments, **options)
-    if os.path.exists({file!r}):
-        time.sleep(5)
-        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-    return original("127.0.0.1", *arguments, **options)
-socket.getaddrinfo = getaddrinfo
 """
 
 
@@ -120,7 +106,7 @@ class World:
         self.webhook_secret = signing_secrets.generate()
         modules = self._folder / "modules"
         modules.mkdir()
-        (modules / "sitecustomize.py").write_text(RESOLVER.format(host=PARTNER_HOST, file=str(self.dead_names)))
+        resolver.write_module(modules, PARTNER_HOST, stalled=self.dead_names)
         return {
             **settings_for(self.sandbox),
             **self.issuer.settings,
@@ -158,24 +144,8 @@ class World:
 
     def root(self) -> AbstractContextManager[Any]:
         """A connection to MySQL that may do anything, past the proxy."""
-        socket = str(self.mysql.folder / "mysql.sock")
-        return contextlib.closing(
-            MySQLdb.connect(unix_socket=socket, user=getpass.getuser(), database="farmlokal", autocommit=True)
-        )
-
-    def connect(self) -> Any:
-        """A connection to MySQL as the service's user, past the proxy."""
-        url = parse(self.mysql.url)
-        return MySQLdb.connect(host=url["HOST"], port=url["PORT"], user=url["USER"], password=url["PASSWORD"])
+        return as_root(self.mysql.folder, "farmlokal")
 
     def ask_redis(self, *command: str | int) -> object:
         with redis.Redis.from_url(self.redis.url) as client:
             return client.execute_command(*command)
-
-
-def rows(connection: Any, statement: str) -> Sequence[Sequence[Any]]:
-    """Run a statement of SQL. Return its rows."""
-    with contextlib.closing(connection.cursor()) as cursor:
-        cursor.execute(statement)
-        found: Sequence[Sequence[Any]] = cursor.fetchall()
-        return found

@@ -13,17 +13,17 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import MySQLdb
 import redis
 from tqdm import tqdm
 
+from dev.testing.mysql import connect, query
 from dev.testing.servers import Daemon, Server, own_mysql, own_redis, running
-from farmlokal.mysql import url as mysql_url
 from integrations.sandbox.sender import PRICE, STOCK, Message, Sender, message
 from integrations.webhooks import signing_secrets
 
@@ -179,7 +179,8 @@ class Disturber:
 
 
 def check(url: str, sent: Sequence[Sent]) -> None:
-    with queries(url) as ask:
+    with contextlib.closing(connect(url)) as connection:
+        ask = partial(query, connection)
         log = ask("SELECT webhook_id, status, attempts, product_id FROM integrations_webhookevent")
         assert {row[0] for row in log} == {one.message.id for one in sent}
         assert len(log) == len(sent)
@@ -196,22 +197,6 @@ def check(url: str, sent: Sequence[Sent]) -> None:
         for (product_id, event_type), version in newest.items():
             _, price, stock = products[product_id]
             assert str(price) == f"{version}.37" if event_type == PRICE else stock == 10_000_000 + version
-
-
-@contextlib.contextmanager
-def queries(url: str) -> Iterator[Callable[[str], Sequence[Sequence[Any]]]]:
-    at = mysql_url.parse(url)
-    parameters = {"host": at["HOST"], "port": at["PORT"], "user": at["USER"], "password": at["PASSWORD"]}
-
-    with contextlib.closing(MySQLdb.connect(**parameters, database=at["NAME"])) as connection:
-
-        def ask(sql: str) -> Sequence[Sequence[Any]]:
-            with contextlib.closing(connection.cursor()) as cursor:
-                cursor.execute(sql)
-                rows: Sequence[Sequence[Any]] = cursor.fetchall()
-                return rows
-
-        yield ask
 
 
 def summary(number: int, copies: int, report: Report) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,19 @@ from farmlokal.mysql.operations import Reviewed
 
 def new_migrations(loader: MigrationLoader) -> list[Migration]:
     """Those of our apps that the last release does not contain, in the order in which they run."""
-    old = {key for newest in released.NEWEST.items() for key in loader.graph.forwards_plan(newest)}
-    leaves = [key for key in loader.graph.leaf_nodes() if key[0] in released.NEWEST]
+    return migrations_after(released.NEWEST, loader)
+
+
+def migrations_after(newest: Mapping[str, str], loader: MigrationLoader) -> list[Migration]:
+    """Those that neither are nor precede one of `newest`, in the order in which they run.
+
+    newest: a migration of each of our apps, or "zero".
+    """
+    known = [key for key in newest.items() if key[1] != "zero"]
+    old = {key for each in known for key in loader.graph.forwards_plan(each)}
+    leaves = [key for key in loader.graph.leaf_nodes() if key[0] in newest]
     plan = dict.fromkeys(key for leaf in leaves for key in loader.graph.forwards_plan(leaf))
-    return [loader.graph.nodes[key] for key in plan if key not in old and key[0] in released.NEWEST]
+    return [loader.graph.nodes[key] for key in plan if key not in old and key[0] in newest]
 
 
 def all_refusals() -> list[str]:

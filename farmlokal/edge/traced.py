@@ -19,7 +19,7 @@ class TracedEdge(Edge):
             return
         method, template = request.method if request.method in METHODS else "HTTP", request.route.template
         name = f"{method} {template}" if template else method
-        with tracing.root_span(request.trace, name, _attributes(request), "server") as span:
+        with tracing.begin_span(request.trace, name, _attributes(request), "server") as span:
             request.state.trace = trace_context.current()
             await super().__call__(request)
             span.set("http.response.status_code", request.status)

@@ -77,7 +77,7 @@ def start() -> None:
 
 def task_span(name: str) -> Span:
     """Begins a trace for work that no request asked for."""
-    return root_span(None, name, {}, "internal") if is_on() else _NO_SPAN
+    return begin_span(None, name, {}, "internal") if is_on() else _NO_SPAN
 
 
 def call_span(method: str, url: str) -> Span:
@@ -113,10 +113,10 @@ def _is_recorded() -> bool:
 
 
 def _part(name: str, attributes: Attributes) -> Span:
-    return root_span(trace_context.current(), name, attributes, "client")
+    return begin_span(trace_context.current(), name, attributes, "client")
 
 
-def root_span(caller: TraceContext | None, name: str, attributes: Attributes, kind: Kind) -> Span:
+def begin_span(caller: TraceContext | None, name: str, attributes: Attributes, kind: Kind) -> Span:
     """Only while tracing is on. The sampler of OpenTelemetry decides whether it is recorded. caller: its parent."""
     from farmlokal.observability import spans  # noqa: PLC0415  # an optional extra
 

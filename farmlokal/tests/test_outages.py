@@ -7,19 +7,18 @@ waits for the broken server at each request exceeds them.
 from __future__ import annotations
 
 import contextlib
-import getpass
 import itertools
 import os
 import select
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import MySQLdb
 import pytest
 import redis
 
+from dev.testing.mysql import as_root, query
 from dev.testing.proxy import Proxy
 from dev.testing.servers import Answer, Daemon, Server, own_mysql, own_redis, running
 from dev.testing.waiting import wait_until
@@ -109,36 +108,29 @@ def new_pages(number: int) -> list[str]:
     return list(itertools.islice(new_page, number))
 
 
-def as_root(mysql: Daemon, statement: str) -> Any:
-    """Return the rows."""
-    socket = str(mysql.folder / "mysql.sock")
-    with contextlib.closing(MySQLdb.connect(unix_socket=socket, user=getpass.getuser())) as root:
-        cursor = root.cursor()
-        cursor.execute(statement)
-        return cursor.fetchall()
-
-
 def let_checks_expire() -> None:
     """The service keeps the result of /readyz for a second, by its own clock."""
     time.sleep(health.CHECK_LIFETIME_SECONDS)
 
 
 def test_readyz_is_ok_with_a_read_only_mysql(world: World) -> None:
-    as_root(world.mysql, "SET GLOBAL read_only = 1")
-    try:
-        assert world.direct.request(next(new_page)).status == 200
-        let_checks_expire()
-        ready = world.direct.request("/readyz")
-    finally:
-        as_root(world.mysql, "SET GLOBAL read_only = 0")
+    with as_root(world.mysql.folder) as root:
+        query(root, "SET GLOBAL read_only = 1")
+        try:
+            assert world.direct.request(next(new_page)).status == 200
+            let_checks_expire()
+            ready = world.direct.request("/readyz")
+        finally:
+            query(root, "SET GLOBAL read_only = 0")
     assert ready.status == 200
     assert ready.json["checks"] == {"mysql": "up", "redis": "up"}
 
 
 def test_readyz_costs_one_connection_a_second_and_process(world: World) -> None:
     def connections() -> int:
-        ((_, number),) = as_root(world.mysql, "SHOW GLOBAL STATUS LIKE 'Connections'")
-        return int(number)
+        with as_root(world.mysql.folder) as root:
+            ((_, number),) = query(root, "SHOW GLOBAL STATUS LIKE 'Connections'")
+            return int(number)
 
     before, start = connections(), time.monotonic()
     assert {answer.status for answer, _ in call_at_once(world.direct, ["/readyz"] * 300)} == {200}

@@ -12,7 +12,8 @@ from typing import Any
 from MySQLdb import OperationalError
 
 from dev.chaos.faults import harm
-from dev.chaos.world import World, rows
+from dev.chaos.world import World
+from dev.testing.mysql import connect, query
 from dev.testing.waiting import wait_until
 from farmlokal.mysql.limits import STATEMENT_SECONDS
 
@@ -36,7 +37,7 @@ def unreachable(world: World) -> AbstractContextManager[None]:
 @contextmanager
 def _variables(connection: Any, **values: int) -> Iterator[None]:
     """Global variables of MySQL, which new connections get."""
-    ((*before,),) = rows(connection, "SELECT " + ", ".join(f"@@GLOBAL.{name}" for name in values))
+    ((*before,),) = query(connection, "SELECT " + ", ".join(f"@@GLOBAL.{name}" for name in values))
     _set(connection, values)
     try:
         yield
@@ -46,7 +47,7 @@ def _variables(connection: Any, **values: int) -> Iterator[None]:
 
 def _set(connection: Any, values: dict[str, int]) -> None:
     for name, value in values.items():
-        rows(connection, f"SET GLOBAL {name} = {value}")
+        query(connection, f"SET GLOBAL {name} = {value}")
 
 
 @contextmanager
@@ -57,10 +58,10 @@ def read_only(world: World) -> Iterator[None]:
 
 def _kill_connections(world: World, root: Any, spared: Collection[int] = ()) -> None:
     began = time.monotonic()
-    for (number,) in rows(root, SERVICE_CONNECTIONS):
+    for (number,) in query(root, SERVICE_CONNECTIONS):
         if number not in spared:
             with contextlib.suppress(OperationalError):  # it has ended meanwhile
-                rows(root, f"KILL CONNECTION {number}")
+                query(root, f"KILL CONNECTION {number}")
     world.kills.append((began, time.monotonic()))
 
 
@@ -93,7 +94,7 @@ def connections_exhausted(world: World) -> Iterator[None]:
             _kill_connections(world, root, spared)
             with contextlib.suppress(OperationalError):  # too many connections
                 while True:
-                    connection = taken.enter_context(contextlib.closing(world.connect()))
+                    connection = taken.enter_context(contextlib.closing(connect(world.mysql.url)))
                     spared.append(connection.thread_id())
             return len(spared) >= MAX_CONNECTIONS - 1  # root has one
 
@@ -106,7 +107,7 @@ def connections_exhausted(world: World) -> Iterator[None]:
 def _locked_products(world: World) -> Iterator[None]:
     """A transaction of another program holds the rows of the products that webhooks change."""
     with world.root() as root:
-        rows(root, "BEGIN")
+        query(root, "BEGIN")
         _lock(root, "products_product", "id", world)
         yield
 
@@ -120,13 +121,13 @@ def lock_waits(world: World) -> Iterator[None]:
 
 def _lock(connection: Any, table: str, column: str, world: World) -> None:
     numbers = ", ".join(map(str, world.load.plan.changed))
-    rows(connection, f"SELECT 1 FROM {table} WHERE {column} IN ({numbers}) FOR UPDATE")
+    query(connection, f"SELECT 1 FROM {table} WHERE {column} IN ({numbers}) FOR UPDATE")
 
 
 def _is_waiting(world: World) -> bool:
     """Whether a transaction waits for a lock."""
     with world.root() as root:
-        ((_, number),) = rows(root, "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'")
+        ((_, number),) = query(root, "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'")
         return bool(number != "0")
 
 
@@ -134,18 +135,18 @@ def _is_waiting(world: World) -> bool:
 def deadlocks(world: World) -> Iterator[None]:
     """Another program takes locks in the other order. It has changed more rows, so MySQL ends our transactions."""
     with world.root() as root:
-        rows(root, "CREATE OR REPLACE TABLE heavy (number INT) ENGINE InnoDB")
-        rows(root, "INSERT INTO heavy SELECT seq FROM seq_1_to_500")
-        before = rows(root, DEADLOCKS)
+        query(root, "CREATE OR REPLACE TABLE heavy (number INT) ENGINE InnoDB")
+        query(root, "INSERT INTO heavy SELECT seq FROM seq_1_to_500")
+        before = query(root, DEADLOCKS)
         with harm.repeating(partial(_deadlock, world)):
             yield
-        assert rows(root, DEADLOCKS) != before
+        assert query(root, DEADLOCKS) != before
 
 
 def _deadlock(world: World) -> None:
     with world.root() as root:
-        rows(root, "BEGIN")
-        rows(root, "UPDATE heavy SET number = number + 1")
+        query(root, "BEGIN")
+        query(root, "UPDATE heavy SET number = number + 1")
         _lock(root, "integrations_appliedversion", "product_id", world)
         with contextlib.suppress(AssertionError):  # no webhook came
             wait_until(lambda: _is_waiting(world), harm.REPEAT_SECONDS)
