@@ -74,7 +74,7 @@ def token_state() -> TokenState | None:
 
 
 def try_provider(ends: float) -> float:
-    """Ask the provider for a token that nobody uses, before `ends` (time.monotonic).
+    """Ask the provider for a token before `ends` (time.monotonic), and discard it.
 
     Returns the seconds for which we would use it. Raises UnavailableError with the provider's reason.
     """

@@ -1,4 +1,4 @@
-"""Whether each write of the load had its effect exactly once."""
+"""Checks that each write of the load took effect exactly once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EVENTS = "SELECT webhook_id, product_id, status FROM integrations_webhookevent W
 
 
 def miscounted(world: World) -> list[str]:
-    """What was lost, or took effect twice."""
+    """A line for each write that was lost or took effect twice."""
     load = world.load
     written = {sample.name for sample in load.samples if sample.kind is Kind.WRITE and sample.answer == "201"}
     accepted = {sample.name for sample in load.samples if sample.kind is Kind.WEBHOOK and sample.answer[:3] == "200"}

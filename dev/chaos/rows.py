@@ -1,4 +1,4 @@
-"""What a row of the fault table says."""
+"""The fields of a row in the fault table."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ NONE: Answers = MappingProxyType({})
 
 
 class Row(NamedTuple):
-    """One fault, and the promise.
+    """One fault, and what the service promises during it.
 
-    promise: in words. allowed: the answers that the fault explains, beside the normal ones; all other kinds of requests
-    keep working. added_ms, heal_seconds: bounds. shows: an answer that proves that the service met the fault.
-    is_momentary: it heals by itself, so the time to heal counts from its beginning. ends_workers: so it does.
-    resets_limits: rate limits start over, also at its end.
+    promise: in words. allowed: answers that the fault explains, in addition to the normal ones. All other kinds of
+    requests keep working. added_ms, heal_seconds: upper bounds. shows: an answer that proves that the service met the
+    fault. is_momentary: the fault ends by itself, so the time to heal counts from its begin. ends_workers: the fault
+    ends worker processes. resets_limits: rate limits start over during the fault, and again after it.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What breaks the promise of a row, of all that the load got."""
+"""Finds the answers and effects that break the promise of a row."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SEVERAL = 3
 
 
 class Observed(NamedTuple):
-    """The fault lasted from begun to ended, and the service knew of it since noticed.
+    """The samples of one fault. It lasted from begun to ended; from noticed on, all workers knew of it.
 
-    before, after: samples of requests that ended before it began, and others. harmed: callers of the workers that it
-    harms. workers: processes before it.
+    before: samples of requests that ended before the fault began. after: all later ones. harmed: callers whose worker
+    the fault kills or freezes. workers: process ids before the fault.
     """
 
     begun: float
@@ -37,12 +37,12 @@ class Observed(NamedTuple):
         return [sample for sample in self.after if sample.due < self.ended]
 
     def kept(self, row: Row, samples: Sequence[Sample]) -> list[float]:
-        """Seconds of the requests that keep working."""
+        """Seconds of the samples whose kind the fault must not touch."""
         return [s.seconds for s in samples if s.kind not in row.allowed and s.caller not in self.harmed]
 
 
 def p95_ms(seconds: Sequence[float]) -> float:
-    """NaN of nothing."""
+    """NaN without samples."""
     return percentile(seconds, 0.95) * 1000 if seconds else math.nan
 
 
@@ -72,7 +72,7 @@ def _is_harmed(sample: Sample, world: World) -> bool:
 
 
 def _slow(row: Row, observed: Observed) -> Iterator[str]:
-    """Requests still wait for the broken part, although the service knows of it."""
+    """Some requests still wait for the broken part after the service noticed the fault."""
     before = observed.kept(row, observed.before)
     meanwhile = observed.kept(row, [sample for sample in observed.meanwhile if sample.due >= observed.noticed])
     if row.is_momentary or not meanwhile:
@@ -83,7 +83,7 @@ def _slow(row: Row, observed: Observed) -> Iterator[str]:
 
 
 def _limits(row: Row, observed: Observed) -> Iterator[str]:
-    """Whether the client over its limit is refused."""
+    """The client over its limit must be refused during the fault, unless the fault resets limits."""
     samples = [sample for sample in observed.after if sample.kind is Kind.LIMITED and sample.due >= observed.begun]
     meanwhile = [sample.answer for sample in samples if sample.due < observed.ended]
     is_admitted = any(sample.answer[:3] == "200" for sample in samples if sample.due >= observed.ended)

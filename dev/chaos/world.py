@@ -62,10 +62,10 @@ SHORT = Pace(0.5, 2.5, 0.5, 60, 10, {"REDIS_TIMEOUT_SECONDS": "1", "PARTNER_DEAD
 
 
 class World:
-    """Proxies stand between the service and what it depends on.
+    """The service, the servers that it depends on, and proxies between them.
 
-    A fault adds what it harms. victims: ports of callers whose worker it harms. kills: when it killed connections to
-    MySQL, from and to.
+    A fault records its harm in two attributes. victims: callers' ports on workers that the fault kills or freezes.
+    kills: begin and end of each time when it killed connections to MySQL (time.monotonic).
     """
 
     def __init__(self, folder: Path, pace: Pace, environment: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""The fault table: promises from dev/chaos/table.py, and what `make chaos` has measured."""
+"""The fault table: promises from dev/chaos/table.py, and the figures of the last `make chaos`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = (
 
 
 def faults_table() -> str:
-    """Bounds, with what was measured in brackets; a dash before the first measurement."""
+    """Promised bounds, with the measured figures in brackets; a dash if there are none yet."""
     figures = charts.read("reliability")
     measured = {name: cells for name, *cells in figures["rows"]}
     added, heal = (figures["columns"].index(name) - 1 for name in ("added p95, ms", "time to heal, s"))

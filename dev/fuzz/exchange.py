@@ -22,7 +22,7 @@ MAX_HEAD = 1024
 
 class Outcome(NamedTuple):
     statuses: tuple[int, ...]  # 0: no response
-    head: bytes  # of what was received
+    head: bytes  # the first bytes of the response
 
 
 class Caller:

@@ -57,8 +57,8 @@ class Plan(NamedTuple):
 class Report(NamedTuple):
     tally: Tally
     turns: int  # restarts or reloads
-    refused: int  # connections that nginx has passed to the other instance
-    cut: int  # requests without a response, of which nginx has repeated the idempotent ones
+    refused: int  # connections that one instance refused, so nginx used the other
+    cut: int  # requests that got no response; nginx has repeated the idempotent ones
     seconds: float
     wrong_effects: list[str]
 
@@ -90,7 +90,7 @@ class Instance:
 
 
 def run(environment: Mapping[str, str], plan: Plan, *, is_reloaded: bool) -> Report:
-    """Restarts behind nginx, or reloads without it. Needs products in Django's database, which the service uses too."""
+    """Restart two instances in turn behind nginx, or reload them without it. The database must have products."""
     with tempfile.TemporaryDirectory() as folder, partner() as sandbox, contextlib.ExitStack() as stack:
         sandbox.faults = Faults(latency_ms=QUOTE_MILLISECONDS)
         settings = {**environment, **SETTINGS, **settings_for(sandbox)}
@@ -115,7 +115,7 @@ async def _load(
     turn: Callable[[Instance], None],
     instances: list[Instance],
 ) -> tuple[Tally, int]:
-    """The last turn begins before the last request."""
+    """Return the tally, and how many restarts or reloads began before the load ended."""
     callers, a_second = CALLERS // len(ports), plan.a_second / len(ports)
     loads = asyncio.gather(*(send_all(port, requests, callers=callers, a_second=a_second) for port in ports))
     turns = 0
@@ -131,7 +131,7 @@ async def _load(
 
 
 class Effects:
-    """The requests of a plan, and what they must have done to the database."""
+    """The requests of a plan, and a check of their effects in the database."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -150,7 +150,7 @@ class Effects:
         return dict(Product.objects.filter(pk__in=self._products).values_list("pk", "version"))
 
     def requests(self) -> Iterator[Request]:
-        """All kinds mixed. Made one by one, because the signature of a webhook is valid for minutes only."""
+        """All kinds in random order, generated one by one: the signature of a webhook is valid for minutes only."""
         makers = {"GET": self._get, "POST": self._post, "webhook": self._webhook, "quote": self._quote}
         counts = zip(makers, self._plan[:4], strict=True)
         order = [(kind, number) for kind, count in counts for number in range(count)]

@@ -1,4 +1,4 @@
-"""The tools of `make load`, `make soak` and `make fuzz` notice what they look for. The runs themselves take minutes."""
+"""`make load`, `make soak` and `make fuzz` find the problems that they look for. Whole runs would take minutes."""
 
 from __future__ import annotations
 

@@ -16,14 +16,14 @@ from farmlokal.mysql.errors import DEADLOCK, LOCK_WAIT_TIMEOUT
 
 DEFINITION = re.compile(r"(ALTER|CREATE|DROP|RENAME) ")
 CHANGED_TABLE = re.compile(r"ALTER TABLE (?P<altered>\S+) |CREATE (?:UNIQUE )?INDEX \S+ ON (?P<indexed>\S+) ")
-# A change that waits for a transaction keeps all later statements on its table waiting. So it waits briefly, several
-# times, and lets them run in between.
+# While a change of a table waits for a transaction, all later statements on that table wait behind it. So each attempt
+# waits briefly, and pauses between attempts let these statements run.
 WAIT_SECONDS = 1
 PAUSE_SECONDS = 2
 ATTEMPTS = 30
 NO_SUCH_TABLE = 1146
 REFUSED = {1845, 1846}  # LOCK=NONE
-# What the statement creates exists, or what it drops does not.
+# The statement creates something that exists, or drops something that does not.
 TABLE_EXISTS, INDEX_EXISTS = 1050, 1061
 DONE = {TABLE_EXISTS, INDEX_EXISTS, 1060, 1091, 1826}
 DUPLICATE_FOREIGN_KEY = "errno: 121"  # MariaDB's, with number 1005

@@ -37,7 +37,7 @@ class Sort(NamedTuple):
         return Sort(self.field, not self.is_descending)
 
     def just_before(self, value: Any, pk: int) -> Position:
-        """The position before this row: what is read after it begins with the row."""
+        """The position before this row: a page that starts after it has the row first."""
         return Position(value, pk + 1 if self.is_descending else pk - 1)
 
 

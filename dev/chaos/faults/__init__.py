@@ -1,1 +1,1 @@
-"""The faults: each is a context manager that begins it and, after the block, ends it. harm.py has what they share."""
+"""The faults. Each is a context manager: the fault lasts as long as the block. harm.py has the code that they share."""

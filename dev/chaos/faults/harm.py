@@ -1,4 +1,4 @@
-"""What faults of several parts share: a proxy that misbehaves, a process that is dead or frozen, repeated work."""
+"""Code for faults of several parts: a proxy that misbehaves, a process that is dead or frozen, repeated work."""
 
 from __future__ import annotations
 
