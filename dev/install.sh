@@ -29,16 +29,21 @@ missing_packages() {
         command -v my_print_defaults >/dev/null || echo mariadb-client-core
     fi
     [ -n "${REDIS_URL:-}" ] || private_redis || echo redis-tools
+    case $TARGET in test|test-scale) [ -e /usr/lib/galera/libgalera_smm.so ] || echo galera-4 ;; esac
     # Tests and pictures need a browser; Playwright's own would be another download.
-    case $TARGET in test|pictures) command -v chromium >/dev/null || echo chromium ;; esac
+    case $TARGET in test|test-scale|pictures) command -v chromium >/dev/null || echo chromium ;; esac
     case $TARGET in rehearse) PATH=$PATH:/usr/sbin command -v debootstrap >/dev/null || echo debootstrap ;; esac
 }
 
-# Nginx stands in front of two instances; promtool checks rules. Their packages bring services, so only the programs are
-# unpacked, into .local/bin.
+# Nginx stands in front of two instances, HAProxy in front of MariaDB; promtool checks rules. Their packages bring
+# services, so only the programs are unpacked, into .local/bin.
 private_programs() {
-    case $TARGET in test|deploys) private_program nginx usr/sbin/nginx ;; esac
-    case $TARGET in test) private_program prometheus usr/bin/prometheus usr/bin/promtool ;; esac
+    case $TARGET in test|test-scale|deploys) private_program nginx usr/sbin/nginx ;; esac
+    case $TARGET in test|test-scale)
+        private_program prometheus usr/bin/prometheus usr/bin/promtool
+        private_program haproxy usr/sbin/haproxy
+        ;;
+    esac
 }
 
 # private_program PACKAGE PATH...: PATH is that of a program in the package.
@@ -49,9 +54,11 @@ private_program() {
         if ! PATH=$PATH:/usr/sbin:$PWD/.local/bin command -v "$(basename "$path")" >/dev/null; then
             say "unpacking the programs of Debian's $package into .local/bin"
             step "unpack $package" unpack "$package" "$@"
-            return
+            break
         fi
     done
+    [ -z "$(ldd "${@/#*\//.local/bin/}" 2>/dev/null | grep 'not found')" ] ||
+        step "install libraries of $package" install_libraries "$package"
 }
 
 unpack() {
@@ -63,6 +70,13 @@ unpack() {
     mkdir -p .local/bin
     mv "${@/#/$folder/files/}" .local/bin
     rm -r "$folder"
+}
+
+# Libraries bring no service.
+install_libraries() {
+    local libraries
+    mapfile -t libraries < <(apt-cache depends "$1" | sed -n 's/^ *Depends: \(lib.*\)/\1/p')
+    apt_install --no-upgrade "${libraries[@]}"
 }
 
 APT=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300)

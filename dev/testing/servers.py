@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -12,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -103,6 +105,22 @@ def free_port() -> int:
         return port
 
 
+def steady_ports(count: int) -> list[int]:
+    """Free loopback ports that no outgoing connection can take while their server is down."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    candidates = random.sample(range(min(10_000, lowest - 2_000), lowest), 100 * count)
+    return list(islice(filter(_is_free, candidates), count))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 @contextmanager
 def running(environment: Mapping[str, str], **overrides: str) -> Iterator[Server]:
     """Run the service under gunicorn with these environment variables, from all workers' start on."""
@@ -136,11 +154,14 @@ class Daemon:
         self._is_ready = is_ready
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
+        """Return once it is ready. The options are for this start only."""
         with Path(self.folder, "daemon.log").open("wb") as log:
-            self._process = subprocess.Popen(self._command, cwd=self.folder, stdout=log, stderr=log)
+            self._process = subprocess.Popen([*self._command, *options], cwd=self.folder, stdout=log, stderr=log)
         self.pid = self._process.pid
-        wait_until(self._is_ready)
+        process = self._process
+        wait_until(lambda: self._is_ready() or process.poll() is not None)
+        assert process.poll() is None, f"ended at its start, see {log.name}"
 
     def freeze(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)
@@ -150,10 +171,12 @@ class Daemon:
 
     def kill(self) -> None:
         """Send SIGKILL: the server has no chance to save anything."""
-        os.kill(self.pid, signal.SIGKILL)
         if self._process:
+            self._process.kill()  # no error if it has ended
             self._process.wait(timeout=TIMEOUT_SECONDS)
             self._process = None
+        else:
+            os.kill(self.pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """Kill the process if this object started it."""
@@ -203,7 +226,7 @@ def own_redis(folder: Path, *options: str, environment: Mapping[str, str] = Mapp
     variables = [f"{name}={value}" for name, value in environment.items()]
     command = ["env", *variables, program("redis-server"), "--port", str(port)]
     command += ["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", *options]
-    redis = Daemon(f"redis://127.0.0.1:{port}/0", command, folder, lambda: _answers_ping(port))
+    redis = Daemon(f"redis://127.0.0.1:{port}/0", command, folder, lambda: answers_ping(port))
     redis.start()
     try:
         yield redis
@@ -211,7 +234,7 @@ def own_redis(folder: Path, *options: str, environment: Mapping[str, str] = Mapp
         redis.stop()
 
 
-def _answers_ping(redis_port: int) -> bool:
+def answers_ping(redis_port: int) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", redis_port), timeout=1) as connection:
             connection.sendall(b"PING\r\n")
