@@ -101,6 +101,9 @@ try:
     REDIS_TIMEOUT_SECONDS = env.float(
         "REDIS_TIMEOUT_SECONDS", 0.2, validate=validate.Range(min=0.01, max=1, error="must be from 0.01 to 1")
     )
+    REDIS_HASH_TAGS = env.int(
+        "REDIS_HASH_TAGS", 1, validate=validate.Range(min=1, max=64, error="must be from 1 to 64")
+    )
     PAGE_COALESCE_SECONDS = env.float(
         "PAGE_COALESCE_SECONDS", 0.0, validate=validate.Range(min=0, max=60, error="must be from 0 to 60")
     )

@@ -39,18 +39,23 @@ INDEXES = [
     ("posting `(term, SORT, product_id)`, 3 of them", "a word of a search, in each sort", r"posting .*"),
 ]
 
+SECTIONS = ("Several servers", "Watching")  # of .env.example, in its order; each has a table in a page of its own
 
-def settings_table(*, of_watching: bool = False) -> str:
-    """From .env.example, where a comment explains each variable. test_settings.py compares that with settings.py."""
+
+def settings_table(section: str = "") -> str:
+    """From .env.example, where a comment explains each variable. test_settings.py compares that with settings.py.
+
+    section: one of SECTIONS; "" is all before them.
+    """
     rows = []
     comment: list[str] = []
     is_required = True
-    main, _, watching = (PROJECT / ".env.example").read_text().partition("\n# Watching")
-    for line in (watching if of_watching else main).splitlines():
+    main, *others = re.split(rf"\n# (?={'|'.join(SECTIONS)})", (PROJECT / ".env.example").read_text())
+    for line in (dict(zip(SECTIONS, others, strict=True)) | {"": main})[section].splitlines():
         if line.startswith("# Optional"):
             is_required = False
         if variable := re.fullmatch(r"([A-Z_]+)=(.*)", line):
-            default = "required" if is_required and not of_watching else f"`{variable[2]}`" if variable[2] else "none"
+            default = "required" if is_required and not section else f"`{variable[2]}`" if variable[2] else "none"
             rows.append((f"`{variable[1]}`", default, _cell(" ".join(comment))))
         comment = [*comment, line.removeprefix("# ")] if line.startswith("# ") else []
     return table(("Variable", "Default", "Meaning"), rows)
@@ -90,7 +95,8 @@ def _content(name: str) -> str:
         return figures_table(rest)
     tables: dict[str, Callable[[], str]] = {
         "settings": settings_table,
-        "watching": partial(settings_table, of_watching=True),
+        "watching": partial(settings_table, "Watching"),
+        "servers": partial(settings_table, "Several servers"),
         "performance": performance_table,
         "indexes": index_table,
         "faults": faults_table,

@@ -16,7 +16,8 @@ import contextlib
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connection
@@ -28,7 +29,7 @@ from farmlokal.page_cache.pages import Lifetime, Lookup, Page, Served, unpacked
 from farmlokal.page_cache.pending import PendingInvalidation
 from farmlokal.redis.async_client import Greeting
 from farmlokal.redis.client import run
-from farmlokal.redis.scripts import DELETE_KEY, key, load
+from farmlokal.redis.scripts import DELETE_KEY, HASH_TAG, key, load, tag_of
 from farmlokal.single_flight import fly
 
 ANNOUNCED_SECONDS = 10
@@ -40,6 +41,8 @@ JITTER = 0.1
 ANNOUNCE = load(__file__, "announce.lua")
 WRITTEN = load(__file__, "written.lua")
 FIND_PAGE = load(__file__, "find_page.lua")
+READ_GENERATION = load(__file__, "read_generation.lua")
+FIND_PAGE_OF = load(__file__, "find_page_of.lua")
 PEEK_PAGE = load(__file__, "peek_page.lua")
 STORE_PAGE = load(__file__, "store_page.lua")
 START = load(__file__, "start.lua")
@@ -130,13 +133,27 @@ class PageCache:
         self.pending.check_connection()
         if self.pending.is_pending:
             return lookup
-        keys = [self.generation_key, self.writers_key, page_key, lock_of(page_key)]
-        answer = run(FIND_PAGE, keys, [coalesce_ms(), owner, LOCK_SECONDS * 1000])
+        answer = self._find(page_key, owner)
         if not answer:
             return lookup
         generation, stored, left, is_locked = answer
         page = unpacked(stored, left) if stored else None
         return lookup._replace(generation=generation.decode(), page=page, is_locked=bool(is_locked))
+
+    def _find(self, page_key: str, owner: str) -> Sequence[Any] | None:
+        """What FIND_PAGE returns. A page under another hash tag may be on another node, which costs a second command.
+
+        The two need not be one step: a page is valid if its generation was the current one after the request arrived.
+        """
+        state, page = [self.generation_key, self.writers_key], [page_key, lock_of(page_key)]
+        if tag_of(page_key) == HASH_TAG:
+            arguments = [coalesce_ms(), owner, LOCK_SECONDS * 1000]
+            return run(FIND_PAGE, [*state, *page], arguments)  # type: ignore[no-any-return]
+        answer = run(READ_GENERATION, state, [coalesce_ms()])
+        if not answer or not answer[0]:
+            return None
+        found = run(FIND_PAGE_OF, page, [answer[0], owner, LOCK_SECONDS * 1000])
+        return found and [answer[0], *found]
 
 
 def _render(lookup: Lookup, make: Callable[[], Representation], lifetime: Lifetime, held: Page | None) -> Served:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from farmlokal.redis.scripts import key
+from farmlokal.redis.scripts import spread_key
 
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGES = ("farmlokal", "accounts", "products", "integrations")
@@ -20,7 +20,7 @@ PACKAGES = ("farmlokal", "accounts", "products", "integrations")
 def page_key(scheme: str, host: str, path: str, query: str) -> str:
     """query: the normalised one. host: as the request spells it, since pages contain absolute links."""
     address = f"{release()} {scheme}://{host}{path}?{query}"
-    return key("page", hashlib.sha256(address.encode("utf-8", "surrogatepass")).hexdigest()[:32])
+    return spread_key("page", hashlib.sha256(address.encode("utf-8", "surrogatepass")).hexdigest()[:32])
 
 
 @cache

@@ -17,7 +17,7 @@ from django.conf import settings
 
 from farmlokal.observability import metrics
 from farmlokal.redis.client import run
-from farmlokal.redis.scripts import key, load
+from farmlokal.redis.scripts import load, spread_key
 
 MAX_LOCAL_CLIENTS = 10_000
 
@@ -114,7 +114,7 @@ def anonymous_policy() -> Policy | None:
 
 
 def key_of(policy: Policy, client: str) -> str:
-    return key("limit", policy.name, client)
+    return spread_key("limit", policy.name, client)
 
 
 def decisions(policy: Policy, client: str, calls: int, answer: Sequence[int] | None) -> list[Decision]:

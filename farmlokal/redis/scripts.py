@@ -1,8 +1,11 @@
 """Lua scripts for Redis, and the names of our keys.
 
 The service does nearly everything in Redis by scripts, one command each. Exceptions are the locks of
-single_flight.try_lock and the login limits, which django-redis stores. All keys share a hash tag (the part of a key
-that selects the node of a cluster), so a script may touch several keys, and a client needs only one node.
+single_flight.try_lock and the login limits, which django-redis stores.
+
+A cluster refuses a script whose keys are on several nodes, so all keys of one call share a hash tag. The catalogue's
+generation, tokens, the breaker and all that is read seldom are under HASH_TAG. Rate limits, pages, quotes and webhooks
+are many: spread_key() deals them out over REDIS_HASH_TAGS tags. By default there is only HASH_TAG.
 """
 
 from __future__ import annotations
@@ -10,15 +13,29 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
+from zlib import crc32
 
 from django.conf import settings
 
+from farmlokal.redis.hash_tags import hash_tags
+
 HASH_TAG: str = settings.CACHES["default"]["KEY_PREFIX"]
+HASH_TAGS = hash_tags(HASH_TAG, settings.REDIS_HASH_TAGS)
 INCLUDE = re.compile(r"^-- include: (\S+)\n", re.MULTILINE)
 
 
 def key(*parts: str) -> str:
     return ":".join((HASH_TAG, *parts))
+
+
+def spread_key(*parts: str) -> str:
+    """Like key(), but under the tag that the parts select. All processes must have the same number of tags."""
+    name = ":".join(parts)
+    return f"{HASH_TAGS[crc32(name.encode()) % len(HASH_TAGS)]}:{name}"
+
+
+def tag_of(key: str) -> str:
+    return key[: key.index("}") + 1]
 
 
 class Script:

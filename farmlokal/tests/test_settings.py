@@ -87,6 +87,8 @@ BAD = [
     ("PARTNER_WEBHOOK_SECRETS", WEBHOOK_KEY[:-4]),
     ("PARTNER_WEBHOOK_SECRETS", "hush"),
     ("PARTNER_WEBHOOK_SECRETS", "abcd"),
+    ("REDIS_HASH_TAGS", "0"),
+    ("REDIS_HASH_TAGS", "65"),
     ("PORT", "70000"),
     ("PORT", "http"),
 ]

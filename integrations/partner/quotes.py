@@ -17,7 +17,7 @@ from cachetools import LRUCache
 
 from farmlokal.http.problems import Problem
 from farmlokal.redis.client import run, until
-from farmlokal.redis.scripts import key, load
+from farmlokal.redis.scripts import load, spread_key, tag_of
 from farmlokal.single_flight import Flights, fly
 from integrations.breaker.breaker import MICROSECONDS
 from integrations.partner.client import TOO_SLOW, Quote, client, fetch_quote, unavailable
@@ -85,7 +85,10 @@ class QuoteRequest:
         self.name = f"{product_id}:{pincode}"
         self._product_id, self._pincode, self._ends = product_id, pincode, ends
         self._began = time.monotonic()
-        self._keys = [key("quote", self.name), key("quote", self.name, "lock")]
+        quote_key, breaker_key = spread_key("quote", self.name), client.breaker.key
+        self._keys = [quote_key, f"{quote_key}:lock"]
+        # One script cannot ask a breaker on another node. Then _call() asks it.
+        self._breaker_keys = [breaker_key] if tag_of(breaker_key) == tag_of(quote_key) else []
         self._owner = uuid.uuid4().hex
 
     def quote(self) -> Quoted:
@@ -98,7 +101,7 @@ class QuoteRequest:
             raise Problem("partner-timeout", TOO_SLOW)
         lock_ms = int((self._ends - now + LOCK_MARGIN_SECONDS) * 1000)
         arguments = [self._owner, lock_ms, FRESH_SECONDS * MICROSECONDS, int((now - self._began) * MICROSECONDS)]
-        answer = run(FIND_QUOTE, [*self._keys, client.breaker.key], arguments)
+        answer = run(FIND_QUOTE, [*self._keys, *self._breaker_keys], arguments)
         if answer is None:
             fresh = _remembered(self.name, FRESH_SECONDS)
             return (lambda: fresh) if fresh else self._call

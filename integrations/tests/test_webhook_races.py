@@ -37,7 +37,7 @@ from dev.testing.proxy import Proxy
 from dev.testing.servers import Answer, Daemon, Server, json_request, own_redis, running
 from dev.testing.waiting import wait_until
 from farmlokal.http.problems import Problem
-from farmlokal.redis.scripts import key
+from farmlokal.redis.scripts import spread_key
 from integrations.models import AppliedVersion, WebhookEvent
 from integrations.sandbox.sender import PRICE
 from integrations.tests.memory import reset_all
@@ -534,7 +534,7 @@ def test_process_killed_after_commit_has_its_effect(
 
 def is_claimed(redis: Daemon, delivery: Delivery) -> bool:
     with Redis.from_url(redis.url) as client:
-        value = client.get(key("webhook", delivery.webhook_id))
+        value = client.get(spread_key("webhook", delivery.webhook_id))
     return value not in {None, b"done"}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from farmlokal.redis.client import run
-from farmlokal.redis.scripts import DELETE_KEY, key, load
+from farmlokal.redis.scripts import DELETE_KEY, load, spread_key
 
 LEASE_SECONDS = 5  # if a process dies, its event waits no longer than this
 DONE_SECONDS = 4 * 24 * 3600  # longer than senders retry under Standard Webhooks: three days and some hours
@@ -41,4 +41,4 @@ def forget(webhook_id: str) -> None:
 
 
 def _key(webhook_id: str) -> str:
-    return key("webhook", webhook_id)
+    return spread_key("webhook", webhook_id)

@@ -28,7 +28,7 @@ from farmlokal.http.representations import Representation
 from farmlokal.page_cache import cache
 from farmlokal.page_cache.pages import Page, unpacked
 from farmlokal.redis.client import ask, run
-from farmlokal.redis.scripts import key
+from farmlokal.redis.scripts import spread_key
 from products import services
 from products.catalogue_cache import LASTING, SHORT, catalogue_cache
 from products.idempotency import answer_once
@@ -39,7 +39,7 @@ from products.search.reindexing import reindex
 pytestmark = pytest.mark.usefixtures("live_database")
 
 BODY = Representation.of(b'{"results": []}', '<https://api.example/products?cursor=x>; rel="next"')
-KEY = key("page", "of-a-test")
+KEY = spread_key("page", "of-a-test")
 
 GENERATION, WRITERS = catalogue_cache.generation_key, catalogue_cache.writers_key
 
