@@ -10,10 +10,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import requests
 
 from dev.testing.checkouts import (
     IS_UP,
@@ -25,10 +29,16 @@ from dev.testing.checkouts import (
     started,
     user_environment,
 )
+from dev.testing.mysql import connect, query
 from dev.testing.servers import free_port
 from dev.testing.waiting import wait_until
 
 SERVICES = str(PROJECT / "dev" / "services.sh")
+SHUTDOWN_SECONDS = 0.7  # enough to cut a request, and less than the 2 s for which a write waits for its row
+WAITING = """
+SELECT COUNT(*) FROM information_schema.processlist
+WHERE info LIKE '%products_product%FOR UPDATE' AND time_ms > 50 AND id != CONNECTION_ID()
+"""
 
 
 @pytest.fixture
@@ -132,8 +142,39 @@ def check_printed_commands(text: str, checkout: Path, environment: dict[str, str
     assert "3 x 200 duplicate" in shell(send, environment, checkout)
 
 
+End = Callable[[subprocess.Popen[bytes], Path], None]
+
+
 def end_by_ctrl_c(process: subprocess.Popen[bytes], _: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
+
+
+def variables_of(checkout: Path) -> dict[str, str]:
+    """The environment that `make run` leaves for `make manage`."""
+    printed = shell(". .local/run/env; env -0", {"PATH": os.environ["PATH"]}, checkout)
+    return dict(line.split("=", 1) for line in printed.split("\0") if line)
+
+
+def patch(url: str, token: str) -> requests.Response:
+    headers = {"Authorization": f"Bearer {token}"}
+    return requests.patch(f"{url}/products/1", json={"stock": 4321}, headers=headers, timeout=60)
+
+
+def end_by_term_during_a_write(process: subprocess.Popen[bytes], checkout: Path) -> None:
+    """The write waits for a row lock. It must be answered all the same."""
+    running, form = variables_of(checkout), {"grant_type": "client_credentials"}
+    token = requests.post(running["OAUTH_TOKEN_URL"], form, auth=("demo", "demo-secret"), timeout=60).json()
+    with ThreadPoolExecutor() as callers, contextlib.closing(connect(running["DATABASE_URL"])) as connection:
+        query(connection, "BEGIN")
+        query(connection, "SELECT id FROM products_product WHERE id = 1 FOR UPDATE")
+        answer = callers.submit(patch, f"http://127.0.0.1:{running['PORT']}", token["access_token"])
+        wait_until(lambda: query(connection, WAITING) == [(1,)])
+        process.terminate()
+        wait_until(lambda: "Handling signal" in (checkout / ".local/log/run-gunicorn.log").read_text())
+        time.sleep(SHUTDOWN_SECONDS)
+        query(connection, "COMMIT")
+        assert answer.result().json()["stock"] == 4321
+    assert process.wait(timeout=60) == -signal.SIGTERM
 
 
 def end_by_killing_the_supervisor(_: subprocess.Popen[bytes], checkout: Path) -> None:
@@ -149,12 +190,18 @@ def test_make_run_serves_sample_catalogue_and_ends_cleanly(
 ) -> None:
     log, webhook_secrets = tmp_path / "log", set()
     users_key = {"SECRET_KEY": "a secret of the user that is long enough to be accepted"}
-    for end, variables in ((end_by_ctrl_c, {}), (end_by_killing_the_supervisor, users_key), (end_by_killing_make, {})):
+    runs: tuple[tuple[End, dict[str, str]], ...] = (
+        (end_by_ctrl_c, {}),
+        (end_by_killing_the_supervisor, users_key),
+        (end_by_term_during_a_write, {}),
+        (end_by_killing_make, {}),
+    )
+    for end, variables in runs:
         running = environment | variables | {"PORT": str(free_port())}
         with make_run(checkout, running, log) as process:
             text = log.read_text()
             assert ("20,000 products in" in text) == (end == end_by_ctrl_c)  # only the first run finds no products
-            if end != end_by_killing_make:
+            if end in {end_by_ctrl_c, end_by_killing_the_supervisor}:
                 check_printed_commands(text, checkout, environment)
             webhook_secrets.add((checkout / ".local/run/webhook_secret").read_text())
             end(process, checkout)
