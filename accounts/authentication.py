@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jwt
+import structlog
 from cachetools import LRUCache
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
@@ -39,6 +40,8 @@ WAIT_SECONDS = 3.0  # for the provider's keys
 TOKEN_TYPES = {None, "jwt", "at+jwt", "application/at+jwt"}
 # PyJWT also raises the built-in ones, for claims of the wrong type such as an infinite exp.
 MALFORMED = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
+
+logger = structlog.get_logger(__name__)
 
 
 class Caller(NamedTuple):
@@ -160,15 +163,25 @@ def _header_of(token: str) -> tuple[str, str | None]:
 
 
 def _decode(token: str, key: jwt.PyJWK, algorithm: str) -> dict[str, Any]:
-    return jwt.decode(
-        token,
-        key,
-        algorithms=[algorithm],
-        issuer=settings.OAUTH_ISSUER,
-        audience=settings.OAUTH_API_AUDIENCE,
-        leeway=LEEWAY_SECONDS,
-        options={"require": ["exp", "iss", "aud"]},
-    )
+    try:
+        return jwt.decode(
+            token,
+            key,
+            algorithms=[algorithm],
+            issuer=settings.OAUTH_ISSUER,
+            audience=settings.OAUTH_API_AUDIENCE,
+            leeway=LEEWAY_SECONDS,
+            options={"require": ["exp", "iss", "aud"]},
+        )
+    except jwt.ImmatureSignatureError as error:  # its signature is valid
+        claims = jwt.decode(token, options={"verify_signature": False})
+        raise _from_the_future(max(int(claims.get(name) or 0) for name in ("iat", "nbf"))) from error
+
+
+def _from_the_future(valid_at: int) -> Problem:
+    seconds = round(valid_at - time.time())
+    logger.warning("token_from_the_future", seconds=seconds)
+    return invalid_token(f"It becomes valid in {seconds} s: the clocks of its provider and this service may differ.")
 
 
 def _read(claims: dict[str, Any], key_set: int) -> Claims:

@@ -96,6 +96,19 @@ def test_clocks_may_differ_by_twenty_seconds(client: Client, provider: Issuer, s
     assert get(client, provider.token(exp=now - 20)).status_code == 200
 
 
+def test_token_from_the_future_is_told_as_a_clock_difference(
+    client: Client, provider: Issuer, shop: ApiClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = int(time.time())
+    for token in (provider.token(iat=now + 45), provider.token(iat=now, nbf=now + 45)):
+        refused = get(client, token)
+        assert refused.status_code == 401
+        assert "clocks of its provider and this service" in refused.json()["detail"]
+    events = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    assert [event["event"] for event in events] == ["token_from_the_future"] * 2
+    assert all(40 < event["seconds"] <= 45 for event in events)
+
+
 def test_token_without_key_id_needs_a_single_key(client: Client, provider: Issuer, shop: ApiClient) -> None:
     assert get(client, provider.token(headers={"kid": None})).status_code == 200
     provider.add("rsa-2", rsa.generate_private_key(65537, 2048))

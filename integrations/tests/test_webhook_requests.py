@@ -238,6 +238,14 @@ def test_refusal_has_a_challenge_and_a_reason(client: Client) -> None:
     assert "X-Request-ID" in answer
 
 
+@pytest.mark.parametrize(("offset", "told"), [(-400, "s behind our clock"), (402, "s ahead of our clock")])
+def test_refused_time_is_told_beside_our_clock(client: Client, offset: int, told: str) -> None:
+    delivery = Delivery(body(), timestamp=at(offset))
+    answer = client.post("/webhooks/partner", delivery.body, "application/json", headers=delivery.headers)
+    assert (answer.status_code, answer.json()["code"]) == UNSIGNED
+    assert told in answer.json()["detail"]
+
+
 def test_any_configured_secret_is_accepted(client: Client, settings: Settings) -> None:
     settings.PARTNER_WEBHOOK_SECRETS = [OTHER_SECRET, SECRET]
     assert Delivery(body(), secret=SECRET).send(client) == Delivery(body(), secret=OTHER_SECRET).send(client) == IGNORED

@@ -7,6 +7,7 @@ patterns here.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
@@ -23,6 +24,7 @@ ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature
 # id.timestamp.body is signed, so a dot in the id would be ambiguous. MySQL ignores spaces at the end.
 WEBHOOK_ID = rf"[!-\-/-~]{{1,{MAX_ID_LENGTH}}}"
 WHOLE_SECONDS = r"[1-9][0-9]{0,10}"
+WINDOW_SECONDS = 300  # as in the reference library
 HMAC_SHA256 = r"v1,[A-Za-z0-9+/]{43}="
 LOGGED_HEADERS = (ID, TIMESTAMP, "content-type", "user-agent", "x-request-id")  # none of them is secret
 MAX_HEADER_LENGTH = 500
@@ -45,6 +47,10 @@ def verified(headers: Mapping[str, str], body: str) -> Delivery:
         raise InvalidHeader(ID, f"must be 1 to {MAX_ID_LENGTH} printable ASCII characters without a dot or a space.")
     if not re.fullmatch(WHOLE_SECONDS, timestamp):
         raise refused(f"{TIMESTAMP} must be whole seconds since 1970.")
+    offset = int(timestamp) - time.time()
+    if abs(offset) > WINDOW_SECONDS:
+        where = "ahead of" if offset > 0 else "behind"
+        raise refused(f"{TIMESTAMP} is {abs(offset):.0f} s {where} our clock, more than {WINDOW_SECONDS} s.")
     usable = " ".join(signature for signature in signatures if re.fullmatch(HMAC_SHA256, signature))
     if not usable:
         raise refused(f"{SIGNATURE} has no signature of version v1.")
