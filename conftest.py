@@ -28,13 +28,6 @@ from dev.testing.waiting import wait_until
 from dev.testing.walks import forget_pages
 from products.catalogue_cache import catalogue_cache
 
-# pytest-django gives each xdist worker a MySQL database; this gives it a Redis database, for this process, whose
-# settings are already read, and for processes that tests start.
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    number = int(worker.removeprefix("gw")) + 1  # 0 may be in use
-    os.environ["REDIS_URL"] = urlsplit(os.environ["REDIS_URL"])._replace(path=f"/{number}").geturl()
-    settings.REDIS_URL = settings.CACHES["default"]["LOCATION"] = os.environ["REDIS_URL"]
-
 # Tests send more requests than the limit allows; tests of the limit set their own.
 os.environ["RATE_LIMIT_ANONYMOUS"] = "off"
 settings.RATE_LIMIT_ANONYMOUS = None

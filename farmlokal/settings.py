@@ -48,6 +48,11 @@ try:
     database = env.mysql_url("DATABASE_URL")
     DATABASE_FOREIGN_KEYS = env.switch("DATABASE_FOREIGN_KEYS", "on")
     REDIS_URL = env.redis_url("REDIS_URL")
+    REDIS_KEY_PREFIX = env.str(
+        "REDIS_KEY_PREFIX",
+        "farmlokal",
+        validate=validate.Regexp(r"[A-Za-z0-9-]+\Z", error="must be letters, digits and dashes"),
+    )
     TRUSTED_PROXY_HOPS = env.int(
         "TRUSTED_PROXY_HOPS", 0, validate=validate.Range(min=0, max=10, error="must be from 0 to 10")
     )
@@ -195,7 +200,7 @@ CACHES = {
             "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},
             "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
         },
-        "KEY_PREFIX": "{farmlokal}",  # a hash tag keeps all our keys on one node of a cluster
+        "KEY_PREFIX": f"{{{REDIS_KEY_PREFIX}}}",  # a hash tag keeps all our keys on one node of a cluster
     }
 }
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
-import redis
-
 from accounts import authentication, clients, keys, tokens
+from dev.testing.redis_keys import forget_keys
 
 
 def forgetful() -> None:
@@ -19,6 +16,5 @@ def forgetful() -> None:
 
 def clean_slate() -> None:
     """Empty Redis too."""
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
-        client.flushdb()
+    forget_keys()
     forgetful()

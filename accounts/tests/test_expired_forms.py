@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import html
-import os
 import re
 from typing import Any
 
 import pytest
-import redis
 from django.core import signing
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -17,6 +15,7 @@ from pytest_django.fixtures import Settings
 from accounts import expired_forms
 from accounts.models import User
 from dev.testing.offers import make_farm
+from dev.testing.redis_keys import forget_keys
 from products.models import Category, Farm
 
 pytestmark = pytest.mark.django_db
@@ -29,7 +28,7 @@ TYPED = {"name": 'Patil & "Sons"', "district": "1"}
 
 @pytest.fixture(autouse=True)
 def _user(settings: Settings) -> None:
-    redis.Redis.from_url(os.environ["REDIS_URL"]).flushdb()  # login attempts of earlier tests
+    forget_keys()  # login attempts of earlier tests
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     User.objects.create_superuser("asha", password=PASSWORD)
 

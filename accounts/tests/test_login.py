@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import redis
 import time_machine
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.test import Client
@@ -18,6 +17,7 @@ from pytest_django.fixtures import Settings
 
 from accounts.admin_site import PER_ADDRESS, PER_NAME, PER_NAME_AND_ADDRESS
 from accounts.models import User
+from dev.testing.redis_keys import forget_keys
 
 pytestmark = pytest.mark.django_db
 
@@ -42,7 +42,7 @@ class CountingHasher(PBKDF2PasswordHasher):
 
 @pytest.fixture(autouse=True)
 def _asha(settings: Settings, clock: time_machine.Traveller) -> None:
-    redis.Redis.from_url(os.environ["REDIS_URL"]).flushdb()
+    forget_keys()
     settings.PASSWORD_HASHERS = [f"{__name__}.CountingHasher"]
     settings.TRUSTED_PROXY_HOPS = 1
     User.objects.create_superuser("asha", password="right")

@@ -24,6 +24,7 @@ from accounts import shared_value, tokens
 from accounts.shared_state import Value
 from accounts.shared_value import SharedValue, UnavailableError
 from accounts.tokens import get_access_token
+from dev.testing.redis_keys import forget_keys, own_keys, shared_redis
 from dev.testing.servers import Daemon, free_port
 from dev.testing.token_provider import Provider, issued, provider, refused
 from dev.testing.waiting import wait_until
@@ -36,8 +37,8 @@ LONG_SECONDS = 30  # only a fault takes so long
 
 @pytest.fixture
 def redis_client() -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
-        client.flushdb()
+    with shared_redis() as client:
+        forget_keys()
         yield client
 
 
@@ -413,7 +414,7 @@ def test_unexpected_error_releases_the_lock(redis_client: redis.Redis) -> None:
 
     with pytest.raises(UnavailableError, match="cannot be read"):
         SharedValue("broken", fail).get(soon())
-    assert not redis_client.keys("*lock*")
+    assert not own_keys(redis_client, "lock")
 
 
 def test_without_redis_each_process_calls_once(token_provider: Provider) -> None:
@@ -435,7 +436,7 @@ def test_without_redis_failures_pause_the_process(token_provider: Provider) -> N
 
 def test_emptied_redis_costs_at_most_one_call(token_provider: Provider, redis_client: redis.Redis) -> None:
     assert get_access_token() == "token-1"
-    redis_client.flushdb()
+    forget_keys()
     assert get_access_token() == "token-1"
     tokens.reset()
     assert get_access_token() == "token-2"
@@ -464,7 +465,7 @@ def test_secrets_do_not_leak(
         tokens.reject("token-1")
         with pytest.raises(Problem) as caught:
             get_access_token(soon())
-    stored = b"".join(key + (redis_client.dump(key) or b"") for key in map(bytes, redis_client.scan_iter()))
+    stored = b"".join(key + (redis_client.dump(key) or b"") for key in own_keys(redis_client))
     value = Value("token-1", NOW, NOW)
     texts = [caplog.text, repr(value), str(caught.value.detail), repr(caught.value), stored.decode("latin1")]
     assert not [(secret, text) for secret in secrets for text in texts if secret in text]

@@ -20,7 +20,8 @@ PROGRESS = re.compile(r"make \w+: .+, \d+ s: ")  # of a slow step
 
 def user_environment() -> dict[str, str]:
     """A user's environment, without URLs that would replace a private server."""
-    removed = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "ALLOWED_HOSTS", "DJANGO_SETTINGS_MODULE", "PORT"}
+    removed = {"DATABASE_URL", "SECRET_KEY", "ALLOWED_HOSTS", "DJANGO_SETTINGS_MODULE", "PORT"}
+    removed |= {"DATABASE_REPLICA_URL", "REDIS_URL", "REDIS_KEY_PREFIX", "REDIS_HASH_TAGS"}
     removed |= {"RATE_LIMIT_ANONYMOUS"}  # off in tests
     return {name: value for name, value in os.environ.items() if name not in removed}
 

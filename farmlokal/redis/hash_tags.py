@@ -17,7 +17,7 @@ def hash_tags(first: str, number: int) -> list[str]:
     tags = {key_slot(first.encode()) * number // SLOTS: first}
     suffixes = count(1)
     while len(tags) < number:
-        tag = f"{first[:-1]}-{next(suffixes)}}}"
+        tag = f"{first[:-1]}.{next(suffixes)}}}"  # no REDIS_KEY_PREFIX has a dot, so no other service has this tag
         place, offset = divmod(key_slot(tag.encode()) * number, SLOTS)
         if SLOTS <= 4 * offset < 3 * SLOTS:
             tags.setdefault(place, tag)

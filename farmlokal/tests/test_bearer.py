@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import redis
 
 from accounts.models import ApiClient
 from dev.testing.issuer import Issuer, issuer
 from dev.testing.offers import make_offer
+from dev.testing.redis_keys import forget_keys
 from dev.testing.servers import Answer, Server, running
 from dev.testing.waiting import wait_until
 from farmlokal.ratelimit.limiter import TOKEN_CHECKS
@@ -22,8 +21,7 @@ pytestmark = pytest.mark.usefixtures("live_database")
 
 @pytest.fixture
 def provider() -> Iterator[Issuer]:
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
-        client.flushdb()
+    forget_keys()
     with issuer() as started:
         yield started
 

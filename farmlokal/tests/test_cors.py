@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
-import redis
 
 from dev.testing.offers import make_offers
+from dev.testing.redis_keys import forget_keys
 from dev.testing.servers import Answer, Server, running
 
 pytestmark = pytest.mark.usefixtures("live_database")
@@ -123,8 +122,7 @@ def test_other_routes_are_closed_to_other_origins(server: Server, target: str) -
 
 def test_preflight_is_counted_and_needs_no_database(database_environment: dict[str, str]) -> None:
     away = "mysql://farmlokal:secret@127.0.0.1:1/farmlokal"
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
-        client.flushdb()  # calls of other tests count too
+    forget_keys()  # calls of other tests count too
     with running(database_environment, RATE_LIMIT_ANONYMOUS="2/60", DATABASE_URL=away) as strict:
         answers = [preflight(strict, "/products?cors", "GET", SHOP) for _ in range(3)]
         assert [answer.status for answer in answers] == [204, 204, 429]

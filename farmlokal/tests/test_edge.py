@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import re
 import signal
 import subprocess
@@ -20,6 +19,7 @@ import pytest
 import redis
 
 from dev.testing.offers import make_offer
+from dev.testing.redis_keys import forget_keys
 from dev.testing.servers import Answer, Server, free_port, own_redis, running
 from products import services
 from products.models import Product
@@ -39,12 +39,6 @@ def server(live_database: None, database_environment: dict[str, str]) -> Iterato
         yield started
 
 
-@pytest.fixture
-def redis_client() -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
-        yield client
-
-
 VARYING = {"x-cache", "x-request-id", "ratelimit", "ratelimit-policy", "date", "allow"}
 
 
@@ -55,8 +49,8 @@ def constant_headers(answer: Answer) -> dict[str, str]:
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
 @pytest.mark.parametrize("target", ["/products?limit=3", "/products?q=offer&sort=price", "/categories", "/states"])
-def test_hit_equals_miss(server: Server, target: str, encoding: str, method: str, redis_client: redis.Redis) -> None:
-    redis_client.flushdb()
+def test_hit_equals_miss(server: Server, target: str, encoding: str, method: str) -> None:
+    forget_keys()
     miss, hit = (server.request(target, method, Accept_Encoding=encoding) for _ in range(2))
     assert [answer.headers["x-cache"] for answer in (miss, hit)] == ["miss", "hit"]
     assert (hit.status, constant_headers(hit), hit.body) == (miss.status, constant_headers(miss), miss.body)
@@ -68,9 +62,9 @@ def test_hit_equals_miss(server: Server, target: str, encoding: str, method: str
         assert hit.headers["etag"] == f"W/{plain.headers['etag']}"
 
 
-def test_304_of_the_edge_equals_304_of_django(server: Server, redis_client: redis.Redis) -> None:
+def test_304_of_the_edge_equals_304_of_django(server: Server) -> None:
     etag = server.request("/products?limit=4").headers["etag"]
-    redis_client.flushdb()
+    forget_keys()
     by_django, by_edge = (server.request("/products?limit=4", If_None_Match=f'"x", W/{etag}') for _ in range(2))
     assert [answer.headers["x-cache"] for answer in (by_django, by_edge)] == ["miss", "hit"]
     assert (by_edge.status, by_edge.body, constant_headers(by_edge)) == (304, b"", constant_headers(by_django))
@@ -147,24 +141,22 @@ COOKIES = "sessionid=x; csrftoken=!"  # both malformed: Django would delete the 
 @pytest.mark.parametrize(
     "target", ["/products?limit={}", "/products/{pk}?fields={}", "/categories", "/states", "/docs"]
 )
-def test_cookies_of_one_client_reach_no_other(
-    server: Server, target: str, encoding: str, redis_client: redis.Redis
-) -> None:
+def test_cookies_of_one_client_reach_no_other(server: Server, target: str, encoding: str) -> None:
     pk = server.request("/products?limit=1").json["results"][0]["id"]
     for spelling in ("12", "012", "0012"):
-        redis_client.flushdb()
+        forget_keys()
         with_cookies = server.request(target.format(spelling, pk=pk), Cookie=COOKIES, Accept_Encoding=encoding)
         for answer in (with_cookies, *(server.request(target.format(spelling, pk=pk)) for _ in range(2))):
             assert "set-cookie" not in answer.headers
             assert "cookie" not in answer.headers.get("vary", "").lower()
 
 
-def test_cookies_reach_no_request_that_waits_for_the_page(server: Server, redis_client: redis.Redis) -> None:
+def test_cookies_reach_no_request_that_waits_for_the_page(server: Server) -> None:
     def ask(number: int) -> Answer:
         return server.request("/products?limit=13", **{"Cookie": COOKIES} if number % 4 == 0 else {})
 
     for _ in range(5):
-        redis_client.flushdb()
+        forget_keys()
         with ThreadPoolExecutor(12) as callers:
             answers = list(callers.map(ask, range(12)))
         assert {answer.status for answer in answers} == {200}
@@ -260,10 +252,8 @@ def test_metrics_can_be_switched_off(database_environment: dict[str, str]) -> No
         assert uncounted.request("/metrics").json["code"] == "not-found"
 
 
-def test_429_is_a_problem_with_the_time_to_wait(
-    database_environment: dict[str, str], redis_client: redis.Redis
-) -> None:
-    redis_client.flushdb()
+def test_429_is_a_problem_with_the_time_to_wait(database_environment: dict[str, str]) -> None:
+    forget_keys()
     with running(database_environment, RATE_LIMIT_ANONYMOUS="2/60") as strict:
         answers = [strict.request("/products?limit=2", X_Request_ID="r-1") for _ in range(3)]
         assert [answer.status for answer in answers] == [200, 200, 429]
@@ -294,9 +284,7 @@ def get_repeatedly(server: Server, target: str, times: int) -> list[tuple[int, s
 STATEMENTS = 'farmlokal_sql_statements_total{route="/products"}'
 
 
-def test_500_requests_for_a_missing_page_cost_one_statement(
-    database_environment: dict[str, str], redis_client: redis.Redis
-) -> None:
+def test_500_requests_for_a_missing_page_cost_one_statement(database_environment: dict[str, str]) -> None:
     """Over four processes. Requests before it open all database connections."""
     with running(database_environment, WEB_CONCURRENCY="4", RATE_LIMIT_ANONYMOUS="off") as several:
         with ThreadPoolExecutor(100) as callers:
@@ -304,7 +292,7 @@ def test_500_requests_for_a_missing_page_cost_one_statement(
             connections = [HTTPConnection("127.0.0.1", several.port, timeout=TIMEOUT_SECONDS) for _ in range(500)]
             for connection in connections:
                 connection.connect()
-            redis_client.flushdb()
+            forget_keys()
             before = metric(several, STATEMENTS)
             for connection in connections:
                 connection.request("GET", "/products", headers={"Host": "localhost"})
@@ -343,10 +331,10 @@ def test_next_request_to_another_process_shows_the_write(
             assert sum(hit.result() for hit in hits) > 0
 
 
-def test_pages_survive_a_restart(database_environment: dict[str, str], redis_client: redis.Redis) -> None:
+def test_pages_survive_a_restart(database_environment: dict[str, str]) -> None:
     """A new process finds them by addresses that it has never seen."""
     targets = [f"/products?limit={n}&sort=price" for n in range(1, 20)]
-    redis_client.flushdb()
+    forget_keys()
     for expected in ("miss", "hit"):
         with running(database_environment, RATE_LIMIT_ANONYMOUS="off", REDIS_TIMEOUT_SECONDS="1") as server:
             assert {server.request(target).headers["x-cache"] for target in targets} == {expected}

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
 import farmlokal.urls  # noqa: F401  # registers the parameters
 from dev.testing.offers import make_offer
+from dev.testing.redis_keys import forget_keys
 from dev.testing.servers import Server, running
 from dev.testing.waiting import wait_until
 from farmlokal.observability.log_formats import Pretty, to_json
@@ -154,8 +154,7 @@ def test_request_lines_escape_unsafe_characters(database_environment: dict[str, 
     """Django answers the first request, the edge the second."""
     path = "/products" + "".join(UNSAFE)
     target = "/products" + "".join(f"%{byte:02x}" for byte in "".join(UNSAFE).encode())
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as cleared:
-        cleared.flushdb()
+    forget_keys()
     with running(database_environment, WEB_CONCURRENCY="1", RATE_LIMIT_ANONYMOUS="1/3600") as server:
         assert [server.request(target, User_Agent="\x9b").status for _ in range(2)] == [404, 429]
         wait_until(lambda: len(server.log_lines("request")) == 2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 import subprocess
 import sys
@@ -21,11 +20,13 @@ from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 from redis.commands.core import Script
 
+from dev.testing.redis_keys import forget_keys, own_keys, shared_redis
 from dev.testing.servers import Daemon, running
 from farmlokal.ratelimit import limiter
 from farmlokal.ratelimit.client_identity import client_of
 from farmlokal.ratelimit.limiter import Decision, LocalBuckets, Policy
 from farmlokal.redis import scripts
+from farmlokal.redis.scripts import key
 
 Decide = Callable[[str, Policy, int], Decision]
 
@@ -34,8 +35,8 @@ TEN_A_SECOND = Policy("test", 10, 1)
 
 @pytest.fixture
 def redis_client() -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
-        client.flushdb()
+    with shared_redis() as client:
+        forget_keys()
         yield client
 
 
@@ -57,7 +58,7 @@ def decide(request: pytest.FixtureRequest, redis_client: redis.Redis) -> Decide:
     script = script_by_clock(redis_client)
 
     def run(client: str, policy: Policy, now: int) -> Decision:
-        room, wait = script(keys=[client], args=[policy.quota, policy.interval, 1, now])
+        room, wait = script(keys=[key(client)], args=[policy.quota, policy.interval, 1, now])
         return Decision(policy, max(room - 1, -1), wait)
 
     return run
@@ -112,27 +113,27 @@ def test_refused_call_costs_nothing_and_wait_is_exact(
 def test_batch_of_calls_counts_like_single_calls(batches: list[tuple[int, int]]) -> None:
     """batches: microseconds since the last one, and the number of calls."""
     one_by_one, now = LocalBuckets(), 10**15
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
-        client.delete("together")
+    with shared_redis() as client:
+        client.delete(key("together"))
         script = script_by_clock(client)
         for pause, calls in batches:
             now += pause
-            answer = script(keys=["together"], args=[TEN_A_SECOND.quota, TEN_A_SECOND.interval, calls, now])
+            answer = script(keys=[key("together")], args=[TEN_A_SECOND.quota, TEN_A_SECOND.interval, calls, now])
             decisions = limiter.decisions(TEN_A_SECOND, "together", calls, answer)
             assert decisions == [one_by_one.decide("one", TEN_A_SECOND, now) for _ in range(calls)]
 
 
 def test_bucket_expires_when_it_is_full_again(redis_client: redis.Redis) -> None:
     limiter.decide(TEN_A_SECOND, "192.0.2.1")
-    (key,) = redis_client.keys("*limit*")
-    assert 0 < redis_client.pttl(key) <= 1000
+    (bucket,) = own_keys(redis_client, "limit")
+    assert 0 < redis_client.pttl(bucket) <= 1000
 
 
 def test_clock_set_back_refuses_no_call(redis_client: redis.Redis) -> None:
     script = script_by_clock(redis_client)
     hour = 3_600_000_000
     for now in (2 * hour, hour):
-        room, _ = script(keys=["stepped"], args=[TEN_A_SECOND.quota, TEN_A_SECOND.interval, 1, now])
+        room, _ = script(keys=[key("stepped")], args=[TEN_A_SECOND.quota, TEN_A_SECOND.interval, 1, now])
         assert room == TEN_A_SECOND.quota
 
 
@@ -205,7 +206,7 @@ FORGED = ["", "1.2.3.4", "127.0.0.1", "::1", "garbage", ",,,", "203.0.113.1, 203
 def test_forged_header_gains_no_calls(database_environment: dict[str, str], redis_client: redis.Redis) -> None:
     with running(database_environment, RATE_LIMIT_ANONYMOUS="3/3600") as server:
         for forged in FORGED:
-            redis_client.flushdb()
+            forget_keys()
             answers = [server.request("/products?limit=0", X_Forwarded_For=forged + n * " ") for n in range(5)]
             assert [answer.status for answer in answers] == [400, 400, 400, 429, 429], forged
             assert answers[3].json["code"] == "rate-limited"
@@ -234,7 +235,7 @@ def test_two_servers_share_one_bucket(database_environment: dict[str, str], redi
     """In real time: two servers of two processes, 200 connections from one address."""
     limit: dict[str, Any] = {"RATE_LIMIT_ANONYMOUS": "40/4"}
     with running(database_environment, **limit) as one, running(database_environment, **limit) as other:
-        redis_client.flushdb()
+        forget_keys()
         command, start = [sys.executable, "-c", CALLS, f"{one.port},{other.port}", "3"], time.monotonic()
         with ThreadPoolExecutor(4) as pool:
             runs = list(pool.map(lambda _: subprocess.run(command, capture_output=True, check=True), range(4)))

@@ -14,6 +14,7 @@ from pytest_django.fixtures import Settings
 from dev.testing.servers import Daemon
 from farmlokal import health
 from farmlokal.redis.client import Outages
+from farmlokal.redis.scripts import HASH_TAG
 
 pytestmark = pytest.mark.django_db
 
@@ -68,7 +69,7 @@ def test_redis_that_refuses_commands_is_down(client: Client, own: redis.Redis, r
 
 
 def test_redis_that_allows_only_our_keys_is_up(client: Client, own: redis.Redis) -> None:
-    allow(own, "~{farmlokal}*", "+@all", "-@dangerous")
+    allow(own, f"~{HASH_TAG}*", "+@all", "-@dangerous")
     up = {"status": "ok", "checks": {"mysql": "up", "redis": "up"}, "breakers": BREAKERS}
     assert ready(client) == (200, up)
     assert own.keys() == []

@@ -52,6 +52,8 @@ BAD = [
     ("REDIS_URL", ""),
     ("REDIS_URL", "redis://:secret@/0"),
     ("REDIS_URL", "rediss://cache.example/0?ssl_cert_reqs=perhaps"),
+    ("REDIS_KEY_PREFIX", "my.shop"),
+    ("REDIS_KEY_PREFIX", "{shop}"),
     ("DATABASE_FOREIGN_KEYS", "no"),
     ("DEBUG", "perhaps"),
     ("TRUSTED_PROXY_HOPS", "-1"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ import time_machine
 from django.core.management import CommandError, call_command
 
 from dev.testing.partner import FAILURES_TO_OPEN
+from dev.testing.redis_keys import forget_keys, shared_redis
 from farmlokal.redis.scripts import key
 from integrations.breaker.breaker import Breaker, Status
 from integrations.breaker.local import MAX_FAILURES, OPEN_SECONDS
@@ -46,7 +46,7 @@ def alone() -> Iterator[Breaker]:
 
 @pytest.fixture
 def in_redis() -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+    with shared_redis() as client:
         yield client
 
 
@@ -81,7 +81,7 @@ def open_up(breaker: Breaker) -> None:
 
 def end_wait() -> None:
     """Move the end of the open time, or of the probe's time, to now."""
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+    with shared_redis() as client:
         seconds, microseconds = client.time()
         client.hset(RECORD, "ends", seconds * SECOND + microseconds)
 
@@ -264,7 +264,7 @@ def test_call_costs_two_commands(breaker: Breaker) -> None:
 
 def test_emptied_redis_stays_open(breaker: Breaker, in_redis: redis.Redis) -> None:
     open_up(breaker)
-    in_redis.flushdb()
+    forget_keys()
     assert 0 < wait_of(breaker) <= 5
     assert call(new_process(), succeed) == ["BreakerOpenError"]
 
@@ -369,7 +369,7 @@ def test_command_changes_the_breaker_for_all(capsys: pytest.CaptureFixture[str],
     assert in_redis.ttl(breaker.key) > 24 * 3600
     with pytest.raises(BreakerOpenError):
         breaker.admit()
-    in_redis.flushdb()
+    forget_keys()
     assert run("--show") == "partner: closed; 0 of the last 0 calls failed"
     with pytest.raises(BreakerOpenError):
         breaker.admit()  # and brings the state back

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-import redis
 from django.core.management import call_command
 from django.test import Client
 from pytest_django.fixtures import Settings
@@ -19,6 +17,7 @@ from pytest_django.fixtures import Settings
 from accounts import shared_value
 from dev.testing.offers import make_offer
 from dev.testing.partner import FAILURES_TO_OPEN, partner, settings_for
+from dev.testing.redis_keys import forget_keys, own_keys, shared_redis
 from dev.testing.servers import Daemon
 from dev.testing.sockets import blackhole
 from farmlokal.http.problems import Problem
@@ -171,8 +170,8 @@ def test_last_good_quote_stands_in_for_a_day(
     ask(client, product)
     sandbox.faults = Faults(error_rate=1)
     assert ask(client, product)["stale"]
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as in_redis:
-        (stored,) = in_redis.keys("*:quote:*")
+    with shared_redis() as in_redis:
+        (stored,) = own_keys(in_redis, ":quote:")
         assert 86_000 < in_redis.ttl(stored) <= 86_400
         in_redis.delete(stored)
     monkeypatch.setattr(quotes, "KEPT_SECONDS", 0)
@@ -263,8 +262,7 @@ def test_process_remembers_that_the_breaker_was_open(
     reset_process()  # another process
     assert refused(ask(client, product)) == (503, "partner-unavailable")
     if then == "emptied":
-        with redis.Redis.from_url(os.environ["REDIS_URL"]) as emptied:
-            emptied.flushdb()
+        forget_keys()
         assert refused(ask(client, product)) == (503, "partner-unavailable")
     else:
         with without_redis():

@@ -22,6 +22,7 @@ from django.test import Client
 from pytest_django.fixtures import Settings
 
 from dev.testing.offers import make_offer
+from dev.testing.redis_keys import forget_keys, own_keys, shared_redis
 from dev.testing.servers import Daemon
 from dev.testing.waiting import wait_until
 from farmlokal.http.representations import Representation
@@ -46,8 +47,8 @@ GENERATION, WRITERS = catalogue_cache.generation_key, catalogue_cache.writers_ke
 
 @pytest.fixture(autouse=True)
 def in_redis() -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
-        client.flushdb()
+    with shared_redis() as client:
+        forget_keys()
         yield client
 
 
@@ -199,7 +200,7 @@ def test_too_large_page_is_not_stored(in_redis: redis.Redis) -> None:
 
 def lifetimes(client: redis.Redis) -> list[int]:
     """Seconds, of all pages in Redis."""
-    return [client.ttl(name) for name in client.keys("*:page:*")]
+    return [client.ttl(name) for name in own_keys(client, ":page:")]
 
 
 @pytest.mark.parametrize(
@@ -371,8 +372,7 @@ def processes(environment: dict[str, str], code: str, number: int) -> Iterator[l
 def stampede(environment: dict[str, str], disturb: Callable[[], None] = lambda: None) -> tuple[list[str], int]:
     """64 simultaneous requests of four processes for a missing page: their X-Cache, and the number of statements."""
     with processes(environment, STAMPEDE, 4) as started:
-        with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
-            client.flushdb()
+        forget_keys()
         disturb()
         for process in started:
             assert process.stdin

@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import redis
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -18,6 +17,7 @@ from pytest_django.fixtures import Settings
 
 from dev.testing.jobs import finish
 from dev.testing.offers import make_offer
+from dev.testing.redis_keys import forget_keys, shared_redis
 from dev.testing.servers import Daemon
 from farmlokal.jobs.models import Job
 from farmlokal.page_cache import cache
@@ -33,7 +33,7 @@ READS = ["/products", "/products?q=mango&limit=3", "/products?fields=name", "/ca
 
 @pytest.fixture(autouse=True)
 def product(live_database: None) -> Iterator[Product]:
-    redis.Redis.from_url(os.environ["REDIS_URL"]).flushdb()
+    forget_keys()
     redis_module.Outages.end()
     product = make_offer()
     yield product
@@ -143,7 +143,7 @@ def test_cache_is_bypassed_while_a_write_is_announced(client: Client, product: P
     Product.objects.filter(pk=product.pk).update(name="Changed")
     response, queries = get_and_count_queries(client, "/products", If_None_Match=etag)
     assert (response.status_code, response["X-Cache"], queries) == (200, "bypass", 1)
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as raw_client:
+    with shared_redis() as raw_client:
         raw_client.zadd(catalogue_cache.writers_key, {"died": 0})  # the announcement expires
     assert [client.get("/products")["X-Cache"] for _ in range(2)] == ["miss", "hit"]
 

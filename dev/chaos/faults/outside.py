@@ -42,7 +42,7 @@ def partner_unreachable(world: World) -> Iterator[None]:
 def _age_quotes(world: World) -> None:
     """Known quotes are no longer fresh, as after 30 s."""
     with redis.Redis.from_url(world.redis.url) as client:
-        for name in client.scan_iter("{farmlokal}:quote:*"):
+        for name in client.scan_iter("*:quote:*"):
             if client.type(name) == b"hash":
                 client.hset(name, "made", 1)
 

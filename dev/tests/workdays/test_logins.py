@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
-import redis
 from django.contrib.auth.hashers import make_password
 from playwright.sync_api import Page, expect
 
 from accounts.models import User
 from accounts.roles import ROLES
 from dev.testing.browser import PHONE, axe, check_page, make_user
+from dev.testing.redis_keys import forget_keys
 
 PASSWORD = "tall-mango-tree-9"
 
@@ -24,7 +22,7 @@ def password_hash() -> str:
 @pytest.fixture
 def _forget_attempts() -> None:
     """Of other tests, which share this address."""
-    redis.Redis.from_url(os.environ["REDIS_URL"]).flushdb()
+    forget_keys()
 
 
 @pytest.mark.usefixtures("_forget_attempts")
