@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  # Django's name
 
 from farmlokal.doctor import mysql, redis
+from farmlokal.mysql.watchdog import variable_of
 
 PRIVATE_DOMAINS = (".internal", ".local", ".localhost", ".lan", ".private")
 TLS_HINT = "Write ?ssl_mode=VERIFY_IDENTITY in DATABASE_URL, or rediss:// in REDIS_URL."
@@ -30,14 +31,17 @@ def plain_http(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
 @register(Tags.security, deploy=True)
 def plain_text(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
     """Warn about MySQL or Redis on a public network without TLS."""
-    database, redis_url = settings.DATABASES["default"], urlsplit(settings.REDIS_URL)
-    hosts = {
-        "DATABASE_URL": database["HOST"] if database["OPTIONS"]["ssl_mode"] == "DISABLED" else "",
-        "REDIS_URL": redis_url.hostname or "" if redis_url.scheme == "redis" else "",
-    }
+    redis_url = urlsplit(settings.REDIS_URL)
+    hosts = [
+        (variable_of(alias), database["HOST"])
+        for alias, database in settings.DATABASES.items()
+        if database["OPTIONS"]["ssl_mode"] == "DISABLED"
+    ]
+    if redis_url.scheme == "redis":
+        hosts.append(("REDIS_URL", redis_url.hostname or ""))
     return [
         Warning(f"{name} has no TLS, and its host looks public: {host}.", hint=TLS_HINT, id="farmlokal.W003")
-        for name, host in hosts.items()
+        for name, host in hosts
         if host and not _is_private(host)
     ]
 

@@ -46,6 +46,7 @@ def _parser(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 env.add_parser("mysql_url", _parser(mysql_url.parse))
+env.add_parser("mysql_urls", _parser(mysql_url.parse_several))
 env.add_parser("redis_url", _parser(redis_url.parse))
 env.add_parser("rate", _parser(rate_format.parse))
 

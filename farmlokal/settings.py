@@ -46,6 +46,7 @@ try:
         "ALLOWED_HOSTS", *default_host, pattern=HOST, form="host names such as api.example.in", at_least=1
     )
     database = env.mysql_url("DATABASE_URL")
+    DATABASE_REPLICA_URL = env.mysql_urls("DATABASE_REPLICA_URL", "")
     DATABASE_FOREIGN_KEYS = env.switch("DATABASE_FOREIGN_KEYS", "on")
     REDIS_URL = env.redis_url("REDIS_URL")
     REDIS_KEY_PREFIX = env.str(
@@ -177,15 +178,18 @@ TEMPLATES = [
 # Connections live as long as their thread; farmlokal.mysql replaces a dead one before use.
 # The SQL mode is strict on every server, independent of its default. mysql/limits.py adds the service's time limits.
 DATABASES = {
-    "default": database
+    alias: url
     | {
         "ENGINE": "farmlokal.mysql",
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": database["OPTIONS"] | {"charset": "utf8mb4", "connect_timeout": 1, "sql_mode": "TRADITIONAL"},
-        "TEST": {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_unicode_ci"},
+        "OPTIONS": url["OPTIONS"] | {"charset": "utf8mb4", "connect_timeout": 1, "sql_mode": "TRADITIONAL"},
+        "TEST": {"MIRROR": "default"} if number else {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_unicode_ci"},
     }
+    for number, url in enumerate([database, *DATABASE_REPLICA_URL])
+    for alias in [f"replica{number}" if number else "default"]
 }
+DATABASE_ROUTERS = ["farmlokal.mysql.replicas.Router"] if DATABASE_REPLICA_URL else []
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 SIMPLE_HISTORY_DATE_INDEX = False  # old changes are found by primary key
 

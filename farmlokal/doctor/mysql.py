@@ -8,15 +8,17 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
-from django.db import Error, connection, models
+from django.db import Error, connection, connections, models
 from django.db.migrations.loader import MigrationLoader
 
 from farmlokal.doctor.results import Result, ahead, clock, ok
+from farmlokal.mysql.replicas import current_position, has_reached, replicas
 
 CONNECTIONS_OF_A_WORKER = 46  # docs/operations.md, "Limits of one machine"
 MIGRATE = "Run manage.py migrate."
 REPAIR = "Create it as the migration that names it does; find out who dropped it."
 RESTORE = "Give the user of DATABASE_URL the right to read all tables, or restore the missing one."
+LOG = "Set log_bin and, on MySQL, gtid_mode=ON on the primary."
 CONVERT = "Convert the column, or restore the database with its character sets."
 
 
@@ -30,6 +32,7 @@ def examine() -> Iterator[Result]:
     yield _tls()
     yield clock("mysql clock", ahead_seconds)
     yield _connections()
+    yield from _replicas()
     yield from examine_tables()
 
 
@@ -81,6 +84,20 @@ def _connections() -> Result:
     if most >= needed:
         return ok("mysql connections", text)
     return Result("warning", "mysql connections", text, "Raise max_connections, or lower WEB_CONCURRENCY.")
+
+
+def _replicas() -> Iterator[Result]:
+    names = replicas()
+    position = current_position() if names else ""
+    if names and not position:
+        yield Result("warning", "mysql replicas", "Unused: the primary has no GTID position.", LOG)
+    for name in names:
+        try:
+            is_level = has_reached(connections[name], position)
+        except Error as error:
+            yield Result("error", name, str(error.args[-1]), "Check DATABASE_REPLICA_URL, the server and the network.")
+        else:
+            yield ok(name, f"It {'has' if is_level else 'lacks'} the latest commit of the primary.")
 
 
 def _schema() -> Result:

@@ -21,7 +21,7 @@ from django.utils.functional import cached_property
 from MySQLdb.constants import FIELD_TYPE
 
 from farmlokal.mysql.schema import DatabaseSchemaEditor
-from farmlokal.mysql.watchdog import watchdog
+from farmlokal.mysql.watchdog import watchdog_of
 from farmlokal.observability import request_costs, tracing
 
 IDLE_SECONDS = 30
@@ -61,6 +61,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if tracing.is_on():
             self.execute_wrappers.append(_traced)
         self._used_at = 0.0
+        self._watchdog = watchdog_of(self.alias)
+        self.reached_generation = ""  # of the page cache, if this server is a replica
 
     def get_connection_params(self) -> dict[str, Any]:
         """With a converter in C for the two moments of each product; mysqlclient's own is written in Python."""
@@ -68,7 +70,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return {**parameters, "conv": parameters["conv"] | {FIELD_TYPE.DATETIME: dt.datetime.fromisoformat}}
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        return watchdog.connect(conn_params)
+        self.reached_generation = ""  # the same address may lead to another server
+        return self._watchdog.connect(conn_params)
 
     def is_usable(self) -> bool:
         """Django's health check, mostly without a round trip: the socket of a connection that was closed is readable.
@@ -80,7 +83,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             if self._has_unread_bytes():
                 return False
             if is_idle or self.errors_occurred:
-                with watchdog.watch(self.connection):
+                with self._watchdog.watch(self.connection):
                     self.connection.ping()
         except (MySQLdb.Error, OperationalError):
             return False
@@ -93,12 +96,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _start_transaction_under_autocommit(self) -> None:
         """One statement for each transaction, where Django's backend turns autocommit off, and on again at its end."""
-        with self.wrap_database_errors, watchdog.watch(self.connection):
+        with self.wrap_database_errors, self._watchdog.watch(self.connection):
             self.connection.query("BEGIN")
 
     def _commit(self) -> None:
         around, self.around_commit = self.around_commit or contextlib.nullcontext, None
-        with around(), watchdog.watch(self.connection):
+        with around(), self._watchdog.watch(self.connection):
             super()._commit()  # type: ignore[misc]  # the stubs leave it out
 
     def _rollback(self) -> None:
@@ -112,7 +115,7 @@ def _counted_and_watched(
     request_costs.current.statements += 1
     wrapper = context["connection"]
     wrapper._used_at = time.monotonic()
-    with watchdog.watch(wrapper.connection):
+    with wrapper._watchdog.watch(wrapper.connection):
         return execute(sql, params, many, context)
 
 

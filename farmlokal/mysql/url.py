@@ -1,4 +1,4 @@
-"""Reads DATABASE_URL: mysql://user:password@host:3306/name?ssl_ca=/path/to/ca.pem
+"""Reads DATABASE_URL and DATABASE_REPLICA_URL: mysql://user:password@host:3306/name?ssl_ca=/path/to/ca.pem
 
 It accepts other clients' names for the same options, so URLs copied from hosting providers work.
 """
@@ -20,6 +20,7 @@ FORM = (
     " (@ is %40, / is %2F, # is %23)"
 )
 SSL_MODES = ["DISABLED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"]  # weakest first; PREFERRED may be plain text
+BETWEEN_URLS = r"[\s,]+(?=(?:mysql|mysql2|mariadb)://)"  # an option may contain a comma
 SSL_FILES = ["ssl_ca", "ssl_cert", "ssl_key"]
 INSTEAD = (
     "write ssl_mode=VERIFY_IDENTITY for TLS (ssl_ca=/path/to/ca.pem for a private CA),"
@@ -49,6 +50,11 @@ def parse(url: str) -> dict[str, Any]:
     if not (parsed["USER"] and parsed["HOST"]):
         raise ValueError(FORM)
     return parsed | {"OPTIONS": _tls(_options(match[2] or ""))}
+
+
+def parse_several(urls: str) -> list[dict[str, Any]]:
+    """The settings of each URL; commas or spaces separate them. Raise ValueError."""
+    return [parse(url) for url in re.split(BETWEEN_URLS, urls.strip(", \t\n"))] if urls else []
 
 
 def _options(query: str) -> dict[str, str]:

@@ -14,11 +14,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import MySQLdb
 import structlog
-from django.db import OperationalError, connections
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 
 from farmlokal.mysql.driver import TLS_ERROR, connect
 
@@ -31,14 +32,22 @@ FIRST_CLIENT_ERROR = 2000  # the driver reports these itself; lower numbers are 
 logger = structlog.get_logger(__name__)
 
 
+def variable_of(alias: str) -> str:
+    return "DATABASE_URL" if alias == DEFAULT_DB_ALIAS else "DATABASE_REPLICA_URL"
+
+
 class Wait(NamedTuple):
     since: float
     descriptor: int | None  # of the socket; None while the thread still connects
 
 
 class Watchdog:
-    def __init__(self) -> None:
-        self.is_on = False
+    """Of the server, or the address, behind one of Django's databases."""
+
+    is_on = False
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
         self.is_away = False
         self._answered_at = 0.0
         self._waits: dict[int, Wait] = {}  # by thread
@@ -67,7 +76,7 @@ class Watchdog:
         began = time.monotonic()
         try:
             with self.watch():
-                return connect(parameters)
+                return connect(parameters, variable=variable_of(self._alias))
         except MySQLdb.OperationalError:
             if self.is_on and time.monotonic() - began >= LOGIN_SECONDS:
                 self._judge(began, is_answering=False)
@@ -76,7 +85,7 @@ class Watchdog:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="mysql-watchdog", daemon=True)
+                self._thread = threading.Thread(target=self._run, name=f"{self._alias}-watchdog", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
@@ -84,13 +93,13 @@ class Watchdog:
             time.sleep(LOOK_SECONDS)
             now = time.monotonic()
             if self.is_away or any(now - wait.since > LATE_SECONDS for wait in list(self._waits.values())):
-                self._judge(now, is_answering=_can_log_in())
+                self._judge(now, is_answering=_can_log_in(self._alias))
 
     def _judge(self, asked_at: float, *, is_answering: bool) -> None:
         """On a busy machine a login is slow. If other threads get answers, MySQL is not silent."""
         is_away = not is_answering and self._answered_at < asked_at
         if is_away != self.is_away:
-            logger.warning("mysql_silent" if is_away else "mysql_answers")
+            logger.warning("mysql_silent" if is_away else "mysql_answers", database=self._alias)
         self.is_away = is_away
         if is_away:
             self._end_waits(asked_at)
@@ -103,9 +112,9 @@ class Watchdog:
                         waiting.shutdown(socket.SHUT_RDWR)
 
 
-def _can_log_in() -> bool:
+def _can_log_in(alias: str) -> bool:
     """Any answer counts: too many connections, a wrong password, a failed TLS handshake."""
-    parameters = connections["default"].get_connection_params()
+    parameters = connections[alias].get_connection_params()
     parameters.pop("init_command", None)
     try:
         with contextlib.closing(connect(parameters, LOGIN_SECONDS)) as probe:
@@ -116,4 +125,6 @@ def _can_log_in() -> bool:
     return True
 
 
-watchdog = Watchdog()
+@cache
+def watchdog_of(alias: str) -> Watchdog:
+    return Watchdog(alias)

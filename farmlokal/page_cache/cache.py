@@ -23,10 +23,12 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from farmlokal.http.representations import Representation
+from farmlokal.mysql import replicas
 from farmlokal.mysql.errors import is_unavailable
 from farmlokal.page_cache.missed_writes import MissedWrites
 from farmlokal.page_cache.pages import Lifetime, Lookup, Page, Served, unpacked
 from farmlokal.page_cache.pending import PendingInvalidation
+from farmlokal.page_cache.positions import Positions
 from farmlokal.redis.async_client import Greeting
 from farmlokal.redis.client import run
 from farmlokal.redis.scripts import DELETE_KEY, HASH_TAG, key, load, tag_of
@@ -61,6 +63,7 @@ class PageCache:
         self.origin_key = key(name, "origin")
         self.writers_key = key(name, "writers")  # a sorted set: writer -> when its announcement expires
         self.pending = PendingInvalidation(self.generation_key)
+        self.positions = Positions(self.generation_key, key(name, "position"))
 
     def announce_write(self) -> None:
         """Call it in the transaction of a write: no page that was read before the commit is valid after it."""
@@ -117,13 +120,16 @@ class PageCache:
         owner = (first_lookup and first_lookup.owner) or uuid.uuid4().hex
         lookups = [first_lookup] if first_lookup and first_lookup.at > time.monotonic() - LOOKUP_SECONDS else []
 
+        def make_of(generation: str) -> Representation:
+            return replicas.read(make, generation, self.positions.of)
+
         def answer() -> Callable[[], Served] | None:
             lookup = lookups.pop() if lookups else self.look_up(page_key, owner)
             if lookup.page and lookup.result:
                 served = Served(page_key, lookup.page, lookup.result)
                 return lambda: served
             must_wait = lookup.is_rendered_elsewhere and time.monotonic() < ends
-            return None if must_wait else lambda: _render(lookup, make, lifetime, held)
+            return None if must_wait else lambda: _render(lookup, make_of, lifetime, held)
 
         return fly(answer, ends)
 
@@ -156,12 +162,13 @@ class PageCache:
         return found and [answer[0], *found]
 
 
-def _render(lookup: Lookup, make: Callable[[], Representation], lifetime: Lifetime, held: Page | None) -> Served:
+def _render(lookup: Lookup, make_of: Callable[[str], Representation], lifetime: Lifetime, held: Page | None) -> Served:
+    """make_of: makes the page of a generation."""
     # With jitter, so that pages do not expire together.
     fresh = lifetime.fresh * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # no secret
     packed = b""
     try:
-        page = Page(make(), lookup.generation, fresh)
+        page = Page(make_of(lookup.generation), lookup.generation, fresh)
         packed = page.packed()
     except Exception as error:
         old = _old_page(lookup.page_key, lifetime, held) if is_unavailable(error) else None

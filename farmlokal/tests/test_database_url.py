@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from farmlokal.mysql.url import parse
+from farmlokal.mysql.url import parse, parse_several
 
 HOST = "mysql://user:pass@db.example:3306/farm"
 FILE = __file__  # any file that can be read
@@ -105,3 +105,15 @@ def test_url_becomes_djangos_settings() -> None:
     names = ("USER", "PASSWORD", "HOST", "PORT", "NAME")
     assert [parsed[name] for name in names] == ["us@er", "p/w", "ssl-db.example", 3307, "farmlokal"]
     assert parse("mysql://u:p@%2Fcloudsql%2Fp%3Ar%3AI/farm")["HOST"] == "/cloudsql/p:r:I"
+
+
+@pytest.mark.parametrize("separator", [",", " ", ", ", "\n"])
+def test_several_urls_have_their_own_options(separator: str) -> None:
+    urls = ['mysql://u:a,b@one.example/farm?ssl={"ca":"x","rejectUnauthorized":true}', "mysql2://u:p@two.example/farm"]
+    one, two = parse_several(separator.join(urls) + separator)
+    assert (one["HOST"], one["PASSWORD"], one["OPTIONS"]) == ("one.example", "a,b", VERIFIED)
+    assert (two["HOST"], two["OPTIONS"]) == ("two.example", DISABLED)
+
+
+def test_no_url_is_no_replica() -> None:
+    assert parse_several("") == []

@@ -48,6 +48,8 @@ BAD = [
     ("DATABASE_URL", ""),
     ("DATABASE_URL", "postgres://user:secret@db.example/farmlokal"),
     ("DATABASE_URL", "mysql://user:secret@db.example/farmlokal?sslmode=require"),
+    ("DATABASE_REPLICA_URL", "db.example"),
+    ("DATABASE_REPLICA_URL", "mysql://user:secret@a.example/farm, b.example"),
     ("REDIS_URL", None),
     ("REDIS_URL", ""),
     ("REDIS_URL", "redis://:secret@/0"),

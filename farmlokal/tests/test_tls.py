@@ -133,7 +133,7 @@ def test_probe_for_a_silent_server_refuses_plain_text(monkeypatch: pytest.Monkey
 
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "ssl_mode", "REQUIRED")
     monkeypatch.setattr(watchdog, "connect", refused)
-    assert watchdog._can_log_in()  # a refusal is an answer: the server is not silent
+    assert watchdog._can_log_in("default")  # a refusal is an answer: the server is not silent
 
 
 def test_no_statement_goes_through_a_proxy_that_removes_tls(encrypted: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import connection
 
+from farmlokal.mysql.replicas import reading_connection
 from products.listing import plans, statistics
 from products.listing.conditions import Condition, Nothing
 from products.listing.listings import Position, Rows, Sort
@@ -56,7 +57,7 @@ def _may_stream(plan: Plan) -> bool:
 
 
 def run(statement: Sql) -> Sequence[Sequence[Any]]:
-    with connection.cursor() as cursor:
+    with reading_connection().cursor() as cursor:
         cursor.execute(statement.text, statement.params)
         rows: Sequence[Sequence[Any]] = cursor.fetchall()
     return rows
