@@ -5,13 +5,13 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  # Django's name
 
 from farmlokal.doctor import mysql, redis
 from farmlokal.mysql.watchdog import variable_of
+from farmlokal.redis import url as redis_url
 
 PRIVATE_DOMAINS = (".internal", ".local", ".localhost", ".lan", ".private")
 TLS_HINT = "Write ?ssl_mode=VERIFY_IDENTITY in DATABASE_URL, or rediss:// in REDIS_URL."
@@ -31,14 +31,13 @@ def plain_http(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
 @register(Tags.security, deploy=True)
 def plain_text(app_configs: Sequence[Any] | None, **_: Any) -> list[Warning]:
     """Warn about MySQL or Redis on a public network without TLS."""
-    redis_url = urlsplit(settings.REDIS_URL)
+    servers = redis_url.read(settings.REDIS_URL)
     hosts = [
         (variable_of(alias), database["HOST"])
         for alias, database in settings.DATABASES.items()
         if database["OPTIONS"]["ssl_mode"] == "DISABLED"
     ]
-    if redis_url.scheme == "redis":
-        hosts.append(("REDIS_URL", redis_url.hostname or ""))
+    hosts += [("REDIS_URL", host) for host, _ in servers.hosts if servers.scheme == "redis"]
     return [
         Warning(f"{name} has no TLS, and its host looks public: {host}.", hint=TLS_HINT, id="farmlokal.W003")
         for name, host in hosts

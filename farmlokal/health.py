@@ -26,8 +26,8 @@ from farmlokal.mysql.errors import TOO_MANY_CONNECTIONS
 from farmlokal.observability.metrics import exposition
 from farmlokal.openapi import service
 from farmlokal.ratelimit.client_identity import client_of_request
-from farmlokal.redis.client import ask
-from farmlokal.redis.scripts import PROBE_KEY, WRITE_AND_DELETE
+from farmlokal.redis.client import ask_all
+from farmlokal.redis.scripts import WRITE_AND_DELETE
 from integrations.partner.client import BREAKERS
 from integrations.webhooks import backlog
 from products.models import Product
@@ -164,4 +164,4 @@ def _ask_mysql() -> None:
 
 def _ask_redis() -> None:
     """Run a script that writes: a Redis that answers a PING may refuse scripts, be read-only or be full."""
-    ask(WRITE_AND_DELETE, [PROBE_KEY])
+    ask_all(WRITE_AND_DELETE)

@@ -11,8 +11,6 @@ import tomllib
 from pathlib import Path
 
 from environs import EnvError, validate
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from farmlokal.environment import check_installed, check_needed, check_together, env
 from farmlokal.observability import error_reports
@@ -25,7 +23,6 @@ ORIGIN = r"https?://[a-z0-9.-]+(:[0-9]{1,5})?"  # browsers send lower case and n
 SAMPLERS = [f"{kind}{name}" for kind in ("parentbased_", "") for name in ("always_on", "always_off", "traceidratio")]
 HEADER = r"[!#-'*+.0-9A-Z^-z|~-]+[ \t]*=[ !#-+\--:<-\[\]-~]*"  # as OpenTelemetry's SDK reads it
 MIN_KEY_CHARACTERS = 50  # Django's own advice
-MIN_CONNECT_SECONDS = 0.5  # several round trips: TCP, TLS, login
 
 
 try:
@@ -193,15 +190,12 @@ DATABASE_ROUTERS = ["farmlokal.mysql.replicas.Router"] if DATABASE_REPLICA_URL e
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 SIMPLE_HISTORY_DATE_INDEX = False  # old changes are found by primary key
 
-# Without this Retry, redis-py tries 10 times: a request would wait seconds for a Redis that is away.
 CACHES = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": REDIS_URL,
         "OPTIONS": {
-            "SOCKET_CONNECT_TIMEOUT": max(REDIS_TIMEOUT_SECONDS, MIN_CONNECT_SECONDS),
-            "SOCKET_TIMEOUT": REDIS_TIMEOUT_SECONDS,
-            "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},
+            "CONNECTION_FACTORY": "farmlokal.redis.nodes.CacheConnections",
             "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
         },
         "KEY_PREFIX": f"{{{REDIS_KEY_PREFIX}}}",  # a hash tag keeps all our keys on one node of a cluster

@@ -19,6 +19,7 @@ from redis import RedisError, exceptions
 from redis.lock import Lock
 
 from farmlokal.redis.client import Outages
+from farmlokal.redis.nodes import MISPLACED
 
 POLL_SECONDS = 0.005  # at first, doubled each time
 MAX_POLL_SECONDS = 0.05
@@ -69,10 +70,10 @@ def try_lock(name: str, seconds: float) -> Lock | None:
     if Outages.is_silent:
         raise exceptions.TimeoutError("Redis is silent")
     cache: Any = caches["default"]
-    lock: Lock = cache.lock(name, timeout=seconds)
     try:
+        lock: Lock = cache.lock(name, timeout=seconds)
         return lock if lock.acquire(blocking=False) else None
-    except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
+    except (exceptions.ConnectionError, exceptions.TimeoutError, *MISPLACED) as error:
         Outages.note(error)
         raise
 

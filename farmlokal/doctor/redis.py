@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from urllib.parse import parse_qs, urlsplit
 
 from django.conf import settings
 from redis import RedisError
 
 from farmlokal.doctor.results import Result, ahead, clock, ok
-from farmlokal.redis.client import ask
+from farmlokal.redis import url
+from farmlokal.redis.client import ask, describe, key_of_each_server
 from farmlokal.redis.info import INFO, parse
-from farmlokal.redis.scripts import PROBE_KEY, WRITE_AND_DELETE, load
+from farmlokal.redis.scripts import WRITE_AND_DELETE, load
 
 CLOCK = load(__file__, "redis_clock.lua")
 GOOD_POLICIES = {"volatile-lru", "volatile-lfu"}
@@ -19,26 +19,32 @@ SET_POLICY = "Set maxmemory, and maxmemory-policy to volatile-lru."
 
 
 def examine() -> Iterator[Result]:
+    """A line for each server that has keys of ours, and for each finding."""
     try:
-        ask(WRITE_AND_DELETE, [PROBE_KEY])
-        ahead_seconds = ahead(lambda: int(ask(CLOCK, [PROBE_KEY])) / 1_000_000)
-        info = parse(ask(INFO, [PROBE_KEY]))
+        results = [result for key in key_of_each_server() for result in _examine_server(key)]
     except (RedisError, OSError) as error:
         advice = "Check REDIS_URL, the server, its role, its memory and the user's rights."
-        yield Result("error", "redis", f"{type(error).__name__}: {error}.", advice)
+        yield Result("error", "redis", f"{type(error).__name__}: {describe(error)}.", advice)
         return
+    yield from results
+    yield _tls()
+
+
+def _examine_server(key: str) -> Iterator[Result]:
+    ask(WRITE_AND_DELETE, [key])
+    ahead_seconds = ahead(lambda: int(ask(CLOCK, [key])) / 1_000_000)
+    info = parse(ask(INFO, [key]))
     version = info.get("valkey_version") or info.get("redis_version") or "of an unknown version"
     yield ok("redis", f"{'Valkey' if 'valkey_version' in info else 'Redis'} {version} runs scripts that write.")
-    yield _tls()
     yield clock("redis clock", ahead_seconds)
     yield _policy(info)
 
 
 def _tls() -> Result:
-    parts = urlsplit(settings.REDIS_URL)
-    if parts.scheme != "rediss":
+    servers = url.read(settings.REDIS_URL)
+    if servers.scheme != "rediss":
         return ok("redis tls", "None: the connection is plain text.")
-    if parse_qs(parts.query).get("ssl_cert_reqs") == ["none"]:
+    if servers.options.get("ssl_cert_reqs") == "none":
         text = "TLS, but the server's certificate is not verified."
         return Result("warning", "redis tls", text, "Remove ssl_cert_reqs=none, or add ssl_ca_certs.")
     return ok("redis tls", "TLS, verified.")

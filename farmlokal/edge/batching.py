@@ -16,7 +16,8 @@ from farmlokal.page_cache.cache import LOCK_SECONDS, coalesce_ms, lock_of
 from farmlokal.page_cache.pages import Lookup, unpacked
 from farmlokal.ratelimit import limiter
 from farmlokal.ratelimit.limiter import Decision, Policy
-from farmlokal.redis.async_client import AsyncClient, RedisAwayError
+from farmlokal.redis.async_client import AsyncClient
+from farmlokal.redis.async_connection import RedisAwayError
 from farmlokal.redis.client import Outages
 from farmlokal.redis.scripts import load
 from products.catalogue_cache import catalogue_cache

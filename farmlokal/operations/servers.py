@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from django.db import connection
+from redis import RedisError
 
-from farmlokal.redis.client import run
+from farmlokal.redis.client import Outages, ask_all
 from farmlokal.redis.info import INFO, parse
-from farmlokal.redis.scripts import PROBE_KEY
 
 MYSQL_STATUS = ("Threads_connected", "Threads_running", "Max_used_connections", "Uptime")
 
@@ -29,11 +29,22 @@ def mysql_numbers() -> Mapping[str, str]:
 
 
 def redis_numbers() -> Mapping[str, str]:
-    """Empty without Redis, or without the right to ask for them. A missing number is left out."""
-    answer = run(INFO, [PROBE_KEY])
-    if not (answer and answer[0]):
+    """Empty without Redis, or without the right to ask for them. A missing number is left out.
+
+    With several servers, their different values stand side by side.
+    """
+    if Outages.is_away:
         return {}
-    info = parse(answer)
+    try:
+        servers = [_numbers_of(parse(answer)) for answer in ask_all(INFO) if answer[0]]
+    except RedisError as error:
+        Outages.note(error)
+        return {}
+    names = dict.fromkeys(name for numbers in servers for name in numbers)
+    return {name: "; ".join(dict.fromkeys(numbers[name] for numbers in servers if name in numbers)) for name in names}
+
+
+def _numbers_of(info: Mapping[str, str]) -> Mapping[str, str]:
     most = info.get("maxmemory_human", "0B")
     numbers = {
         "Version": info.get("valkey_version") or info.get("redis_version"),

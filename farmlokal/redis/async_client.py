@@ -1,39 +1,32 @@
-"""One connection to Redis for an event loop, by redis-py; it carries one command at a time.
+"""Connections to Redis for an event loop, by redis-py: one to each server that has keys of ours.
 
 A command without an answer within REDIS_TIMEOUT_SECONDS means that Redis is silent. Later commands then fail at once,
-until a background probe is answered (see Outages). If the late answer takes one more second, the connection is closed,
-and a background task opens another.
+until a background probe is answered (see Outages). If the late answer takes one more second, or a server has lost its
+role, all connections are closed. A background task asks which servers have our keys now, and opens others.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import hiredis
 from django.conf import settings
 from redis import RedisError
 from redis import exceptions as redis_exceptions
-from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import AbstractConnection
 
+from farmlokal.redis.async_connection import AsyncConnection, RedisAwayError
 from farmlokal.redis.client import Outages
-from farmlokal.redis.scripts import Script
+from farmlokal.redis.nodes import nodes_of
+from farmlokal.redis.scripts import PROBE_KEYS, Script
+from farmlokal.redis.url import Address
 
-PATIENCE_SECONDS = 1.0  # a new connection ends the catalogue's generation, so a short silence should not cost one
 CONNECT_SECONDS = 2.0  # in the background; enough for a distant Redis with TLS
 PAUSE_SECONDS = 0.2
-LAST_LOOKS = 10  # turns of the event loop
-
-
-class RedisAwayError(RedisError):
-    """Redis does not answer, or refuses the command."""
 
 
 class Greeting(NamedTuple):
-    """A script that runs on a new connection before anything else."""
+    """A script that runs on a new connection to the server of its keys before anything else."""
 
     script: Script
     keys: Sequence[str]
@@ -41,19 +34,16 @@ class Greeting(NamedTuple):
 
 
 class AsyncClient:
-    """greeting: for each connection, also the first unless start() names another."""
+    """greeting: whenever connections are new, also the first time unless start() names another."""
 
     def __init__(self, url: str, scripts: Sequence[Script], greeting: Greeting) -> None:
-        self._pool: Any = ConnectionPool.from_url(
-            url, protocol=2, socket_timeout=None, socket_connect_timeout=None, redis_connect_func=self._greet
-        )
+        self._nodes = nodes_of(url)
         self._timeout: float = settings.REDIS_TIMEOUT_SECONDS
         self._scripts = scripts
         self._greeting = greeting
         self._first_greeting: Greeting | None = None
-        self._connection: AbstractConnection | None = None
-        self._answer: asyncio.Future[Any] | None = None  # of the command that is on its way
-        self._patience = asyncio.Timeout(None)
+        self._connections: dict[Address, AsyncConnection] = {}
+        self._must_ask_again = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
 
@@ -68,7 +58,10 @@ class AsyncClient:
             await asyncio.wait([self._keeping])
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Return the script's result. Raise RedisAwayError, at once while there is no connection or Redis is silent."""
+        """Return the script's result. keys: of one hash tag. Several calls may run at once.
+
+        Raise RedisAwayError, at once while there is no connection or Redis is silent.
+        """
         self.start()
         if not self._tried.is_set():
             await self._wait_for_first_try()
@@ -89,89 +82,74 @@ class AsyncClient:
             Outages.note(redis_exceptions.TimeoutError("no connection in time"))  # spares Django the same wait
 
     async def _evaluate(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        connection = self._connection_of(keys[0] if keys else "")
         try:
-            return await self._ask("EVALSHA", script.sha, len(keys), *keys, *arguments)
+            return await connection.ask("EVALSHA", script.sha, len(keys), *keys, *arguments)
         except redis_exceptions.NoScriptError:
-            return await self._ask("EVAL", script.text, len(keys), *keys, *arguments)
+            return await connection.ask("EVAL", script.text, len(keys), *keys, *arguments)
 
-    async def _ask(self, *command: Any) -> Any:
-        if not (self._connection and self._connection.is_connected):
+    def _connection_of(self, key: str) -> AsyncConnection:
+        if not self._connections:
             raise RedisAwayError("not connected")
-        if self._answer:
-            raise RedisAwayError("the previous command has no answer yet")
-        loop = asyncio.get_running_loop()
-        self._answer = answer = loop.create_future()
-        await self._connection.send_packed_command(hiredis.pack_command(command), check_health=False)
-        timer = loop.call_later(self._timeout, self._look, answer, LAST_LOOKS)
-        reply = await answer
-        timer.cancel()
-        if isinstance(reply, RedisError):
-            raise reply
-        return reply
-
-    def _look(self, answer: asyncio.Future[Any], looks: int) -> None:
-        """Look several times: after a stall, the event loop may not have read the answer yet."""
-        if answer.done():
-            return
-        loop = asyncio.get_running_loop()
-        if looks:
-            loop.call_soon(self._look, answer, looks - 1)
-            return
-        error = redis_exceptions.TimeoutError("no answer in time")
-        Outages.note(error)
-        self._patience.reschedule(loop.time() + PATIENCE_SECONDS)
-        answer.set_result(error)
+        connection = self._connections.get(self._nodes.address_of(key))
+        if connection is None:
+            self._must_ask_again.set()
+            raise RedisAwayError("not connected to the server of this key")
+        return connection
 
     async def _keep_connected(self) -> None:
         while True:
-            connection = self._pool.make_connection()
+            opened: dict[Address, AsyncConnection] = {}
             try:
+                await asyncio.to_thread(self._nodes.ask_seeds)
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    await connection.connect()
-                self._connection = connection
+                    await self._open(opened)
+                self._connections = opened
                 self._tried.set()
-                await self._read_answers(connection)
-            except redis_exceptions.MovedError as moved:  # a cluster: another node has our keys
-                options = self._pool.connection_kwargs
-                options.update(host=moved.host or options["host"], port=moved.port)
-                self._lose(moved)
+                await self._read_answers(opened)
             except TimeoutError:
                 self._lose(redis_exceptions.TimeoutError("no answer in time"))
             except RedisError as error:
                 self._lose(error)
             finally:
-                await connection.disconnect(nowait=True)
+                for connection in opened.values():
+                    await connection.close()
             self._tried.set()
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _read_answers(self, connection: AbstractConnection) -> None:
-        async with asyncio.timeout(None) as self._patience:
-            while True:
-                try:
-                    reply = await connection.read_response(timeout=math.inf)
-                except redis_exceptions.ResponseError as error:
-                    reply = error
-                answer, self._answer = self._answer, None
-                if answer and not answer.done():
-                    answer.set_result(reply)
-                else:  # it is late
-                    self._patience.reschedule(None)
-                if isinstance(reply, redis_exceptions.MovedError):
-                    raise reply
+    async def _open(self, opened: dict[Address, AsyncConnection]) -> None:
+        self._must_ask_again.clear()
+        greeting = self._first_greeting or self._greeting
+        for key in dict.fromkeys([*greeting.keys[:1], *PROBE_KEYS]):
+            address = self._nodes.address_of(key)
+            if address not in opened:
+                opened[address] = connection = AsyncConnection(self._nodes, address, self._timeout)
+                await connection.open(self._scripts)
+        script, keys, arguments = greeting
+        greeted = opened[self._nodes.address_of(keys[0] if keys else "")]
+        await greeted.greet("EVAL", script.text, len(keys), *keys, *arguments)
+        self._first_greeting = None
+
+    async def _read_answers(self, opened: dict[Address, AsyncConnection]) -> None:
+        """Until one connection fails, or a key belongs to a server without a connection."""
+        tasks: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(connection.read_answers()) for connection in opened.values()
+        ]
+        tasks.append(asyncio.ensure_future(self._must_ask_again.wait()))
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        raise redis_exceptions.ConnectionError("another server has our keys")
 
     def _lose(self, error: RedisError) -> None:
         Outages.note(error)
-        if self._connection:
-            Outages.losses += 1  # a Redis that was silent may have been replaced meanwhile
-        if self._answer and not self._answer.done():
-            self._answer.set_result(RedisAwayError(str(error)))
-        self._connection = self._answer = None
-
-    async def _greet(self, connection: AbstractConnection) -> None:
-        await connection.on_connect()
-        script, keys, arguments = self._first_greeting or self._greeting
-        commands = [("SCRIPT", "LOAD", each.text) for each in self._scripts]
-        for command in [*commands, ("EVAL", script.text, len(keys), *keys, *arguments)]:
-            await connection.send_command(*command)
-            await connection.read_response()
-        self._first_greeting = None
+        if self._connections:
+            Outages.count_loss()  # a Redis that was silent may have been replaced meanwhile
+        lost, self._connections = self._connections, {}
+        for connection in lost.values():
+            connection.fail(error)

@@ -14,12 +14,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import structlog
-from django_redis import get_redis_connection
-from redis import Redis, RedisError
+from django.conf import settings
+from redis import ConnectionPool, RedisError
 from redis import exceptions as redis_exceptions
 
 from farmlokal.observability import request_costs, tracing
-from farmlokal.redis.scripts import DELETE_KEY, PROBE_KEY, Script
+from farmlokal.redis.nodes import Nodes, nodes_of
+from farmlokal.redis.scripts import DELETE_KEY, PROBE_KEYS, Script
 
 PAUSE_SECONDS = 0.2  # between two probes of a Redis that is away
 LOOK_SECONDS = 0.05  # a waiting thread notices within this time that another thread found Redis silent
@@ -70,8 +71,14 @@ class Outages:
             if cls.is_away:
                 return
             cls.is_away = True
-        logger.warning("redis_unavailable", error=str(error))
+        logger.warning("redis_unavailable", error=describe(error))
         threading.Thread(target=cls._probe, name="redis-probe", daemon=True).start()
+
+    @classmethod
+    def count_loss(cls) -> None:
+        """Redis may have lost data: there is another server, or another connection."""
+        with cls._lock:
+            cls.losses += 1
 
     @classmethod
     def end(cls) -> None:
@@ -80,16 +87,24 @@ class Outages:
 
     @classmethod
     def _probe(cls) -> None:
-        """Run a script that writes, so that a Redis without scripts or writes stays away."""
+        """Run scripts that write, so that a Redis without scripts or writes stays away, and all nodes must answer."""
         while cls.is_away:
+            _nodes().drop_idle_connections()
             time.sleep(PAUSE_SECONDS)
             try:
-                ask(DELETE_KEY, [PROBE_KEY])
+                _nodes().ask_seeds()
+                ask_all(DELETE_KEY)
             except RedisError as error:
                 cls.note(error)
             else:
                 cls.end()
                 logger.info("redis_answers")
+
+
+def describe(error: Exception) -> str:
+    if isinstance(error, redis_exceptions.MovedError):
+        return f"these keys are at {error.host}:{error.port}: the REDIS_URL of a cluster begins with redis+cluster://"
+    return str(error)
 
 
 def run(script: Script, keys: Sequence[str], arguments: Sequence[Any] = (), *, insists: bool = False) -> Any:
@@ -106,28 +121,47 @@ def run(script: Script, keys: Sequence[str], arguments: Sequence[Any] = (), *, i
 
 
 def ask(script: Script, keys: Sequence[str], arguments: Sequence[Any] = ()) -> Any:
-    """Return the script's result. Raise RedisError. Try, and maybe wait, even while Redis is away."""
-    client = get_redis_connection("default")
+    """Return the script's result. Raise RedisError. Try, and maybe wait, even while Redis is away.
+
+    keys: of one hash tag. The server that has them runs the script.
+    """
+    nodes, first = _nodes(), keys[0] if keys else ""
     with tracing.redis_span(script.name):
         try:
-            return _evaluate(client, script, keys, arguments)
+            return _evaluate(nodes.pool_of(first), script, keys, arguments)
         except redis_exceptions.MovedError as moved:
-            _follow(client, moved)
-            return _evaluate(client, script, keys, arguments)
+            nodes.follow(moved)
+            Outages.count_loss()
+            return _evaluate(nodes.pool_of(first), script, keys, arguments)
 
 
-def _evaluate(client: Redis, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+def ask_all(script: Script) -> Sequence[Any]:
+    """The script's result from each server that has keys of ours. KEYS is a key that is there. Raise RedisError."""
+    return [ask(script, [key]) for key in key_of_each_server()]
+
+
+def key_of_each_server() -> Sequence[str]:
+    """A probe key on each server that has keys of ours. Raise RedisError."""
+    nodes = _nodes()
+    return list({nodes.pool_of(key): key for key in PROBE_KEYS}.values())
+
+
+def _nodes() -> Nodes:
+    return nodes_of(settings.CACHES["default"]["LOCATION"])
+
+
+def _evaluate(pool: ConnectionPool, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
     try:
-        return _send(client, "EVALSHA", script.sha, len(keys), *keys, *arguments)
+        return _send(pool, "EVALSHA", script.sha, len(keys), *keys, *arguments)
     except redis_exceptions.NoScriptError:
-        return _send(client, "EVAL", script.text, len(keys), *keys, *arguments)
+        return _send(pool, "EVAL", script.text, len(keys), *keys, *arguments)
 
 
-def _send(client: Redis, *command: Any) -> Any:
+def _send(pool: ConnectionPool, *command: Any) -> Any:
     if time.monotonic() >= _deadline.ends:  # a new connection would also wait for its handshake
         raise DeadlineError("no time was left")
     request_costs.current.commands += 1
-    connection: Any = client.connection_pool.get_connection()
+    connection: Any = pool.get_connection()
     try:
         connection.send_command(*command)
         try:
@@ -137,7 +171,7 @@ def _send(client: Redis, *command: Any) -> Any:
             raise
         return connection.read_response()
     finally:
-        client.connection_pool.release(connection)
+        pool.release(connection)
 
 
 def _wait_for_answer(connection: Any) -> None:
@@ -154,10 +188,3 @@ def _wait_for_answer(connection: Any) -> None:
         if is_over:
             raise redis_exceptions.TimeoutError("no answer in time")
         is_over = Outages.silences > silences or time.monotonic() >= ends
-
-
-def _follow(client: Redis, moved: redis_exceptions.MovedError) -> None:
-    """Use another node of the cluster. All keys share a hash tag, so one node holds all of them."""
-    client.connection_pool.connection_kwargs.update(host=moved.host, port=moved.port)
-    client.connection_pool.disconnect()
-    client.connection_pool.reset()  # open connections would keep the old address

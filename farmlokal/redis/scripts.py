@@ -68,3 +68,4 @@ def _read(path: Path, included: set[Path]) -> str:
 DELETE_KEY = load(__file__, "delete_key.lua")
 WRITE_AND_DELETE = load(__file__, "write_and_delete.lua")
 PROBE_KEY = key("probe")
+PROBE_KEYS = [f"{tag}:probe" for tag in HASH_TAGS]  # the servers that have them are those that we need

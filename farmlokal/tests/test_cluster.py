@@ -1,56 +1,166 @@
-"""On a Redis Cluster one node holds all our keys, and the service finds it from any node."""
+"""On a Redis Cluster the service finds the masters of its keys from any node, and loses none when they change."""
 
 from __future__ import annotations
 
-import binascii
+import asyncio
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import redis
+from django.core.cache import caches
+from pytest_django.fixtures import Settings
 
 from dev.testing.offers import make_offer
-from dev.testing.servers import free_port, own_redis, running
+from dev.testing.redis_cluster import RedisCluster, redis_cluster
+from dev.testing.redis_nodes import ask as ask_node
+from dev.testing.servers import Daemon, running
 from dev.testing.waiting import wait_until
-from farmlokal.redis.scripts import HASH_TAG
+from farmlokal.doctor import redis as doctor
+from farmlokal.operations.servers import redis_numbers
+from farmlokal.redis import client, scripts
+from farmlokal.redis.async_client import AsyncClient, Greeting
+from farmlokal.redis.client import Outages, ask, run
+from farmlokal.redis.scripts import DELETE_KEY, PROBE_KEY, Script
+from farmlokal.single_flight import release, try_lock
 
 pytestmark = pytest.mark.usefixtures("live_database")
 
-SLOTS = 16384
-OURS = binascii.crc_hqx(HASH_TAG.strip("{}").encode(), 0) % SLOTS
+WRITE = Script("return redis.call('INCR', KEYS[1])")
+OTHER_KEYS = [f"{{other-{number}}}:probe" for number in range(20)]  # on each of three masters, surely
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    with redis_cluster(tmp_path_factory.mktemp("cluster"), masters=3, replicas=0) as started:
+        yield started
+
+
+def seed_without(cluster: RedisCluster, key: str) -> str:
+    """A URL that names one node only, which lacks this key."""
+    other = next(node for node in cluster.nodes if node is not cluster.owner_of(key))
+    return f"redis+cluster://{urlsplit(other.url).netloc}"
 
 
 @pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[list[str]]:
-    """Return the URLs of two nodes. The second one has our slot."""
-    folders = [tmp_path / "one", tmp_path / "other"]
-    for folder in folders:
-        folder.mkdir()
-    options = [("--cluster-enabled", "yes", "--cluster-port", str(free_port())) for _ in folders]
-    with own_redis(folders[0], *options[0]) as one, own_redis(folders[1], *options[1]) as other:
-        first: Any = redis.Redis.from_url(one.url)
-        second: Any = redis.Redis.from_url(other.url)
-        rest = [(start, end) for start, end in ((0, OURS - 1), (OURS + 1, SLOTS - 1)) if start <= end]
-        first.execute_command("CLUSTER ADDSLOTSRANGE", *(slot for pair in rest for slot in pair))
-        second.execute_command("CLUSTER ADDSLOTS", OURS)
-        first.execute_command("CLUSTER MEET", "127.0.0.1", urlsplit(other.url).port, options[1][-1])
-        wait_until(
-            lambda: all(node.execute_command("CLUSTER INFO")["cluster_state"] == "ok" for node in (first, second))
-        )
-        first.close()
-        second.close()
-        yield [one.url, other.url]
+def on_cluster(cluster: RedisCluster, settings: Settings) -> Iterator[str]:
+    """Makes this process use the cluster. Returns its URL."""
+    url = seed_without(cluster, PROBE_KEY)
+    settings.REDIS_URL = url
+    settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": url}}
+    yield url
+    Outages.end()
 
 
-def test_service_follows_its_keys(nodes: list[str], database_environment: dict[str, str]) -> None:
+def move_slot(cluster: RedisCluster, key: str) -> tuple[Daemon, Daemon]:
+    """Move an empty slot. Returns its masters before and after."""
+    before = cluster.owner_of(key)
+    after = next(node for node in cluster.nodes if node is not before)
+    slot, name = ask_node(after, "CLUSTER KEYSLOT", key), ask_node(after, "CLUSTER MYID")
+    for each in ask_node(before, "CLUSTER GETKEYSINSLOT", slot, 1000):
+        ask_node(before, "DEL", each)
+    for node in [after, *(each for each in cluster.nodes if each is not after)]:
+        ask_node(node, "CLUSTER SETSLOT", slot, "NODE", name)
+    return before, after
+
+
+def test_service_follows_its_keys(cluster: RedisCluster, database_environment: dict[str, str]) -> None:
     make_offer()
-    with running(database_environment, REDIS_URL=nodes[0], RATE_LIMIT_ANONYMOUS="1000/3600") as server:
+    url = seed_without(cluster, PROBE_KEY)
+    with running(database_environment, REDIS_URL=url, RATE_LIMIT_ANONYMOUS="1000/3600") as server:
         # Until both processes use the right node.
         wait_until(lambda: all(server.request("/categories").headers["x-cache"] == "hit" for _ in range(12)))
         assert server.request("/products").headers["x-cache"] == "miss"
-    with redis.Redis.from_url(nodes[1]) as client:
-        assert len(client.keys("*:limit:*")) == 1
-        assert len(client.keys("*:page:*")) == 2
-        assert client.keys("*:traffic:60:*")  # from the reports at the end of the processes
+        assert server.request("/readyz").json["checks"]["redis"] == "up"
+    with redis.Redis.from_url(cluster.owner_of(PROBE_KEY).url) as owner:
+        assert len(owner.keys("*:limit:*")) == 1
+        assert len(owner.keys("*:page:*")) == 2
+        assert owner.keys("*:traffic:60:*")  # from the reports at the end of the processes
+
+
+def test_threads_follow_a_moved_slot_within_a_call(cluster: RedisCluster, on_cluster: str) -> None:
+    assert run(WRITE, [OTHER_KEYS[0]]) == 1
+    losses = Outages.losses
+    _, after = move_slot(cluster, OTHER_KEYS[0])
+    assert run(WRITE, [OTHER_KEYS[0]]) == 1
+    assert Outages.losses > losses  # so that the generation ends
+    assert not Outages.is_away
+    with redis.Redis.from_url(after.url) as node:
+        assert node.get(OTHER_KEYS[0]) == b"1"
+
+
+def test_django_cache_and_locks_work_on_a_cluster(cluster: RedisCluster, on_cluster: str) -> None:
+    cache = caches["default"]
+    cache.set("some", "thing", 10)
+    assert cache.get("some") == "thing"
+    assert cache.add("counter", 0)
+    assert cache.incr("counter") == 1
+    lock = try_lock("a", 10)
+    assert lock
+    move_slot(cluster, PROBE_KEY)
+    assert try_lock("a", 10)  # the slot was emptied
+    assert try_lock("a", 10) is None
+    release(lock)
+    assert not Outages.is_away
+
+
+def test_event_loop_greets_the_server_that_got_its_keys(cluster: RedisCluster, on_cluster: str) -> None:
+    """Its generation may be an old one there."""
+    generation = f"{scripts.HASH_TAG}:test-generation"
+
+    async def work() -> None:
+        edge = AsyncClient(on_cluster, [WRITE], Greeting(DELETE_KEY, [generation]))
+        try:
+            assert await edge.run(WRITE, [generation], []) == 1
+            assert await asyncio.gather(*(edge.run(WRITE, [generation], []) for _ in range(50))) == [*range(2, 52)]
+            _, after = move_slot(cluster, PROBE_KEY)
+            with redis.Redis.from_url(after.url) as node:
+                node.set(generation, "7")
+            await _until_it_answers(edge, generation)
+            with redis.Redis.from_url(after.url) as node:
+                assert node.get(generation) == b"1"
+        finally:
+            await edge.close()
+
+    asyncio.run(work())
+
+
+async def _until_it_answers(edge: AsyncClient, key: str) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await edge.run(WRITE, [key], [])
+            except redis.RedisError:
+                await asyncio.sleep(0.02)
+            else:
+                return
+
+
+def test_keys_on_several_masters_have_a_connection_each(
+    cluster: RedisCluster, on_cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("client", "async_client"):
+        monkeypatch.setattr(f"farmlokal.redis.{module}.PROBE_KEYS", [PROBE_KEY, *OTHER_KEYS])
+
+    async def work() -> None:
+        edge = AsyncClient(on_cluster, [], Greeting(DELETE_KEY, [PROBE_KEY]))
+        try:
+            await asyncio.gather(*(edge.run(WRITE, [key], []) for key in OTHER_KEYS))
+        finally:
+            await edge.close()
+
+    asyncio.run(work())
+    assert len(client.key_of_each_server()) == 3
+    assert redis_numbers()["Version"]
+    results = list(doctor.examine())
+    assert [result.level for result in results if result.name == "redis"] == ["ok"] * 3
+
+
+def test_plain_url_to_a_cluster_is_named_as_the_mistake(cluster: RedisCluster, settings: Settings) -> None:
+    other = next(node for node in cluster.nodes if node is not cluster.owner_of(PROBE_KEY))
+    settings.REDIS_URL = other.url
+    settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": other.url}}
+    with pytest.raises(redis.RedisError):
+        ask(DELETE_KEY, [PROBE_KEY])
+    (result,) = doctor.examine()
+    assert "the REDIS_URL of a cluster begins with redis+cluster://" in result.text

@@ -33,6 +33,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.mmap_dict import MmapedDict
 from pybreaker import CircuitMemoryStorage
 from redis.asyncio import connection as async_connection
+from redis.cluster import ClusterNode, NodesManager
 from redis.exceptions import MovedError
 from requests.adapters import HTTPAdapter
 from rest_framework.request import Request
@@ -42,6 +43,8 @@ from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.server import ServerState
 from uvicorn_worker import UvicornWorker
+
+from farmlokal.redis.nodes import CacheClient, nodes_of
 
 CALLED_OR_OVERRIDDEN: list[tuple[Any, list[str]]] = [
     (mysql_base.DatabaseWrapper, ["_commit", "_rollback", "is_usable", "get_new_connection", "get_connection_params"]),
@@ -103,9 +106,8 @@ def test_prometheus_files_can_be_folded(tmp_path: Path) -> None:
 
 
 def test_redis_pool_and_connection_have_the_parts_we_use() -> None:
-    client = get_redis_connection("default")
-    pool = client.connection_pool
-    assert {"host", "port"} <= pool.connection_kwargs.keys()
+    pool: Any = nodes_of(os.environ["REDIS_URL"]).pool_of("")
+    assert {"inuse_connections"} <= inspect.signature(pool.disconnect).parameters.keys()
     connection = pool.get_connection()
     try:
         connection.send_command("PING")
@@ -115,19 +117,32 @@ def test_redis_pool_and_connection_have_the_parts_we_use() -> None:
         assert callable(connection.disconnect)
     finally:
         pool.release(connection)
-    assert callable(pool.reset)
+
+
+def test_django_redis_takes_the_pool_of_its_keys() -> None:
+    client: Any = get_redis_connection("default")
+    assert type(client) is CacheClient
+    assert client.connection_pool is nodes_of(os.environ["REDIS_URL"]).pool_of("")
+    assert client.ping()
+
+
+def test_redis_cluster_has_the_parts_we_use() -> None:
+    assert {"from_url", "dynamic_startup_nodes"} <= inspect.signature(NodesManager).parameters.keys()
+    assert callable(NodesManager.initialize)
+    assert callable(NodesManager.move_slot)
+    assert {"slot"} <= inspect.signature(NodesManager.get_node_from_slot).parameters.keys()
+    node: Any = ClusterNode("127.0.0.1", 1)  # type: ignore[no-untyped-call]
+    assert (node.host, node.port) == ("127.0.0.1", 1)
 
 
 def test_asyncio_redis_connection_has_the_parts_we_use() -> None:
-    pool: Any = async_connection.ConnectionPool.from_url(os.environ["REDIS_URL"], redis_connect_func=print)
+    pool: Any = async_connection.ConnectionPool.from_url(os.environ["REDIS_URL"])
     connection = pool.make_connection()
-    assert connection.redis_connect_func is print
     assert not connection.is_connected
-    assert {"host", "port"} <= pool.connection_kwargs.keys()
     assert {"timeout"} <= inspect.signature(connection.read_response).parameters.keys()
     assert {"check_health"} <= inspect.signature(connection.send_packed_command).parameters.keys()
     assert {"nowait"} <= inspect.signature(connection.disconnect).parameters.keys()
-    assert inspect.iscoroutinefunction(connection.on_connect)
+    assert inspect.iscoroutinefunction(connection.connect)
 
 
 def test_redis_error_names_the_node_of_a_moved_key() -> None:

@@ -22,8 +22,9 @@ from dev.testing.servers import Daemon
 from dev.testing.waiting import wait_until
 from farmlokal.edge.batching import ADMIT_BATCH
 from farmlokal.observability import request_costs
-from farmlokal.redis import async_client, client
-from farmlokal.redis.async_client import AsyncClient, Greeting, RedisAwayError
+from farmlokal.redis import async_connection, client
+from farmlokal.redis.async_client import AsyncClient, Greeting
+from farmlokal.redis.async_connection import RedisAwayError
 from farmlokal.redis.client import Outages, ask, run, until
 from farmlokal.redis.scripts import DELETE_KEY, Script
 from products.catalogue_cache import catalogue_cache
@@ -117,8 +118,7 @@ def test_redis_that_refuses_writes_stays_away(redis_alone: Daemon) -> None:
 
 
 def test_silence_releases_a_waiting_thread(redis_alone: Daemon, settings: Settings) -> None:
-    options = settings.CACHES["default"]["OPTIONS"] | {"SOCKET_TIMEOUT": NEVER_SECONDS}
-    settings.CACHES = {"default": settings.CACHES["default"] | {"OPTIONS": options}}
+    settings.REDIS_TIMEOUT_SECONDS = NEVER_SECONDS
     assert run(ONE, []) == [1]  # opens a connection
     redis_alone.freeze()
     with ThreadPoolExecutor(1) as pool:
@@ -242,7 +242,7 @@ def test_stalled_event_loop_is_not_a_silent_redis(redis_alone: Daemon) -> None:
 
 def test_short_silence_keeps_the_connection(redis_alone: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new connection would forget the generation, since Redis may have missed writes."""
-    monkeypatch.setattr(async_client, "PATIENCE_SECONDS", NEVER_SECONDS)
+    monkeypatch.setattr(async_connection, "PATIENCE_SECONDS", NEVER_SECONDS)
 
     async def work(edge: AsyncClient) -> None:
         await until_it_answers(edge)

@@ -32,7 +32,8 @@ from farmlokal.mysql import watchdog
 from farmlokal.mysql.driver import TLS_ERROR, ConnectError, connect
 from farmlokal.redis import async_client
 from farmlokal.redis import url as redis_url
-from farmlokal.redis.async_client import AsyncClient, Greeting, RedisAwayError
+from farmlokal.redis.async_client import AsyncClient, Greeting
+from farmlokal.redis.async_connection import RedisAwayError
 from farmlokal.redis.scripts import Script
 from products.seeding import bulk_loader
 
