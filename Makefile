@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run manage test format requirements sbom rehearse docs pictures load soak fuzz chaos bench bench-hot bench-zipf bench-restart bench-mixed bench-outage bench-cold bench-auth bench-partner bench-webhooks chaos-webhooks deploys bench-seed bench-insert bench-listing bench-scale bench-admin bench-migrations
+.PHONY: help run manage test format requirements sbom rehearse docs pictures load soak fuzz chaos bench bench-hot bench-zipf bench-restart bench-mixed bench-outage bench-cold bench-auth bench-partner bench-webhooks chaos-webhooks deploys bench-seed bench-galera bench-insert bench-listing bench-scale bench-admin bench-migrations
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -94,6 +94,9 @@ deploys:  ## Restart two instances behind nginx, then reload them, under load th
 
 bench-seed:  ## seed_products beside LOAD DATA and ALTER TABLE of the same rows (ROWS=1000000)
 	@exec dev/bench/run.sh seed $(or $(ROWS),1000000)
+
+bench-galera:  ## seed_products at a node of a Galera cluster, beside a writer at another, in three minutes (ROWS=100000)
+	@exec dev/bench/run.sh galera $(or $(ROWS),100000)
 
 bench-insert:  ## POST /products with and without its search entries (ROWS=1000000)
 	@exec dev/bench/run.sh insert $(or $(ROWS),1000000)

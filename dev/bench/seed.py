@@ -57,7 +57,7 @@ def load_and_add_keys(path: Path, keys: Mapping[str, str]) -> tuple[float, float
 
 def main(rows: int) -> None:
     call_command("migrate", verbosity=0)
-    with bulk_loader.bulk_connection() as raw:
+    with bulk_loader.connect() as raw:
         ((_, definition),) = bulk_loader.execute(raw, "SHOW CREATE TABLE products_product")
     keys = replacement.secondary_keys(definition)
     bounds, times = [], []

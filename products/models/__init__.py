@@ -3,6 +3,7 @@
 from products.models.farms import Farm
 from products.models.files import MAX_FILE_NAME_LENGTH, FilePiece, ProductFile
 from products.models.idempotency import IdempotencyKey
+from products.models.load_lease import LoadLease
 from products.models.postings import Posting
 from products.models.products import (
     INDEXED_FILTERS,
@@ -38,6 +39,7 @@ __all__ = [
     "Farm",
     "FilePiece",
     "IdempotencyKey",
+    "LoadLease",
     "Posting",
     "Product",
     "ProductFile",

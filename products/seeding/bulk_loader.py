@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from farmlokal.mysql import driver
 Row = tuple[str, ...]  # a text for each column, without tabs, newlines and NULs
 
 CHUNK_ROWS = 10_000  # even by INSERT, takes far less than the 20 seconds that PlanetScale allows a transaction
+# On Galera, each commit waits until its node has applied the chunks before it.
+GALERA_CHUNK_SECONDS = 0.1
+GALERA_FIRST_ROWS, GALERA_MAX_ROWS = 100, 1_000
 LOCK_WAIT_SECONDS = 30
 SORT_BYTES = 128 * 1024 * 1024
 SETTINGS = (
@@ -64,22 +67,14 @@ def _set_if_available(raw: Connection, setting: str) -> None:
             raise
 
 
-@contextmanager
-def bulk_connection() -> Iterator[Connection]:
-    """A connection that holds the lock for loading. Raises LoadError if another load is running."""
-    with connect() as raw:
-        if execute(raw, "SELECT GET_LOCK(%s, 0)", (lock_name(),)) != ((1,),):
-            raise LoadError("another load is running.")
-        try:
-            yield raw
-        finally:  # at once: a closed connection keeps the lock until the server notices
-            with suppress(MySQLdb.Error):  # a lost connection has lost the lock
-                execute(raw, "SELECT RELEASE_LOCK(%s)", (lock_name(),))
+def is_on_galera(raw: Connection) -> bool:
+    """Whether other nodes must apply each transaction, and stop all writes while they change a table."""
+    return [value for _, value in execute(raw, "SHOW VARIABLES LIKE 'wsrep_on'")] == ["ON"]
 
 
-def lock_name() -> str:
-    """Distinct for each database, because locks belong to the server. At most 64 characters."""
-    return f"bulkload {hashlib.sha256(connection.settings_dict['NAME'].encode()).hexdigest()[:40]}"
+def paced_rows(count: int, seconds: float) -> int:
+    """The rows of the next chunk on Galera, after this many took so long."""
+    return max(1, min(CHUNK_ROWS, GALERA_MAX_ROWS, int(count * GALERA_CHUNK_SECONDS / seconds)))
 
 
 def load(
@@ -96,15 +91,17 @@ def load(
     Raises LoadError for rows that the table would change or reject.
     """
     put = _load_file
-    rows = iter(rows)
+    rows, is_paced = iter(rows), is_on_galera(raw)
+    size = GALERA_FIRST_ROWS if is_paced else CHUNK_ROWS
     # The next chunk is written while the server reads one.
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as writer:
-        upcoming = writer.submit(_write_chunk, rows, Path(folder, "0"))
+        upcoming = writer.submit(_write_chunk, rows, size, Path(folder, "0"))
         number = 0
         while count := upcoming.result():
             chunk = Path(folder, str(number))
             number += 1
-            upcoming = writer.submit(_write_chunk, rows, Path(folder, str(number)))
+            upcoming = writer.submit(_write_chunk, rows, size, Path(folder, str(number)))
+            began = time.monotonic()
             try:
                 with _transaction(raw):
                     put(raw, table, columns, chunk)
@@ -116,14 +113,16 @@ def load(
                 with _transaction(raw):
                     put(raw, table, columns, chunk)
                     in_transaction(count)
+            if is_paced:
+                size = paced_rows(count, time.monotonic() - began)
             chunk.unlink()
             progress(count)
 
 
-def _write_chunk(rows: Iterator[Row], path: Path) -> int:
+def _write_chunk(rows: Iterator[Row], size: int, path: Path) -> int:
     count = 0
     with path.open("w", encoding="utf-8", newline="") as file:
-        for row in islice(rows, CHUNK_ROWS):
+        for row in islice(rows, size):
             file.write("\t".join(row) + "\n")
             count += 1
     return count

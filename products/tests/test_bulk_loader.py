@@ -32,7 +32,7 @@ def test_rows_are_inserted_if_local_files_are_refused() -> None:
         assert int(dict(bulk_loader.execute(raw, "SHOW SESSION STATUS LIKE 'Com_insert'"))["Com_insert"]) > 0
     inserted = list(Product.objects.order_by("pk").values())
     assert sum(counts) == 2_500
-    with bulk_loader.bulk_connection() as raw:
+    with bulk_loader.connect() as raw:
         bulk_loader.execute(raw, "DELETE FROM products_product")
         bulk_loader.load(raw, "products_product", generator.PRODUCT_COLUMNS, rows, counts.append)
     assert inserted == list(Product.objects.order_by("pk").values())

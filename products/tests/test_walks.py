@@ -69,7 +69,7 @@ def equal_products(live_database: None) -> int:
         tuple(equal_values.get(column, value) for column, value in zip(generator.PRODUCT_COLUMNS, row, strict=True))
         for row in generator.product_rows(1, count, farms)
     )
-    with bulk_loader.bulk_connection() as raw:
+    with bulk_loader.connect() as raw:
         bulk_loader.load(raw, "products_farm", generator.FARM_COLUMNS, farms, lambda _: None)
         bulk_loader.load(raw, "products_product", generator.PRODUCT_COLUMNS, rows, lambda _: None)
     return count

@@ -6,6 +6,7 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import MySQLdb
@@ -16,14 +17,8 @@ from tqdm import tqdm
 from products.catalogue_cache import announce_write
 from products.models import Farm, Posting, Product
 from products.seeding import generator
-from products.seeding.bulk_loader import (
-    LoadError,
-    bulk_connection,
-    clear,
-    connect,
-    is_unavailable,
-    load,
-)
+from products.seeding.bulk_loader import LoadError, clear, connect, is_on_galera, is_unavailable, load
+from products.seeding.lease import Lease
 from products.seeding.postings import insert_postings
 from products.seeding.replacement import Replacement
 
@@ -52,16 +47,18 @@ class Command(BaseCommand):
     def handle(self, *, rows: int, seed: int, reset: bool, append: bool, if_empty: bool, **_: Any) -> None:
         if rows < 0:
             raise CommandError("ROWS must be 0 or more.")
+        if if_empty and not self.is_empty():  # also while another load is running
+            return
         start = time.monotonic()
         try:
-            with bulk_connection() as raw:
-                is_empty = not (Product.objects.exists() or Farm.objects.exists())
+            with Lease() as lease, connect() as raw:
+                is_empty = self.is_empty()
                 if if_empty and not is_empty:
                     return
                 if append:
-                    self.append(raw, rows, seed)
+                    self.append(raw, lease, rows, seed)
                 elif reset or is_empty:
-                    self.reset(raw, rows, seed)
+                    self.reset(raw, lease, rows, seed)
                 else:
                     raise CommandError(
                         "the catalogue is not empty; use --reset to replace it or --append to add to it."
@@ -70,46 +67,56 @@ class Command(BaseCommand):
             raise CommandError(f"the load failed: {error}") from error
         self.say(f"{rows:,} products in {time.monotonic() - start:.1f} s.")
 
-    def reset(self, raw: Connection, rows: int, seed: int) -> None:
+    def is_empty(self) -> bool:
+        return not (Product.objects.exists() or Farm.objects.exists())
+
+    def reset(self, raw: Connection, lease: Lease, rows: int, seed: int) -> None:
         try:
-            self.replace(raw, rows, seed)
+            self.replace(raw, lease, rows, seed)
         except MySQLdb.Error as error:
             if not is_unavailable(error):
                 raise
             self.say("The server does not allow new tables. Deleting the old rows ...")
             clear(raw, TABLES)
             announce_write()
-            self.append(raw, rows, seed)
+            self.append(raw, lease, rows, seed)
 
-    def replace(self, raw: Connection, rows: int, seed: int) -> None:
-        with Replacement(raw, TABLES) as replacement:
-            products = replacement.new(PRODUCTS)
-            self.fill(raw, rows, seed, farms_into=replacement.new(FARMS), products_into=products)
-            self.say("Filling the search index ...")
-            insert_postings(raw, products, replacement.new(POSTINGS), 1)
-            self.say("Adding the keys ...")
-            with connect() as other, ThreadPoolExecutor(1) as thread:
-                posting_keys = thread.submit(replacement.add_keys, POSTINGS, other)
-                replacement.add_keys(FARMS, raw)
-                replacement.add_keys(PRODUCTS, raw)
-                for table in HISTORY:
-                    replacement.add_keys(table, raw)
-                posting_keys.result()
+    def replace(self, raw: Connection, lease: Lease, rows: int, seed: int) -> None:
+        keys_first = is_on_galera(raw)
+        with Replacement(raw, TABLES, lease.token, keys_first=keys_first) as replacement:
+            farms, products, postings = map(replacement.new, (FARMS, PRODUCTS, POSTINGS))
+            if keys_first:
+                index = partial(insert_postings, raw, products, postings)
+                self.fill(raw, rows, seed, farms_into=farms, products_into=products, index=index)
+                for table in TABLES:
+                    replacement.analyze(table, raw)
+            else:
+                self.fill(raw, rows, seed, farms_into=farms, products_into=products)
+                self.say("Filling the search index ...")
+                insert_postings(raw, products, postings, 1)
+                self.say("Adding the keys ...")
+                self.add_keys(raw, replacement)
+            lease.check(raw)
             replacement.swap()
             announce_write()
 
-    def append(self, raw: Connection, rows: int, seed: int) -> None:
+    def add_keys(self, raw: Connection, replacement: Replacement) -> None:
+        with connect() as other, ThreadPoolExecutor(1) as thread:
+            posting_keys = thread.submit(replacement.add_keys, POSTINGS, other)
+            for table in (FARMS, PRODUCTS, *HISTORY):
+                replacement.add_keys(table, raw)
+            posting_keys.result()
+
+    def append(self, raw: Connection, lease: Lease, rows: int, seed: int) -> None:
         last_farm, last_product = (
             model._default_manager.order_by("pk").values_list("pk", flat=True).last() or 0 for model in (Farm, Product)
         )
-        next_product = last_product + 1
 
-        def in_transaction(count: int) -> None:
-            nonlocal next_product
-            insert_postings(raw, PRODUCTS, POSTINGS, next_product)
-            next_product += count
+        def index(first_id: int) -> None:
+            insert_postings(raw, PRODUCTS, POSTINGS, first_id)
+            lease.check(raw)
 
-        self.fill(raw, rows, seed, last_farm=last_farm, last_product=last_product, in_transaction=in_transaction)
+        self.fill(raw, rows, seed, last_farm=last_farm, last_product=last_product, index=index)
 
     def fill(
         self,
@@ -121,19 +128,22 @@ class Command(BaseCommand):
         products_into: str = PRODUCTS,
         last_farm: int = 0,
         last_product: int = 0,
-        in_transaction: Callable[[int], object] = lambda _: None,
+        index: Callable[[int], object] = lambda _: None,
     ) -> None:
+        """index is called in the transaction of each chunk of products, with the first id."""
         farms = generator.farm_rows(seed, -(-rows // generator.PRODUCTS_PER_FARM), last_farm + 1)
         products = generator.product_rows(seed, rows, farms, last_product + 1)
         load(raw, farms_into, generator.FARM_COLUMNS, farms, lambda _: None)
         with tqdm(total=rows, unit=" products", unit_scale=True, disable=None, dynamic_ncols=True) as bar:
 
             def progress(count: int) -> None:
+                nonlocal last_product
+                last_product += count
                 bar.update(count)
                 if products_into == PRODUCTS:
                     announce_write()  # this connection has no Django transaction: the announcement ends at once
 
-            load(raw, products_into, generator.PRODUCT_COLUMNS, products, progress, in_transaction)
+            load(raw, products_into, generator.PRODUCT_COLUMNS, products, progress, lambda _: index(last_product + 1))
 
     def say(self, text: str) -> None:
         self.stdout.write(text)
