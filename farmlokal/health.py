@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import MySQLdb
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections
 from django.http import HttpResponse
 from django.utils.crypto import constant_time_compare
 from prometheus_client import CONTENT_TYPE_LATEST
 from redis import RedisError
+from redis.exceptions import ReadOnlyError
 from rest_framework.decorators import api_view, authentication_classes
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -23,6 +25,8 @@ from rest_framework.response import Response
 from farmlokal.http.problems import RETRY_AFTER_SECONDS, Problem
 from farmlokal.mysql.driver import connect
 from farmlokal.mysql.errors import TOO_MANY_CONNECTIONS
+from farmlokal.mysql.replicas import HAS_REACHED, POSITION, replicas
+from farmlokal.mysql.watchdog import variable_of
 from farmlokal.observability.metrics import exposition
 from farmlokal.openapi import service
 from farmlokal.ratelimit.client_identity import client_of_request
@@ -35,7 +39,10 @@ from products.models import Product
 CHECK_TIMEOUT_SECONDS = 1
 CHECK_LIFETIME_SECONDS = 1
 FORWARDING_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
+IS_READ_ONLY = "@@global.read_only NOT IN ('0', 'OFF') OR @@global.innodb_read_only"  # newer servers say OFF
+COMPLETE = {"up", "behind"}  # a replica that is behind serves no page yet, which costs the primary only
 
+State: TypeAlias = Literal["up", "down", "read-only", "behind"]
 T = TypeVar("T")
 
 logger = structlog.get_logger(__name__)
@@ -62,10 +69,9 @@ def readyz(request: Request) -> Response:
 
 def readiness() -> dict[str, Any]:
     checks, breakers = _checks(), _breakers()
-    is_complete = all(checks.values()) and "open" not in breakers.values()
-    status = "unavailable" if not checks["mysql"] else "ok" if is_complete else "degraded"
-    states = {name: "up" if is_up else "down" for name, is_up in checks.items()}
-    return {"status": status, "checks": states, "breakers": breakers}
+    is_complete = COMPLETE.issuperset(checks.values()) and "open" not in breakers.values()
+    status = "unavailable" if checks["mysql"] == "down" else "ok" if is_complete else "degraded"
+    return {"status": status, "checks": dict(checks), "breakers": breakers}
 
 
 @service.metrics
@@ -81,7 +87,8 @@ def metrics(request: Request) -> HttpResponse:
             raise Problem("not-authenticated", service.METRICS_NEED_TOKEN, headers={"WWW-Authenticate": "Bearer"})
     elif not _is_from_this_machine(request):
         raise Problem("permission-denied", service.METRICS_ARE_LOCAL)
-    text = exposition(_checks(), _breakers(), _backlog())
+    is_up = {name: state in COMPLETE for name, state in _checks().items()}
+    text = exposition(is_up, _breakers(), _backlog())
     return HttpResponse(text, content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
 
 
@@ -109,13 +116,15 @@ class Latest(Generic[T]):
             return self._result
 
 
-def _ask_all() -> dict[str, bool]:
-    return {"mysql": _is_up("mysql", _ask_mysql), "redis": _is_up("redis", _ask_redis)}
+def _ask_all() -> Mapping[str, State]:
+    asks: dict[str, Callable[[], State]] = {"mysql": _ask_mysql, "redis": _ask_redis}
+    asks |= {f"mysql_{alias}": partial(_ask_replica, alias) for alias in replicas()}
+    return {name: _state(name, ask) for name, ask in asks.items()}
 
 
 def _count_webhooks() -> Mapping[str, int]:
     """Failed webhooks by status; none without MySQL."""
-    if not _checks()["mysql"]:
+    if _checks()["mysql"] == "down":
         return {}
     try:
         return backlog.numbers()
@@ -140,28 +149,52 @@ def _breakers() -> dict[str, str]:
     return {breaker.name: breaker.current_state() for breaker in BREAKERS}
 
 
-def _is_up(name: str, ask: Callable[[], Any]) -> bool:
+def _state(name: str, ask: Callable[[], State]) -> State:
     try:
-        ask()
+        state = ask()
     except (MySQLdb.Error, RedisError, OSError, ValueError) as error:
         logger.warning("dependency_down", name=name, error=str(error))
-        return False
-    return True
+        return "down"
+    if state not in COMPLETE:
+        logger.warning("dependency_down", name=name, error=f"It is {state}.")
+    return state
 
 
-def _ask_mysql() -> None:
+def _ask_mysql() -> State:
     """Query over a new connection with short time limits. Too many connections counts as up: requests have theirs."""
+    statement = f"SELECT {IS_READ_ONLY}, (SELECT 1 FROM {Product._meta.db_table} LIMIT 1)"  # noqa: S608  # constants
     try:
-        probe = connect(connection.get_connection_params(), CHECK_TIMEOUT_SECONDS)
+        ((is_read_only, _),) = _probe(DEFAULT_DB_ALIAS, statement)
     except MySQLdb.OperationalError as error:
         if error.args[0] in TOO_MANY_CONNECTIONS:
-            return
+            return "up"
         raise
-    with contextlib.closing(probe):
-        probe.query(f"SELECT 1 FROM {Product._meta.db_table} LIMIT 1")  # noqa: S608  # a constant
-        probe.store_result()
+    return "read-only" if is_read_only else "up"
 
 
-def _ask_redis() -> None:
+def _ask_replica(alias: str) -> State:
+    try:
+        ((position,),) = _probe(DEFAULT_DB_ALIAS, POSITION)
+    except MySQLdb.Error:
+        position = ""  # every server has reached it
+    ((has_reached,),) = _probe(alias, HAS_REACHED, [position, position])
+    return "up" if has_reached else "behind"
+
+
+def _probe(alias: str, statement: str, parameters: Sequence[Any] = ()) -> Sequence[Sequence[Any]]:
+    with contextlib.closing(
+        connect(connections[alias].get_connection_params(), CHECK_TIMEOUT_SECONDS, variable_of(alias))
+    ) as probe:
+        cursor = probe.cursor()
+        cursor.execute(statement, parameters)
+        rows: Sequence[Sequence[Any]] = cursor.fetchall()
+        return rows
+
+
+def _ask_redis() -> State:
     """Run a script that writes: a Redis that answers a PING may refuse scripts, be read-only or be full."""
-    ask_all(WRITE_AND_DELETE)
+    try:
+        ask_all(WRITE_AND_DELETE)
+    except ReadOnlyError:
+        return "read-only"
+    return "up"

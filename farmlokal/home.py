@@ -34,7 +34,7 @@ def home(request: HttpRequest) -> HttpResponse:
     context = {
         "status": document["status"],
         "parts": {"MySQL": checks["mysql"], "Redis": checks["redis"], "partner's breaker": breakers["partner"]},
-        "facts": latest_facts.get(is_readable=checks["mysql"] == "up"),
+        "facts": latest_facts.get(is_readable=checks["mysql"] != "down"),
         "products": request.build_absolute_uri("/products"),
         "modules": MODULES,
         "places": PLACES,

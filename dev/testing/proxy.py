@@ -59,6 +59,10 @@ class Proxy:
         """Switch the behaviour; delay is in seconds."""
         self._run(self._behave(behaviour, delay))
 
+    def lead_to(self, server_url: str) -> None:
+        """From now on, new connections lead to another server."""
+        self._target = urlsplit(server_url).port or self._target
+
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(TIMEOUT_SECONDS)
 

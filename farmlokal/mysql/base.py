@@ -9,7 +9,7 @@ import contextlib
 import datetime as dt
 import select
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import MySQLdb
@@ -20,6 +20,7 @@ from django.db.backends.mysql import base, client, features
 from django.utils.functional import cached_property
 from MySQLdb.constants import FIELD_TYPE
 
+from farmlokal.mysql.errors import is_wrong_server
 from farmlokal.mysql.schema import DatabaseSchemaEditor
 from farmlokal.mysql.watchdog import watchdog_of
 from farmlokal.observability import request_costs, tracing
@@ -60,7 +61,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.execute_wrappers.append(_counted_and_watched)
         if tracing.is_on():
             self.execute_wrappers.append(_traced)
-        self._used_at = 0.0
+        self._used_at = self._opened_at = 0.0
         self._watchdog = watchdog_of(self.alias)
         self.reached_generation = ""  # of the page cache, if this server is a replica
 
@@ -71,16 +72,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         self.reached_generation = ""  # the same address may lead to another server
+        self._opened_at = time.monotonic()
         return self._watchdog.connect(conn_params)
 
     def is_usable(self) -> bool:
         """Django's health check, mostly without a round trip: the socket of a connection that was closed is readable.
 
         It pings only after an error, or after IDLE_SECONDS, when a firewall may have dropped the connection.
+        After a failover, a connection may lead to the old primary, which takes no writes. When one statement of this
+        process has found that, all connections to the address are replaced.
         """
         is_idle = time.monotonic() - self._used_at > IDLE_SECONDS
         try:
-            if self._has_unread_bytes():
+            if self._opened_at <= self._watchdog.left_at or self._has_unread_bytes():
                 return False
             if is_idle or self.errors_occurred:
                 with self._watchdog.watch(self.connection):
@@ -89,6 +93,17 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return False
         return True
 
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Surround a wait for the server."""
+        try:
+            with self._watchdog.watch(self.connection):
+                yield
+        except OperationalError as error:
+            if is_wrong_server(error):
+                self._watchdog.left_at = time.monotonic()
+            raise
+
     def _has_unread_bytes(self) -> bool:
         poll = select.poll()
         poll.register(self.connection.fileno(), select.POLLIN)
@@ -96,12 +111,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _start_transaction_under_autocommit(self) -> None:
         """One statement for each transaction, where Django's backend turns autocommit off, and on again at its end."""
-        with self.wrap_database_errors, self._watchdog.watch(self.connection):
+        with self._watched(), self.wrap_database_errors:
             self.connection.query("BEGIN")
 
     def _commit(self) -> None:
         around, self.around_commit = self.around_commit or contextlib.nullcontext, None
-        with around(), self._watchdog.watch(self.connection):
+        with around(), self._watched():
             super()._commit()  # type: ignore[misc]  # the stubs leave it out
 
     def _rollback(self) -> None:
@@ -115,7 +130,7 @@ def _counted_and_watched(
     request_costs.current.statements += 1
     wrapper = context["connection"]
     wrapper._used_at = time.monotonic()
-    with wrapper._watchdog.watch(wrapper.connection):
+    with wrapper._watched():
         return execute(sql, params, many, context)
 
 

@@ -12,13 +12,22 @@ ROW_IS_LOCKED = {LOCK_WAIT_TIMEOUT, 3572}  # by NOWAIT; LOCK_WAIT_TIMEOUT on Mar
 TOO_MANY_CONNECTIONS = {1040, 1203}
 # No connection (broken, refused or too many), shutting down, starting, disk full, interrupted. Other operational
 # errors, such as a missing column, are bugs of ours.
-UNAVAILABLE = {0, 1021, 1030, 1040, 1042, 1044, 1045, 1047, 1053, 1114, 1129, 1130, 1203, 1206, 1226, 1290, 1317}
-UNAVAILABLE |= {1836, 1927, 2002, 2003, 2005, 2006, 2012, 2013, 2026, 2055, 3032, 4031}
+UNAVAILABLE = {0, 1021, 1030, 1040, 1042, 1044, 1045, 1053, 1114, 1129, 1130, 1203, 1206, 1226, 1317}
+UNAVAILABLE |= {1927, 2002, 2003, 2005, 2006, 2012, 2013, 2026, 2055, 4031}
+# This server answers, but takes no writes, or nothing at all: it is read-only (four kinds), a Galera node without a
+# majority, or offline. After a failover, another server behind the same address does.
+WRONG_SERVER = {1290, 1792, 1836, 1874, 1047, 3032}
+UNAVAILABLE |= WRONG_SERVER
 ABORTED = {DEADLOCK, 1969, 3024, *ROW_IS_LOCKED}  # also: statement time limit
 
 
 def is_unavailable(error: BaseException | None) -> bool:
     return _number_of(error) in UNAVAILABLE or isinstance(getattr(error, "__cause__", None), ConnectError)
+
+
+def is_wrong_server(error: BaseException | None) -> bool:
+    """The server works, but not for us: a new connection may lead to another one."""
+    return _number_of(error) in WRONG_SERVER
 
 
 def is_aborted(error: BaseException | None) -> bool:

@@ -49,6 +49,7 @@ class Watchdog:
     def __init__(self, alias: str) -> None:
         self._alias = alias
         self.is_away = False
+        self.left_at = 0.0  # connections opened before lead to a server that takes no writes
         self._answered_at = 0.0
         self._waits: dict[int, Wait] = {}  # by thread
         self._lock = threading.Lock()

@@ -191,7 +191,7 @@ class _States:
         family = GaugeMetricFamily("farmlokal_build_info", "What runs here; always 1", labels=[*_build()])
         family.add_metric([*_build().values()], 1)
         yield family
-        family = GaugeMetricFamily("farmlokal_dependency_up", "1 if it answers", labels=["name"])
+        family = GaugeMetricFamily("farmlokal_dependency_up", "1 if it answers, and takes writes", labels=["name"])
         for name, up in self.is_up.items():
             family.add_metric([name], float(up))
         yield family

@@ -13,7 +13,7 @@ from farmlokal.openapi.parameters import CONDITIONAL_READ, NOT_MODIFIED, cache_c
 from farmlokal.openapi.problems import ANYWHERE, BAD_HOST, BROKEN, NOT_MATCHED, problem_responses
 
 DOCUMENT_CACHE_CONTROL = "public, max-age=60"
-UP_OR_DOWN = ("up", "down")
+STATES = ("up", "down", "read-only")
 METRICS_ARE_OFF = "Metrics are off."
 METRICS_NEED_TOKEN = "Metrics need their token."  # noqa: S105  # not a token
 METRICS_ARE_LOCAL = "Without METRICS_TOKEN, only this machine may read metrics."
@@ -26,8 +26,11 @@ class LiveSerializer(Serializer):
 
 
 class ChecksSerializer(Serializer):
-    mysql = serializers.ChoiceField(UP_OR_DOWN)
-    redis = serializers.ChoiceField(UP_OR_DOWN)
+    mysql = serializers.ChoiceField(STATES)
+    redis = serializers.ChoiceField(STATES)
+    mysql_replica1 = serializers.ChoiceField(
+        ("up", "down", "behind"), required=False, help_text="The first read replica, if there is one; others follow."
+    )
 
 
 class BreakersSerializer(Serializer):
@@ -70,7 +73,8 @@ readyz = extend_schema(
     operation_id="getReadiness",
     summary="Can the catalogue be served?",
     description="Checks MySQL and Redis, for at most one second each, and reports the circuit breakers of partners "
-    "(`closed`: calls go through). Without Redis the catalogue is slower. Without a partner it is complete.",
+    "(`closed`: calls go through). A read-only MySQL refuses writes. Without Redis the catalogue is slower. Without a "
+    "partner it is complete.",
     tags=["service"],
     parameters=[cache_control("no-store", 200, 503)],
     responses={

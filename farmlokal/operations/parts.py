@@ -33,6 +33,8 @@ def parts(checks: Mapping[str, str]) -> Iterator[Part]:
     """checks: of readiness()."""
     yield Part("MySQL", _level(checks["mysql"]), checks["mysql"], mysql_numbers())
     yield Part("Redis", _level(checks["redis"]), checks["redis"], redis_numbers())
+    for name in sorted(checks.keys() - {"mysql", "redis"}):
+        yield Part(name, _level(checks[name]), checks[name])
     yield from map(_breaker, BREAKERS)
     yield _token()
     yield _webhooks()
@@ -45,7 +47,7 @@ def moment(seconds: float) -> str:
 
 
 def _level(check: str) -> Level:
-    return "good" if check == "up" else "bad"
+    return "good" if check == "up" else "bad" if check == "down" else "warning"
 
 
 def _breaker(breaker: Breaker) -> Part:

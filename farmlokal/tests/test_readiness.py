@@ -51,20 +51,21 @@ def ready(client: Client) -> tuple[int, Any]:
 
 
 BREAKERS = {"partner": "closed"}
-REFUSALS: dict[str, Callable[[redis.Redis], object]] = {
-    "scripts": lambda operator: allow(operator, "~*", "+@all", "-@scripting"),
-    "our keys": lambda operator: allow(operator, "~others:*", "+@all"),
-    "writes": lambda operator: operator.replicaof("127.0.0.1", 1),
-    "commands that need memory": fill,
+REFUSALS: dict[str, tuple[str, Callable[[redis.Redis], object]]] = {
+    "scripts": ("down", lambda operator: allow(operator, "~*", "+@all", "-@scripting")),
+    "our keys": ("down", lambda operator: allow(operator, "~others:*", "+@all")),
+    "writes": ("read-only", lambda operator: operator.replicaof("127.0.0.1", 1)),
+    "commands that need memory": ("down", fill),
 }
 
 
 @pytest.mark.parametrize("refused", REFUSALS)
-def test_redis_that_refuses_commands_is_down(client: Client, own: redis.Redis, refused: str) -> None:
-    REFUSALS[refused](own)
+def test_redis_that_refuses_commands_is_not_up(client: Client, own: redis.Redis, refused: str) -> None:
+    state, refuse = REFUSALS[refused]
+    refuse(own)
     assert own.ping()
-    down = {"status": "degraded", "checks": {"mysql": "up", "redis": "down"}, "breakers": BREAKERS}
-    assert ready(client) == (200, down)
+    degraded = {"status": "degraded", "checks": {"mysql": "up", "redis": state}, "breakers": BREAKERS}
+    assert ready(client) == (200, degraded)
     assert 'farmlokal_dependency_up{name="redis"} 0.0' in client.get("/metrics").content.decode()
 
 
@@ -81,13 +82,13 @@ def test_concurrent_requests_share_one_check(own: redis.Redis, monkeypatch: pyte
     checks = health.Latest(health._ask_all)
     with ThreadPoolExecutor(20) as pool:
         results = list(pool.map(lambda _: checks.get(), range(100)))
-    assert results == [{"mysql": True, "redis": True}] * 100
+    assert results == [{"mysql": "up", "redis": "up"}] * 100
     assert own.info("commandstats")["cmdstat_set"]["calls"] == 1
 
 
 def test_expired_check_is_repeated(own: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "CHECK_LIFETIME_SECONDS", 0)
     checks = health.Latest(health._ask_all)
-    assert checks.get()["redis"]
+    assert checks.get()["redis"] == "up"
     fill(own)
-    assert not checks.get()["redis"]
+    assert checks.get()["redis"] == "down"

@@ -9,11 +9,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import pytest
 
 from dev.testing import mariadb
+from dev.testing.proxy import Proxy
 from dev.testing.replication import Replicated, replicated_mysql
 from dev.testing.servers import Answer, Daemon, Server, own_redis, running
 from dev.testing.waiting import wait_until
@@ -78,6 +80,15 @@ django.setup()
 from farmlokal.doctor import mysql
 print(json.dumps([[result.name, result.level] for result in mysql.examine()]))
 """
+READY = """
+import json, django
+django.setup()
+from django.test import Client
+client = Client(headers={"Host": "localhost"})
+ready = client.get("/readyz")
+metric = [line for line in client.get("/metrics").content.decode().splitlines() if "up{name=\\"mysql\\"}" in line]
+print(json.dumps([ready.status_code, ready.json()["status"], ready.json()["checks"], *metric]))
+"""
 
 new_page = (f"/products?price_min={number}" for number in itertools.count(1))
 
@@ -89,12 +100,12 @@ class World(NamedTuple):
     environment: Mapping[str, str]
     session: dict[str, str]
 
-    def patch(self, pk: int, **members: Any) -> Answer:
+    def patch(self, pk: int, server: Server | None = None, **members: Any) -> Answer:
         body = json.dumps(members).encode()
         head = [f"PATCH /products/{pk} HTTP/1.1", "Host: localhost", "Connection: close"]
         head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
         head += [f"{name}: {value}" for name, value in self.session.items()]
-        return self.server.raw("\r\n".join([*head, "", ""]).encode() + body)
+        return (server or self.server).raw("\r\n".join([*head, "", ""]).encode() + body)
 
 
 @pytest.fixture(scope="module")
@@ -244,3 +255,43 @@ def test_doctor_warns_of_a_primary_without_a_log(database_environment: dict[str,
 def doctor(environment: Mapping[str, str], **changes: str) -> dict[str, str]:
     """The level of each finding of `manage.py doctor` about MySQL."""
     return dict(json.loads(run_python(DOCTOR, {**environment, **changes}).splitlines()[-1]))
+
+
+def ready(environment: Mapping[str, str], **changes: str) -> list[Any]:
+    """The status, and the checks, of /readyz."""
+    return list(json.loads(run_python(READY, {**environment, **changes}).splitlines()[-1]))
+
+
+def test_read_only_mysql_is_told(world: World) -> None:
+    found = ready(world.environment, DATABASE_URL=world.mysql.replica.url, DATABASE_REPLICA_URL="")
+    assert found == [
+        200,
+        "degraded",
+        {"mysql": "read-only", "redis": "up"},
+        'farmlokal_dependency_up{name="mysql"} 0.0',
+    ]
+
+
+def test_readiness_shows_each_replica(world: World) -> None:
+    up = ready(world.environment, DATABASE_REPLICA_URL=f"{world.mysql.replica.url},mysql://u:p@127.0.0.1:1/farm")
+    assert up[:3] == [200, "degraded", {"mysql": "up", "redis": "up", "mysql_replica1": "up", "mysql_replica2": "down"}]
+    world.mysql.stop_replication()
+    try:
+        assert world.patch(1, stock=8888).status == 200
+        behind = ready(world.environment)
+    finally:
+        world.mysql.start_replication()
+    assert behind[:3] == [200, "ok", {"mysql": "up", "redis": "up", "mysql_replica1": "behind"}]
+
+
+def test_connections_leave_a_primary_that_became_read_only(world: World) -> None:
+    """Its address leads to the new primary, but the old one keeps its connections."""
+    with Proxy(world.mysql.replica.url) as address, running(world.environment, DATABASE_URL=address.url) as server:
+
+        def patch_at_once() -> list[int]:
+            with ThreadPoolExecutor(8) as callers:
+                return [answer.status for answer in callers.map(lambda n: world.patch(n, server, stock=n), range(1, 9))]
+
+        assert patch_at_once() == [503] * 8
+        address.lead_to(world.mysql.primary.url)
+        wait_until(lambda: patch_at_once() == [200] * 8)
