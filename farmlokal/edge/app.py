@@ -16,10 +16,11 @@ from django.conf import settings
 
 from accounts.authentication import cached_caller, is_checked, looks_like_jwt, token_in
 from farmlokal.edge.asgi_types import Headers, Response
-from farmlokal.edge.batching import ADMIT_BATCH, Admission, Admissions, LimitedClient
+from farmlokal.edge.batching import SCRIPTS, Admission, Admissions
 from farmlokal.edge.flights import PageFlights
 from farmlokal.edge.local_pages import LocalPage, LocalPages
 from farmlokal.edge.request import EdgeRequest
+from farmlokal.edge.shares import LimitedClient
 from farmlokal.http.security_headers import NAMES as SECURITY_HEADERS
 from farmlokal.observability import metrics
 from farmlokal.page_cache.keys import release
@@ -41,7 +42,7 @@ HEADERS_OF_ROUTE = {b"cache-control", *(name.lower().encode() for name in SECURI
 class Edge:
     def __init__(self, django: Django) -> None:
         self._django = django
-        self._redis = AsyncClient(settings.REDIS_URL, [ADMIT_BATCH], catalogue_cache.greeting())
+        self._redis = AsyncClient(settings.REDIS_URL, SCRIPTS, catalogue_cache.greeting())
         self._admissions = Admissions(self._redis)
         self._anonymous = limiter.anonymous_policy()
         self._token_checks = limiter.LocalBuckets()

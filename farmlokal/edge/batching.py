@@ -1,87 +1,63 @@
-"""One round trip to Redis for all waiting requests: their limits, the catalogue's generation, the missing pages."""
+"""One round trip to Redis for all waiting requests: their limits, the catalogue's generation, the missing pages.
+
+With several hash tags, a batch sends a command for each tag that it needs, all at once. Only the state's tag has the
+generation. The other commands look for pages of the generation that this process saw last. If it has ended meanwhile,
+they are sent once more. So a page that is served has the generation that was read after its request had arrived. The
+two nodes need not answer at one moment: no generation has a name that was used before, and the rows of its pages were
+read after it had begun.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import uuid
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 
-from farmlokal.page_cache.cache import LOCK_SECONDS, coalesce_ms, lock_of
-from farmlokal.page_cache.pages import Lookup, unpacked
+from farmlokal.edge.shares import ADMIT_BATCH, ADMIT_ELSEWHERE, Found, LimitedClient, Result, Share, Wanted, shares_of
+from farmlokal.page_cache.cache import STORE_PAGE, lock_of
+from farmlokal.page_cache.pages import Lookup
 from farmlokal.ratelimit import limiter
-from farmlokal.ratelimit.limiter import Decision, Policy
+from farmlokal.ratelimit.limiter import Decision
 from farmlokal.redis.async_client import AsyncClient
 from farmlokal.redis.async_connection import RedisAwayError
 from farmlokal.redis.client import Outages
-from farmlokal.redis.scripts import load
 from products.catalogue_cache import catalogue_cache
-
-LimitedClient = tuple[Policy, str]
 
 logger = structlog.get_logger(__name__)
 
 MAX_BATCH = 64  # Redis does nothing else meanwhile
-
-ADMIT_BATCH = load(__file__, "admit_batch.lua")
+SCRIPTS = [ADMIT_BATCH, ADMIT_ELSEWHERE, STORE_PAGE]
 
 
 class Admission(NamedTuple):
     decision: Decision | None = None  # None: there is no limit
     generation: str = ""  # the current one; "": no cached page is valid
     lookup: Lookup | None = None  # of the wanted page; the first request of the batch that wants it has the lock
-    commands: int = 0  # to Redis: 1 for the first request of a batch
+    commands: int = 0  # to Redis: those of the batch, for its first request
 
 
 NOT_LIMITED = Admission()
 
 
 class _Waiting(NamedTuple):
-    client: LimitedClient | None
-    page_key: str  # "": no page is wanted
+    wanted: Wanted
     admission: asyncio.Future[Admission]
 
 
 class _Reply(NamedTuple):
+    """The default is that of a Redis that is away."""
+
     generation: str = ""
-    buckets: Sequence[int] | None = None  # room and wait per client; None: Redis is away
-    lookups: Mapping[str, Lookup] = MappingProxyType({})  # by page key
-
-
-class _Batch(NamedTuple):
-    """calls: by client. pages: by key, with the client and the number of the call that wants the page first."""
-
-    calls: Counter[LimitedClient]
-    pages: dict[str, tuple[LimitedClient | None, int]]
-
-    @classmethod
-    def of(cls, waiting: Sequence[_Waiting]) -> _Batch:
-        batch = cls(Counter(), {})
-        for client, page_key, _ in waiting:
-            if client:
-                batch.calls[client] += 1
-            if page_key:
-                batch.pages.setdefault(page_key, (client, batch.calls[client] if client else 0))
-        return batch
-
-    def keys(self) -> list[str]:
-        buckets = (limiter.key_of(*client) for client in self.calls)
-        pages = (name for page_key in self.pages for name in (page_key, lock_of(page_key)))
-        return [catalogue_cache.generation_key, catalogue_cache.writers_key, *buckets, *pages]
-
-    def arguments(self, owner: str) -> list[str | int]:
-        numbers = {client: number for number, client in enumerate(self.calls, 1)}
-        arguments: list[str | int] = [coalesce_ms(), LOCK_SECONDS * 1000, owner, len(self.calls)]
-        for (policy, _), count in self.calls.items():
-            arguments += [policy.quota, policy.interval, count]
-        for client, call in self.pages.values():
-            arguments += [numbers[client] if client else 0, call]
-        return arguments
+    buckets: Mapping[str, Sequence[int]] = MappingProxyType({})  # room and wait, by key
+    pages: Mapping[str, Found] = MappingProxyType({})  # by key
+    locked: Collection[str] = ()  # the pages whose lock the batch has, even if it does not need it
+    commands: int = 1
 
 
 class Admissions:
@@ -89,11 +65,14 @@ class Admissions:
         self._redis = redis
         self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
+        self._generation = ""  # that Redis named last
+        self._releases: set[asyncio.Task[None]] = set()
 
     def ask(self, client: LimitedClient | None, page_key: str) -> asyncio.Future[Admission]:
         """client: None if the request is not limited. page_key: "" if it needs no page."""
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(client, page_key, loop.create_future())
+        bucket = limiter.key_of(*client) if client else ""
+        waiting = _Waiting(Wanted(client, bucket, page_key), loop.create_future())
         self._waiting.append(waiting)
         if self._task is None:
             self._task = loop.create_task(self._settle_all())
@@ -109,33 +88,68 @@ class Admissions:
             self._task = None
 
     async def _settle(self, waiting: list[_Waiting]) -> None:
-        batch = _Batch.of(waiting)
-        reply = await self._ask_redis(batch)
-        decisions = {}
-        for number, (client, count) in enumerate(batch.calls.items()):
-            bucket = reply.buckets[2 * number : 2 * number + 2] if reply.buckets else None
-            decisions[client] = iter(limiter.decisions(*client, count, bucket))
-        lookups = dict(reply.lookups)
-        for number, one in enumerate(waiting):
-            decision = next(decisions[one.client]) if one.client else None
-            lookup = lookups.get(one.page_key)
-            if lookup and lookup.is_locked:
-                lookups[one.page_key] = lookup._replace(is_locked=False, owner=uuid.uuid4().hex)  # for the others
-            if not one.admission.done():
-                one.admission.set_result(Admission(decision, reply.generation, lookup, int(number == 0)))
+        shares = shares_of(one.wanted for one in waiting)
+        at, owner = time.monotonic(), uuid.uuid4().hex
+        reply = await self._ask_redis(list(shares.values()), owner)
+        decisions = {name: decided for share in shares.values() for name, decided in _decisions(share, reply)}
+        unused, commands = set(reply.locked), reply.commands
+        for (client, bucket, page_key), admission in waiting:
+            decision = next(decisions[bucket]) if client else None
+            if admission.done():
+                continue
+            lookup, found = None, reply.pages.get(page_key)
+            if found and not (decision and decision.is_refused):
+                has_lock = found.is_locked and page_key in unused
+                if has_lock:
+                    unused.remove(page_key)
+                name = owner if has_lock else uuid.uuid4().hex
+                lookup = Lookup(page_key, name, at, reply.generation, found.page, has_lock)
+            admission.set_result(Admission(decision, reply.generation, lookup, commands))
+            commands = 0
+        for page_key in unused:
+            self._release(page_key, owner)
 
-    async def _ask_redis(self, batch: _Batch) -> _Reply:
-        at = time.monotonic()
+    async def _ask_redis(self, shares: Sequence[Share], owner: str) -> _Reply:
         try:
             catalogue_cache.pending.check_connection()
-            owner = uuid.uuid4().hex if batch.pages and _may_lock() else ""
-            answer = await self._redis.run(ADMIT_BATCH, batch.keys(), batch.arguments(owner))
-            return _reply(batch, at, owner, *answer)
+            reply = await self._look_up(shares, owner if _may_lock() else "")
+            return reply._replace(generation="", pages={}) if catalogue_cache.pending.is_pending else reply
         except RedisAwayError:
             return _Reply()
         except Exception:  # every request of the batch waits for an answer
             logger.exception("admission_failed")
             return _Reply()
+
+    async def _look_up(self, shares: Sequence[Share], owner: str) -> _Reply:
+        believed = self._generation
+        results = await self._run_all(shares, believed, owner)
+        found = results
+        self._generation = generation = results[0].generation
+        if generation != believed and (again := [share.only_pages() for share in shares[1:] if share.pages]):
+            found = [results[0], *await self._run_all(again, generation, owner)]
+            results = [*results, *found[1:]]
+        return _Reply(
+            generation,
+            {bucket: room for result in results for bucket, room in result.buckets.items()},
+            {page_key: page for result in found for page_key, page in result.pages.items()},
+            {page_key for result in results for page_key, page in result.pages.items() if page.is_locked},
+            len(results),
+        )
+
+    async def _run_all(self, shares: Sequence[Share], believed: str, owner: str) -> list[Result]:
+        calls = [self._redis.run(*share.call(believed, owner)) for share in shares]
+        answers = await asyncio.gather(*calls) if len(calls) > 1 else [await calls[0]]
+        return [share.result(answer) for share, answer in zip(shares, answers, strict=True)]
+
+    def _release(self, page_key: str, owner: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._unlock(page_key, owner))
+        self._releases.add(task)
+        task.add_done_callback(self._releases.discard)
+
+    async def _unlock(self, page_key: str, owner: str) -> None:
+        """Otherwise others would wait for a page that no request renders."""
+        with contextlib.suppress(RedisAwayError):
+            await self._redis.run(STORE_PAGE, [page_key, lock_of(page_key)], [owner, "", 0, 0, ""])
 
 
 def _may_lock() -> bool:
@@ -143,19 +157,6 @@ def _may_lock() -> bool:
     return not (catalogue_cache.pending.is_pending or Outages.is_away)
 
 
-def _reply(batch: _Batch, at: float, owner: str, generation: bytes, rooms: list[int], found: list[Any]) -> _Reply:
-    if catalogue_cache.pending.is_pending:
-        return _Reply(buckets=rooms)
-    pages = zip(batch.pages, found[::3], found[1::3], found[2::3], strict=True)
-    lookups = {
-        page_key: Lookup(
-            page_key,
-            owner,
-            at,
-            generation.decode(),
-            page=unpacked(stored, left) if stored else None,
-            is_locked=bool(is_locked),
-        )
-        for page_key, stored, left, is_locked in pages
-    }
-    return _Reply(generation.decode(), rooms, lookups)
+def _decisions(share: Share, reply: _Reply) -> Iterator[tuple[str, Iterator[Decision]]]:
+    for bucket, count in share.calls.items():
+        yield bucket, iter(limiter.decisions(*share.clients[bucket], count, reply.buckets.get(bucket)))

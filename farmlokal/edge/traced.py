@@ -5,8 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from farmlokal.edge.app import Edge
-from farmlokal.edge.batching import Admission, LimitedClient
+from farmlokal.edge.batching import Admission
 from farmlokal.edge.request import EdgeRequest
+from farmlokal.edge.shares import LimitedClient
 from farmlokal.observability import logs, trace_context, tracing
 from farmlokal.observability.metrics import METHODS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import count
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS as SLOTS
@@ -22,3 +23,9 @@ def hash_tags(first: str, number: int) -> list[str]:
         if SLOTS <= 4 * offset < 3 * SLOTS:
             tags.setdefault(place, tag)
     return list(tags.values())
+
+
+def dealt(tags: Sequence[str]) -> Sequence[str]:
+    """The tags, each as often as its share of the spread keys. The first one has other keys too, so it gets less."""
+    first, *others = tags
+    return [first] * 3 + others * 4

@@ -17,10 +17,11 @@ from zlib import crc32
 
 from django.conf import settings
 
-from farmlokal.redis.hash_tags import hash_tags
+from farmlokal.redis.hash_tags import dealt, hash_tags
 
 HASH_TAG: str = settings.CACHES["default"]["KEY_PREFIX"]
 HASH_TAGS = hash_tags(HASH_TAG, settings.REDIS_HASH_TAGS)
+DEALT_TAGS = dealt(HASH_TAGS)
 INCLUDE = re.compile(r"^-- include: (\S+)\n", re.MULTILINE)
 
 
@@ -31,7 +32,7 @@ def key(*parts: str) -> str:
 def spread_key(*parts: str) -> str:
     """Like key(), but under the tag that the parts select. All processes must have the same number of tags."""
     name = ":".join(parts)
-    return f"{HASH_TAGS[crc32(name.encode()) % len(HASH_TAGS)]}:{name}"
+    return f"{DEALT_TAGS[crc32(name.encode()) % len(DEALT_TAGS)]}:{name}"
 
 
 def tag_of(key: str) -> str:

@@ -78,6 +78,22 @@ def test_service_follows_its_keys(cluster: RedisCluster, database_environment: d
         assert owner.keys("*:traffic:60:*")  # from the reports at the end of the processes
 
 
+def test_masters_share_the_commands(cluster: RedisCluster, database_environment: dict[str, str]) -> None:
+    make_offer()
+    settings = {"REDIS_HASH_TAGS": "3", "RATE_LIMIT_ANONYMOUS": "1000/3600", "TRUSTED_PROXY_HOPS": "1"}
+    with running(database_environment, REDIS_URL=cluster.url, **settings) as server:
+        before = cluster.command_counts()
+        for visit in range(300):
+            target = f"/products?limit={visit % 50 + 1}"
+            assert server.request(target, X_Forwarded_For=f"192.0.2.{visit % 100}").status == 200
+        counts = cluster.command_counts()
+        assert not server.has_logged("redis_unavailable")
+    new = [counts[node] - before[node] for node in counts]
+    # One request at a time is the worst case: each reads the generation, and none shares that command.
+    assert min(new) > 0.15 * sum(new), new
+    assert max(new) < 0.7 * sum(new), new
+
+
 def test_threads_follow_a_moved_slot_within_a_call(cluster: RedisCluster, on_cluster: str) -> None:
     assert run(WRITE, [OTHER_KEYS[0]]) == 1
     losses = Outages.losses

@@ -20,7 +20,7 @@ from pytest_django.fixtures import Settings
 from dev.testing.proxy import Proxy
 from dev.testing.servers import Daemon
 from dev.testing.waiting import wait_until
-from farmlokal.edge.batching import ADMIT_BATCH
+from farmlokal.edge.shares import ADMIT_BATCH
 from farmlokal.observability import request_costs
 from farmlokal.redis import async_connection, client
 from farmlokal.redis.async_client import AsyncClient, Greeting
