@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run manage test format requirements sbom rehearse docs pictures load soak fuzz chaos bench bench-hot bench-zipf bench-restart bench-mixed bench-outage bench-cold bench-auth bench-partner bench-webhooks chaos-webhooks deploys bench-seed bench-galera bench-insert bench-listing bench-scale bench-admin bench-migrations
+.PHONY: help run manage test format requirements sbom rehearse docs capacity pictures load soak fuzz chaos bench bench-hot bench-zipf bench-restart bench-mixed bench-outage bench-cold bench-costs bench-auth bench-partner bench-webhooks chaos-webhooks deploys bench-seed bench-galera bench-insert bench-listing bench-scale bench-admin bench-migrations
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,10 @@ rehearse:  ## Build the Dockerfile's stages in Debian chroots, and deploy them a
 docs:  ## Fill the generated tables of README.md and docs/, and draw the charts
 	@dev/install.sh requirements-dev.txt
 	@.venv/bin/python -m dev.docs.generate
+
+capacity:  ## Compute docs/capacity.md: servers, limits and cost by rate and number of products, from the figures and dev/capacity/inputs.py
+	@dev/install.sh requirements-dev.txt
+	@.venv/bin/python -m dev.capacity
 
 pictures:  ## Take the screenshots of docs/ in a real browser, beside a `make run` in another terminal
 	@exec dev/pictures.sh
@@ -76,6 +80,9 @@ bench-outage:  ## Hot pages while Redis fails, with Fastify and stock DRF (ROWS=
 
 bench-cold:  ## Uncached pages, with their CPU time, with stock DRF (ROWS=1000000 TURNS=5)
 	@exec dev/bench/run.sh cold $(or $(ROWS),1000000)
+
+bench-costs:  ## CPU time, statements, Redis round trips and bytes of each kind of request, for `make capacity` (ROWS=1000000 TURNS=5)
+	@exec dev/bench/run.sh costs $(or $(ROWS),1000000)
 
 bench-auth:  ## Cost of checking a bearer token, known and new (TURNS=7)
 	@exec dev/bench/run.sh auth

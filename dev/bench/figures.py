@@ -9,6 +9,7 @@ import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from django.db import connection
 
@@ -22,6 +23,12 @@ def save(name: str, command: str, columns: Sequence[str], rows: Sequence[Sequenc
         today = dt.datetime.now(dt.UTC).date()
         about = {"command": command, "date": f"{today:%Y-%m}", "measured_at": f"{today}", "machine": machine()}
         (FOLDER / f"{name}.json").write_text(as_json(about, columns, rows))
+
+
+def read(name: str) -> dict[str, Any]:
+    """What save() has written: command, date, measured_at, machine, columns and rows."""
+    document: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
+    return document
 
 
 def machine() -> str:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from dev.bench.figures import read
+from dev.capacity import report
 from dev.docs.drawing import Chart, draw
 
-FIGURES, PICTURES = Path("docs/figures"), Path("docs/pictures")
-
-
-def read(name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads((FIGURES / f"{name}.json").read_text())
-    return document
+PICTURES = Path("docs/pictures")
 
 
 def source(document: dict[str, Any]) -> str:
@@ -108,7 +104,7 @@ def soak() -> Chart:
 def charts() -> dict[Path, str]:
     """The text of each chart by its file."""
     drawn = {"hot": hot, "zipf": zipf, "restart": restart, "mixed": mixed, "outage": outage, "scale": scale}
-    drawn |= {"load": load, "soak": soak}
+    drawn |= {"load": load, "soak": soak, "capacity": report.chart}
     return {PICTURES / f"{name}.svg": draw(make()) for name, make in drawn.items()}
 
 

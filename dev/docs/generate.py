@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from dev.bench.figures import table
+from dev.bench.figures import read, table
+from dev.capacity import report
 from dev.docs import charts
 from dev.docs.pages import PROJECT, pages
 from dev.docs.performance import performance_table
 from dev.docs.reliability import faults_table
 
-README = PROJECT / "README.md"
+README, CAPACITY = PROJECT / "README.md", PROJECT / "docs/capacity.md"
 REGION = re.compile(r"(<!-- ([\w ]+): begin -->\n)(.*?)(<!-- \2: end -->)", re.DOTALL)
 
 # What README groups: text, query that it serves, pattern of the names in sizes.json.
@@ -67,12 +68,12 @@ def _cell(text: str) -> str:
 
 
 def figures_table(name: str) -> str:
-    figures = charts.read(name)
+    figures = read(name)
     return table(figures["columns"], figures["rows"])
 
 
 def index_table() -> str:
-    sizes = charts.read("sizes")["rows"]
+    sizes = read("sizes")["rows"]
     rows = []
     for text, query, pattern in INDEXES:
         total = sum(int(size.replace(",", "")) for name, size, _ in sizes if re.fullmatch(pattern, name))
@@ -81,8 +82,8 @@ def index_table() -> str:
 
 
 def _write_cost() -> str:
-    count = sum(name.startswith("product product_") for name, *_ in charts.read("sizes")["rows"])
-    bare, indexed, postings, *_ = (float(median) for _, median, _ in charts.read("writes")["rows"])
+    count = sum(name.startswith("product product_") for name, *_ in read("sizes")["rows"])
+    bare, indexed, postings, *_ = (float(median) for _, median, _ in read("writes")["rows"])
     return (
         f"The {count} indexes add {indexed - bare:.1f} ms to the INSERT of a product, and its postings take "
         f"{postings:.1f} ms. All indexes are ascending, because InnoDB reads them in both directions."
@@ -93,6 +94,8 @@ def _content(name: str) -> str:
     kind, _, rest = name.partition(" ")
     if kind == "figures":
         return figures_table(rest)
+    if kind == "capacity":
+        return report.TABLES[rest]()
     tables: dict[str, Callable[[], str]] = {
         "settings": settings_table,
         "watching": partial(settings_table, "Watching"),

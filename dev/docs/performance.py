@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from dev.bench.figures import table
+from dev.bench.figures import read, table
 from dev.docs import charts
 
 # What README compares: text, figures, cells that select the row.
@@ -23,7 +23,7 @@ COMPARISONS = [
 def performance_table() -> str:
     rows = []
     for text, name, selected in COMPARISONS:
-        figures = charts.read(name)
+        figures = read(name)
         row = _row(figures, selected)
         command = re.sub(r" [A-Z]+=.*", "", figures["command"])
         rows.append((text, _without_false_digits(row[figures["columns"].index(RATIO)]), f"`{command}`"))
@@ -42,7 +42,7 @@ def _without_false_digits(ratios: str) -> str:
 
 
 def _scale() -> str:
-    ratios = sorted(float(row[-1]) for row in charts.read("scale")["rows"])
+    ratios = sorted(float(row[-1]) for row in read("scale")["rows"])
     median, least, most = ratios[len(ratios) // 2], ratios[0], ratios[-1]
     return (
         f"Above 1, FarmLokal is faster. A listing among 5 million products takes {median:.2f} "
@@ -51,7 +51,7 @@ def _scale() -> str:
 
 
 def _restart() -> str:
-    figures = charts.read("restart")
+    figures = read("restart")
     seconds = [index for index, name in enumerate(figures["columns"]) if name.startswith("second ")]
     ours, fastify = (
         ", ".join(charts.median(_row(figures, (name,))[index]) for index in seconds)
@@ -64,7 +64,7 @@ def _restart() -> str:
 
 
 def _outage() -> str:
-    figures = charts.read("outage")
+    figures = read("outage")
     columns = [figures["columns"].index(f"p95 {when}, ms") for when in ("before", "meanwhile")]
     ours, fastify = (
         " to ".join(charts.median(_row(figures, ("frozen", name))[index]) for index in columns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dev.bench.figures import DASH, table
+from dev.bench.figures import DASH, read, table
 from dev.chaos.table import ROWS
 from dev.docs import charts
 
@@ -18,7 +18,7 @@ COLUMNS = (
 
 def faults_table() -> str:
     """Promised bounds, with the measured figures in brackets; a dash if there are none yet."""
-    figures = charts.read("reliability")
+    figures = read("reliability")
     measured = {name: cells for name, *cells in figures["rows"]}
     added, heal = (figures["columns"].index(name) - 1 for name in ("added p95, ms", "time to heal, s"))
     lines = []
