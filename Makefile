@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run manage test format requirements sbom rehearse docs capacity pictures load soak fuzz chaos bench bench-hot bench-zipf bench-restart bench-mixed bench-outage bench-cold bench-costs bench-auth bench-partner bench-webhooks chaos-webhooks deploys bench-seed bench-galera bench-insert bench-listing bench-scale bench-admin bench-migrations
+.PHONY: help run manage test test-scale format requirements sbom rehearse docs capacity pictures load soak fuzz chaos bench bench-hot bench-zipf bench-restart bench-mixed bench-outage bench-cold bench-costs bench-auth bench-partner bench-webhooks chaos-webhooks deploys bench-seed bench-galera bench-insert bench-listing bench-scale bench-admin bench-migrations
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -13,6 +13,9 @@ manage:  ## Run manage.py ARGS beside a `make run` in another terminal
 
 test:  ## Run all checks and tests: format, lint, types, architecture, deployment, pytest (ARGS)
 	@exec dev/test.sh $(ARGS)
+
+test-scale:  ## All tests with a MySQL replica and Sentinels, then with Galera and a Redis Cluster (SCALE=replica or galera, ARGS)
+	@exec dev/scale.sh $(ARGS)
 
 format:  ## Format the code and fix lint errors
 	@dev/install.sh requirements-dev.txt

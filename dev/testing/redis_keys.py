@@ -8,13 +8,26 @@ from typing import Any
 
 from django.conf import settings
 from redis import Redis
+from redis.cluster import RedisCluster
+from redis.sentinel import Sentinel
+
+from farmlokal.redis.url import Servers, read
 
 
 @contextmanager
 def shared_redis() -> Iterator[Any]:
-    """A client of redis-py for REDIS_URL."""
-    with Redis.from_url(settings.REDIS_URL) as client:
+    """A client of redis-py for the servers of REDIS_URL."""
+    with _connected(read(settings.REDIS_URL)) as client:
         yield client
+
+
+def _connected(servers: Servers) -> Any:
+    if servers.kind == "cluster":
+        return RedisCluster.from_url(servers.url_of(servers.hosts[0]))
+    if servers.kind == "sentinel":
+        sentinel: Any = Sentinel
+        return sentinel(servers.hosts).master_for(servers.service)
+    return Redis.from_url(servers.url)
 
 
 def own_keys(client: Any, part: str = "") -> list[bytes]:

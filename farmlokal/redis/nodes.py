@@ -203,7 +203,7 @@ class CacheConnections(ConnectionFactory):  # type: ignore[misc]
     """Connects django-redis. Its option CONNECTION_FACTORY names this class."""
 
     def connect(self, url: str) -> CacheClient:
-        return CacheClient(nodes_of(url))
+        return CacheClient(nodes_of(settings.CACHES["default"]["LOCATION"]))  # url: only up to the first comma
 
 
 def check_role(role: Sequence[Any]) -> None:
