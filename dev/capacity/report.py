@@ -103,6 +103,20 @@ def inputs_table() -> str:
     return table(("Input", "Value"), rows)
 
 
+def check_table() -> str:
+    """The model beside the rates of `make load`, in percent of a core."""
+    figures = read("load_users")
+    parts = ("workers", "MariaDB", "Redis")
+    columns = [figures["columns"].index(f"CPU of {part}, %") for part in parts]
+    rows = []
+    for row in figures["rows"]:
+        it = need(SETUPS["default"]._replace(rate=float(row[1])))
+        cores = (it.service_cores, it.page_cores + it.row_cores + it.write_cores, it.redis_cores)
+        cells = (f"{row[column]} ({100 * used:.0f})" for column, used in zip(columns, cores, strict=True))
+        rows.append((row[1], *cells))
+    return table(("Requests a second", *(f"CPU of {part}, %: measured (model)" for part in parts)), rows)
+
+
 def chart() -> Chart:
     """Cores of all instances by rate."""
     rows = []
@@ -134,5 +148,6 @@ TABLES = {
     "sizes": sizes_table,
     "limits": limits_table,
     "costs": costs_table,
+    "check": check_table,
     "inputs": inputs_table,
 }

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from dev.bench.figures import read
 from dev.capacity import inputs, traffic
 from dev.capacity.inputs import Cost
 from dev.capacity.limits import RATE_LIMITS, SIZE_LIMITS, next_limit, reached_at_rate, reached_at_size
@@ -82,6 +83,13 @@ def test_next_limit_changes_where_a_limit_is_reached() -> None:
         reached = reached_at_rate(limit, SMALL)
         assert limit.used(need(SMALL._replace(rate=reached * 0.99))) < 1
         assert next_limit(need(SMALL._replace(rate=reached * 1.01)), RATE_LIMITS) != limit.name
+
+
+def test_model_is_near_the_cpu_time_of_real_traffic() -> None:
+    figures = read("load_users")
+    column = figures["columns"].index("CPU of workers, %")
+    for row in figures["rows"]:
+        assert 0.5 < need(SMALL._replace(rate=float(row[1]))).service_cores * 100 / float(row[column]) < 2
 
 
 def test_shards_begin_where_memory_ends() -> None:
