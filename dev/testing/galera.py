@@ -15,6 +15,8 @@ from dev.testing.servers import Daemon, steady_ports
 from dev.testing.waiting import wait_until
 
 PROVIDER = "/usr/lib/galera/libgalera_smm.so"
+# Without a binary log, MariaDB 10.11 replicates what is rolled back to a savepoint before the first write.
+LOG = ["--log-bin=bin", "--log-slave-updates=ON"]
 WSREP = ["--binlog-format=ROW", "--default-storage-engine=InnoDB", "--innodb-autoinc-lock-mode=2", "--wsrep-on=ON"]
 
 
@@ -70,4 +72,4 @@ def _node(folder: Path, number: int, ports: Sequence[int], members: str, options
     wsrep += [f"--wsrep-node-name=node{number}", "--wsrep-node-address=127.0.0.1", "--wsrep-sst-method=copy"]
     # The last nodes donate: the first ones take the writes, and a donor takes none meanwhile.
     wsrep += [f"--wsrep-node-incoming-address=127.0.0.1:{port}", "--wsrep-sst-donor=node3,node2,"]
-    return mariadb.server(folder / f"node{number}", port, *WSREP, *wsrep, *options)
+    return mariadb.server(folder / f"node{number}", port, *LOG, *WSREP, *wsrep, *options)

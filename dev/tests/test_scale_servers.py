@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +21,12 @@ from dev.testing.redis_sentinel import redis_sentinel
 from dev.testing.replication import replicated_mysql
 from dev.testing.servers import Daemon
 from dev.testing.waiting import wait_until
+
+# Galera without a binary log replicates the first INSERT, and then the node that lacks it leaves the cluster.
+UNDONE = """
+    BEGIN; SELECT * FROM farmlokal.t FOR UPDATE; SAVEPOINT s; INSERT INTO farmlokal.t VALUES (1);
+    ROLLBACK TO SAVEPOINT s; INSERT INTO farmlokal.t VALUES (2); COMMIT
+"""
 
 
 def test_replica_is_read_only_and_applies_the_primarys_writes(tmp_path: Path) -> None:
@@ -61,16 +70,25 @@ def test_haproxy_leaves_a_galera_node_that_is_dead_or_alone(tmp_path: Path) -> N
     with galera(tmp_path) as cluster, haproxy(tmp_path, cluster) as address:
         first, second, third = cluster.nodes
         _as_application(address, "CREATE TABLE farmlokal.t (a INT PRIMARY KEY)")
+        cluster.sql(first, UNDONE)
         first.kill()
         wait_until(lambda: _node_behind(address) == _port(second))
-        _as_application(address, "INSERT INTO farmlokal.t VALUES (1)")
+        _as_application(address, "INSERT INTO farmlokal.t VALUES (3)")
         cluster.rejoin(first)
         wait_until(lambda: _node_behind(address) == _port(first))
-        assert cluster.sql(first, "SELECT a FROM farmlokal.t") == ((1,),)
+        assert cluster.sql(first, "SELECT a FROM farmlokal.t") == ((2,), (3,))
         second.kill()
         third.kill()
         wait_until(lambda: _node_behind(address) is None)  # the first is alive, but has no majority
     assert processes(tmp_path) == []
+
+
+def test_doctor_refuses_galera_without_a_binary_log(tmp_path: Path) -> None:
+    with galera(tmp_path, 1, "--skip-log-bin") as cluster:
+        command = [sys.executable, "manage.py", "doctor"]
+        environment = {**os.environ, "DATABASE_URL": cluster.nodes[0].url}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert "Galera without a binary log" in done.stdout
 
 
 def _port(server: Daemon) -> int | None:

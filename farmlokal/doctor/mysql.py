@@ -32,6 +32,7 @@ def examine() -> Iterator[Result]:
     yield _tls()
     yield clock("mysql clock", ahead_seconds)
     yield _connections()
+    yield from _galera()
     yield from _replicas()
     yield from examine_tables()
 
@@ -84,6 +85,13 @@ def _connections() -> Result:
     if most >= needed:
         return ok("mysql connections", text)
     return Result("warning", "mysql connections", text, "Raise max_connections, or lower WEB_CONCURRENCY.")
+
+
+def _galera() -> Iterator[Result]:
+    """Without a binary log, MariaDB 10.11 sends the other nodes what a transaction has rolled back to a savepoint."""
+    if _rows("SHOW STATUS LIKE 'wsrep_ready'") and _rows("SELECT @@wsrep_on, @@log_bin") == [(1, 0)]:
+        text = "Galera without a binary log: nodes may differ after a failed webhook or import."
+        yield Result("error", "mysql galera", text, "Set log_bin and log_slave_updates on each node.")
 
 
 def _replicas() -> Iterator[Result]:

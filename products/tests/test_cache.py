@@ -326,17 +326,20 @@ def test_replayed_answer_ends_the_generation() -> None:
 # Several processes
 
 STAMPEDE = """
-import sys, threading, django
+import sys, threading, time, django
 django.setup()
 from concurrent.futures import ThreadPoolExecutor
 from django.test import Client
 from django.db import connection
 from farmlokal.observability import request_costs
+from farmlokal.redis.client import Outages
 barrier = threading.Barrier(16)
 def prepare(_):
     connection.ensure_connection()
     connection.mysql_server_data  # a statement of each new connection
     call(_)  # statements of each new process
+    while Outages.is_away:  # until the process has found its Redis
+        time.sleep(0.01)
     barrier.wait()
 def call(_):
     response = Client(headers={"Host": "localhost"}).get("/products")
