@@ -14,12 +14,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import structlog
-from django.conf import settings
 from redis import ConnectionPool, RedisError
 from redis import exceptions as redis_exceptions
 
 from farmlokal.observability import request_costs, tracing
-from farmlokal.redis.nodes import Nodes, nodes_of
+from farmlokal.redis.nodes import current_nodes
 from farmlokal.redis.scripts import DELETE_KEY, PROBE_KEYS, Script
 
 PAUSE_SECONDS = 0.2  # between two probes of a Redis that is away
@@ -89,10 +88,10 @@ class Outages:
     def _probe(cls) -> None:
         """Run scripts that write, so that a Redis without scripts or writes stays away, and all nodes must answer."""
         while cls.is_away:
-            _nodes().drop_idle_connections()
+            current_nodes().drop_idle_connections()
             time.sleep(PAUSE_SECONDS)
             try:
-                _nodes().ask_seeds()
+                current_nodes().ask_seeds()
                 ask_all(DELETE_KEY)
             except RedisError as error:
                 cls.note(error)
@@ -125,7 +124,7 @@ def ask(script: Script, keys: Sequence[str], arguments: Sequence[Any] = ()) -> A
 
     keys: of one hash tag. The server that has them runs the script.
     """
-    nodes, first = _nodes(), keys[0] if keys else ""
+    nodes, first = current_nodes(), keys[0] if keys else ""
     with tracing.redis_span(script.name):
         try:
             return _evaluate(nodes.pool_of(first), script, keys, arguments)
@@ -142,12 +141,8 @@ def ask_all(script: Script) -> Sequence[Any]:
 
 def key_of_each_server() -> Sequence[str]:
     """A probe key on each server that has keys of ours. Raise RedisError."""
-    nodes = _nodes()
+    nodes = current_nodes()
     return list({nodes.pool_of(key): key for key in PROBE_KEYS}.values())
-
-
-def _nodes() -> Nodes:
-    return nodes_of(settings.CACHES["default"]["LOCATION"])
 
 
 def _evaluate(pool: ConnectionPool, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:

@@ -167,6 +167,10 @@ KINDS: dict[str, type[Nodes]] = {"one": OneServer, "sentinel": SentinelMaster, "
 _known: dict[str, Nodes] = {}
 
 
+def current_nodes() -> Nodes:
+    return nodes_of(settings.CACHES["default"]["LOCATION"])
+
+
 def nodes_of(url: str) -> Nodes:
     """url: REDIS_URL. All callers in this process share the answer."""
     return _known.get(url) or _known.setdefault(url, _new_nodes(read(url)))
@@ -200,10 +204,13 @@ class CacheClient(Redis):
 
 
 class CacheConnections(ConnectionFactory):  # type: ignore[misc]
-    """Connects django-redis. Its option CONNECTION_FACTORY names this class."""
+    """Connects django-redis. Its option CONNECTION_FACTORY names this class.
+
+    django-redis splits LOCATION at commas, so `url` may be a part of it.
+    """
 
     def connect(self, url: str) -> CacheClient:
-        return CacheClient(nodes_of(settings.CACHES["default"]["LOCATION"]))  # url: only up to the first comma
+        return CacheClient(current_nodes())
 
 
 def check_role(role: Sequence[Any]) -> None:

@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 from dev.testing.offers import make_offer
 from dev.testing.redis_cluster import RedisCluster, redis_cluster
 from dev.testing.redis_nodes import ask as ask_node
-from dev.testing.servers import Daemon, running
+from dev.testing.servers import Daemon, free_port, running
 from dev.testing.waiting import wait_until
 from farmlokal.doctor import redis as doctor
 from farmlokal.operations.servers import redis_numbers
@@ -37,9 +37,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
 
 
 def seed_without(cluster: RedisCluster, key: str) -> str:
-    """A URL that names one node only, which lacks this key."""
+    """A URL that names a dead node, and one that lacks this key."""
     other = next(node for node in cluster.nodes if node is not cluster.owner_of(key))
-    return f"redis+cluster://{urlsplit(other.url).netloc}"
+    dead = f"127.0.0.1:{free_port()}"
+    return f"redis+cluster://{dead},{urlsplit(other.url).netloc}"
 
 
 @pytest.fixture
