@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -22,10 +23,11 @@ from dev.testing.servers import Daemon
 from dev.testing.waiting import wait_until
 from farmlokal.edge.shares import ADMIT_BATCH
 from farmlokal.observability import request_costs
-from farmlokal.redis import async_connection, client
+from farmlokal.redis import async_connection, client, url
 from farmlokal.redis.async_client import AsyncClient, Greeting
-from farmlokal.redis.async_connection import RedisAwayError
+from farmlokal.redis.async_connection import AsyncConnection, RedisAwayError
 from farmlokal.redis.client import Outages, ask, run, until
+from farmlokal.redis.nodes import SentinelMaster
 from farmlokal.redis.scripts import DELETE_KEY, Script
 from products.catalogue_cache import catalogue_cache
 
@@ -150,6 +152,30 @@ def test_answer_that_came_while_the_process_stood_still_counts(redis_alone: Daem
             time.sleep(2)
             process.send_signal(signal.SIGCONT)
             assert process.stdout.readline() == "2 False\n"
+
+
+# Roles
+
+
+class StaleSeed(SentinelMaster):
+    """Names a server that is a master no longer."""
+
+    def _discover(self) -> None:
+        self._master = self._servers.hosts[0]
+
+
+def test_replica_is_not_taken_for_the_master(redis_alone: Daemon) -> None:
+    with redis.Redis.from_url(redis_alone.url) as other:
+        other.replicaof("127.0.0.1", 1)
+    nodes = StaleSeed(url.read(f"redis+sentinel://{urlsplit(redis_alone.url).netloc}/farm"))
+    with pytest.raises(redis.ConnectionError, match="this server is a replica"):
+        nodes.pool_of("").get_connection()
+
+    async def connect() -> None:
+        await AsyncConnection(nodes, nodes.address_of(""), 1).open([])
+
+    with pytest.raises(redis.ConnectionError, match="this server is a replica"):
+        asyncio.run(connect())
 
 
 # The event loop
