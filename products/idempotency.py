@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from farmlokal.http.problems import InvalidHeader, Problem
 from farmlokal.mysql.errors import ROW_IS_LOCKED
-from farmlokal.mysql.transactions import atomic_with_retry
+from farmlokal.mysql.transactions import atomic_once
 from products.catalogue_cache import announce_write
 from products.models import IdempotencyKey
 
@@ -47,7 +47,7 @@ def key_in(headers: Mapping[str, str]) -> str | None:
     return text
 
 
-@atomic_with_retry
+@atomic_once
 def answer_once(caller: str, key: str, body: Any, create: Callable[[], HttpResponse]) -> HttpResponse:
     """The response of create(), or the stored response to this caller's first request with the key.
 

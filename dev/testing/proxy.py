@@ -38,6 +38,7 @@ class Proxy:
         self._target = parts.port or DEFAULT_PORTS[parts.scheme]
         self._behaviour: Behaviour = "refuse"
         self._delay_seconds = 0.0
+        self._lost: tuple[bytes, bool] | None = None
         self._listener: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
@@ -62,6 +63,10 @@ class Proxy:
     def lead_to(self, server_url: str) -> None:
         """From now on, new connections lead to another server."""
         self._target = urlsplit(server_url).port or self._target
+
+    def lose(self, text: bytes, *, is_sent: bool) -> None:
+        """Break one connection: as soon as a client sends this text, or (is_sent) when the server has answered it."""
+        self._lost = (text, is_sent)
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(TIMEOUT_SECONDS)
@@ -93,9 +98,10 @@ class Proxy:
             else:
                 responses, server = await asyncio.open_connection("127.0.0.1", self._target)
                 self._writers.add(server)
+                is_losing = asyncio.Event()
                 directions = [
-                    self._forward(reader, server, is_response=False),
-                    self._forward(responses, writer, is_response=True),
+                    self._forward(reader, server, is_losing, is_response=False),
+                    self._forward(responses, writer, is_losing, is_response=True),
                 ]
                 tasks = [asyncio.ensure_future(direction) for direction in directions]
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -106,11 +112,25 @@ class Proxy:
                 end.transport.abort()
                 self._writers.discard(end)
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_response: bool) -> None:
+    async def _forward(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        is_losing: asyncio.Event,
+        *,
+        is_response: bool,
+    ) -> None:
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         delivery = asyncio.ensure_future(self._deliver(queue, writer))
         try:
             while data := await reader.read(65536):
+                if is_response and is_losing.is_set():
+                    return
+                if not is_response and self._lost and self._lost[0] in data:
+                    (_, is_sent), self._lost = self._lost, None
+                    if not is_sent:
+                        return
+                    is_losing.set()
                 if self._behaviour != "blackhole":
                     queue.put_nowait((self._loop.time() + (self._delay_seconds if is_response else 0), data))
         except OSError:

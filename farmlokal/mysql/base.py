@@ -21,8 +21,9 @@ from django.utils.functional import cached_property
 from MySQLdb.constants import FIELD_TYPE
 
 from farmlokal.mysql.errors import is_wrong_server
+from farmlokal.mysql.galera import read_own_writes
 from farmlokal.mysql.schema import DatabaseSchemaEditor
-from farmlokal.mysql.watchdog import watchdog_of
+from farmlokal.mysql.watchdog import Watchdog, watchdog_of
 from farmlokal.observability import request_costs, tracing
 
 IDLE_SECONDS = 30
@@ -56,6 +57,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     # Entered before the commit of the transaction that set it, and left after it. A rollback drops it.
     around_commit: Callable[[], contextlib.AbstractContextManager[None]] | None = None
 
+    has_sent_commit = False  # since the caller set it to False; without an answer, its outcome is unknown
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.execute_wrappers.append(_counted_and_watched)
@@ -73,7 +76,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         self.reached_generation = ""  # the same address may lead to another server
         self._opened_at = time.monotonic()
-        return self._watchdog.connect(conn_params)
+        connection = self._watchdog.connect(conn_params)
+        if Watchdog.is_on:
+            with self._watchdog.watch(connection):
+                read_own_writes(connection)
+        return connection
 
     def is_usable(self) -> bool:
         """Django's health check, mostly without a round trip: the socket of a connection that was closed is readable.
@@ -117,6 +124,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _commit(self) -> None:
         around, self.around_commit = self.around_commit or contextlib.nullcontext, None
         with around(), self._watched():
+            self.has_sent_commit = True
             super()._commit()  # type: ignore[misc]  # the stubs leave it out
 
     def _rollback(self) -> None:

@@ -6,7 +6,7 @@ from django.db import InterfaceError, OperationalError
 
 from farmlokal.mysql.driver import ConnectError
 
-DEADLOCK = 1213  # on Galera also: another node has changed the same row
+DEADLOCK = 1213
 LOCK_WAIT_TIMEOUT = 1205
 ROW_IS_LOCKED = {LOCK_WAIT_TIMEOUT, 3572}  # by NOWAIT; LOCK_WAIT_TIMEOUT on MariaDB
 TOO_MANY_CONNECTIONS = {1040, 1203}
@@ -17,7 +17,9 @@ UNAVAILABLE |= {1927, 2002, 2003, 2005, 2006, 2012, 2013, 2026, 2055, 4031}
 # This server answers, but takes no writes, or nothing at all: it is read-only (four kinds), a Galera node without a
 # majority, or offline. After a failover, another server behind the same address does.
 WRONG_SERVER = {1290, 1792, 1836, 1874, 1047, 3032}
-UNAVAILABLE |= WRONG_SERVER
+# The connection is lost or refused, or of no use. 1180 is a Galera node that loses the others during a commit.
+LOST = WRONG_SERVER | {1053, 1180, 1927, 2002, 2003, 2006, 2013, 2055, 4031}
+UNAVAILABLE |= LOST
 ABORTED = {DEADLOCK, 1969, 3024, *ROW_IS_LOCKED}  # also: statement time limit
 
 
@@ -28,6 +30,16 @@ def is_unavailable(error: BaseException | None) -> bool:
 def is_wrong_server(error: BaseException | None) -> bool:
     """The server works, but not for us: a new connection may lead to another one."""
     return _number_of(error) in WRONG_SERVER
+
+
+def is_lost(error: BaseException | None) -> bool:
+    """The server rolls the connection's transaction back, unless it got the COMMIT."""
+    return _number_of(error) in LOST
+
+
+def is_deadlock(error: BaseException | None) -> bool:
+    """The transaction was rolled back; on Galera perhaps at its commit, since another node has changed the same row."""
+    return _number_of(error) == DEADLOCK
 
 
 def is_aborted(error: BaseException | None) -> bool:

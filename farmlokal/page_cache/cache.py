@@ -20,11 +20,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, OperationalError, connection
 
 from farmlokal.http.representations import Representation
 from farmlokal.mysql import replicas
-from farmlokal.mysql.errors import is_unavailable
+from farmlokal.mysql.errors import is_deadlock, is_unavailable
 from farmlokal.page_cache.missed_writes import MissedWrites
 from farmlokal.page_cache.pages import Lifetime, Lookup, Page, Served, unpacked
 from farmlokal.page_cache.pending import PendingInvalidation
@@ -83,6 +83,10 @@ class PageCache:
                 MissedWrites.add(self._name)  # in the transaction of the write
             yield
             is_told = run(WRITTEN, keys, [coalesce_ms(), writer], insists=True) and is_told
+        except OperationalError as error:
+            if is_deadlock(error):  # rolled back: another Galera node has changed the same row
+                run(WRITTEN, keys, [coalesce_ms(), writer], insists=True)
+            raise
         finally:
             if not is_told:
                 self.pending.add_write()

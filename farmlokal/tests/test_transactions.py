@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.db.transaction import TransactionManagementError
 
 from dev.testing.databases import statements_sent
@@ -63,4 +63,20 @@ def test_deadlock_in_a_nested_function_restarts_the_whole() -> None:
             raise OperationalError(DEADLOCK, "Deadlock found when trying to get lock; try restarting transaction")
 
     call(lambda: calls.append("outer"), lambda: call(deadlock_once))
+    assert calls == ["outer", "inner"] * 2
+
+
+def test_connection_killed_in_a_nested_function_restarts_the_whole() -> None:
+    calls: list[str] = []
+
+    def kill_once() -> None:
+        calls.append("inner")
+        if len(calls) == 2:
+            other = connections.create_connection("default")
+            with other.cursor() as cursor:
+                cursor.execute("KILL %s", [connection.connection.thread_id()])
+            other.close()
+        read()
+
+    call(lambda: calls.append("outer"), lambda: call(kill_once))
     assert calls == ["outer", "inner"] * 2

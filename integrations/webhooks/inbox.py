@@ -31,7 +31,7 @@ from django.utils import timezone
 from farmlokal.acting import acting_as
 from farmlokal.http.problems import Problem
 from farmlokal.mysql.errors import is_aborted, is_transient
-from farmlokal.mysql.transactions import atomic_with_retry
+from farmlokal.mysql.transactions import atomic_once, atomic_with_retry
 from farmlokal.observability.metrics import count_webhook, expect_webhooks, observe_webhook_delay
 from integrations.models import MAX_ERROR_LENGTH, MAX_NAME_LENGTH, PARTNER, WebhookEvent
 from integrations.webhooks import claims, handlers
@@ -120,7 +120,7 @@ def _process(delivery: Delivery, event: Event) -> str:
     return _process_known(delivery, event, failure)
 
 
-@atomic_with_retry
+@atomic_once
 def _process_new(delivery: Delivery, event: Event) -> str:
     """In as few statements as possible. Raises IntegrityError if the event has a row, and _HandlerError."""
     row = WebhookEvent(webhook_id=delivery.webhook_id, status=Status.PROCESSED, attempts=1)
