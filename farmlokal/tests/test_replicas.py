@@ -42,14 +42,14 @@ for connection in connections.all():
 pages = iter(range(1000))
 def cost():
     response = Client(headers={"Host": "localhost"}).get(f"/products?price_max={9000 + next(pages)}")
-    assert response["X-Cache"] == "miss", response["X-Cache"]
-    return request_costs.current.statements
-announce_write()
-cost()  # statements of each new process
-announce_write()
-first, later = cost(), [cost(), cost()]
-announce_write()
-print(json.dumps({"first": first, "later": later, "first of the next generation": cost()}))
+    return request_costs.current.statements if response["X-Cache"] == "miss" else None
+def costs():
+    announce_write()
+    return [cost() for _ in range(3)]
+costs()  # statements of each new process
+while None in (found := costs()):  # a busy machine may pass for one without Redis
+    pass
+print(json.dumps(found))
 """
 UNSEEN_WRITE = """
 import django
@@ -181,7 +181,7 @@ def test_no_page_lacks_a_write_that_the_replica_lacks(world: World) -> None:
 
 def test_replica_takes_two_statements_more_a_generation(world: World) -> None:
     counts = json.loads(run_python(STATEMENTS, world.environment).splitlines()[-1])
-    assert counts == {"first": 3, "later": [1, 1], "first of the next generation": 3}
+    assert counts == [3, 1, 1]
 
 
 def test_killed_replica_costs_no_page_and_returns(world: World) -> None:
