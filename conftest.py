@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings
@@ -23,6 +22,7 @@ from pytest_django.fixtures import Settings
 from accounts.models import User
 from dev.testing import browser as browsers
 from dev.testing.browser import DESKTOP, PHONE, Faults, Size
+from dev.testing.databases import urls_of
 from dev.testing.servers import Daemon, Server, own_redis, running
 from dev.testing.waiting import wait_until
 from dev.testing.walks import forget_pages
@@ -109,8 +109,7 @@ def _truncate() -> None:
 @pytest.fixture(scope="session")
 def database_environment(django_db_setup: None) -> dict[str, Any]:
     """Environment variables for another process that uses this worker's databases."""
-    url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
-    return {**os.environ, "DATABASE_URL": url, "ALLOWED_HOSTS": "localhost,127.0.0.1"}
+    return {**os.environ, **urls_of(connection.settings_dict["NAME"]), "ALLOWED_HOSTS": "localhost,127.0.0.1"}
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,18 @@ from urllib.parse import urlsplit
 from django.db import connection
 
 
+def urls_of(database: str) -> dict[str, str]:
+    """Environment variables for another process: the tests' servers, with this database."""
+    given = {name: os.environ.get(name) for name in ("DATABASE_URL", "DATABASE_REPLICA_URL")}
+    return {name: urlsplit(url)._replace(path=f"/{database}").geturl() for name, url in given.items() if url}
+
+
 class Database:
     """A migrated database beside the tests' own, for use by other processes."""
 
     def __init__(self, name: str, environment: dict[str, str]) -> None:
         self.name = name
-        url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
-        self.environment = {**os.environ, "DATABASE_URL": url, "ALLOWED_HOSTS": "localhost", "ACCESS_LOG": "off"}
+        self.environment = {**os.environ, **urls_of(name), "ALLOWED_HOSTS": "localhost", "ACCESS_LOG": "off"}
         self.environment |= environment
 
     def manage(self, *arguments: str) -> str:

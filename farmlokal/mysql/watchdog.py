@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import MySQLdb
 import structlog
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
+from django.db.backends.base.base import NO_DB_ALIAS
 
 from farmlokal.mysql.driver import TLS_ERROR, connect
 
@@ -128,4 +129,6 @@ def _can_log_in(alias: str) -> bool:
 
 @cache
 def watchdog_of(alias: str) -> Watchdog:
+    if alias == NO_DB_ALIAS:  # Django creates the tests' databases over it
+        return watchdog_of(DEFAULT_DB_ALIAS)
     return Watchdog(alias)
