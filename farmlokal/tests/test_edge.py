@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
+from dev.testing.databases import one_mysql
 from dev.testing.offers import make_offer
 from dev.testing.redis_keys import forget_keys
 from dev.testing.servers import Answer, Server, free_port, own_redis, running
@@ -284,6 +285,7 @@ def get_repeatedly(server: Server, target: str, times: int) -> list[tuple[int, s
 STATEMENTS = 'farmlokal_sql_statements_total{route="/products"}'
 
 
+@one_mysql
 def test_500_requests_for_a_missing_page_cost_one_statement(database_environment: dict[str, str]) -> None:
     """Over four processes. Requests before it open all database connections."""
     with running(database_environment, WEB_CONCURRENCY="4", RATE_LIMIT_ANONYMOUS="off") as several:

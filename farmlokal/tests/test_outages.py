@@ -59,6 +59,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         environment = {
             **os.environ,
             "DATABASE_URL": mysql.url,
+            "DATABASE_REPLICA_URL": "",
             "REDIS_URL": own.url,
             "REDIS_TIMEOUT_SECONDS": str(REDIS_TIMEOUT_SECONDS),
             "RATE_LIMIT_ANONYMOUS": "off",

@@ -11,6 +11,7 @@ import redis
 from django.test import Client
 from pytest_django.fixtures import Settings
 
+from dev.testing.databases import REPLICAS_UP
 from dev.testing.servers import Daemon
 from farmlokal import health
 from farmlokal.redis.client import Outages
@@ -71,7 +72,7 @@ def test_redis_that_refuses_commands_is_not_up(client: Client, own: redis.Redis,
 
 def test_redis_that_allows_only_our_keys_is_up(client: Client, own: redis.Redis) -> None:
     allow(own, f"~{HASH_TAG}*", "+@all", "-@dangerous")
-    up = {"status": "ok", "checks": {"mysql": "up", "redis": "up"}, "breakers": BREAKERS}
+    up = {"status": "ok", "checks": {"mysql": "up", "redis": "up", **REPLICAS_UP}, "breakers": BREAKERS}
     assert ready(client) == (200, up)
     assert own.keys() == []
     assert 'farmlokal_dependency_up{name="redis"} 1.0' in client.get("/metrics").content.decode()
@@ -82,7 +83,7 @@ def test_concurrent_requests_share_one_check(own: redis.Redis, monkeypatch: pyte
     checks = health.Latest(health._ask_all)
     with ThreadPoolExecutor(20) as pool:
         results = list(pool.map(lambda _: checks.get(), range(100)))
-    assert results == [{"mysql": "up", "redis": "up"}] * 100
+    assert results == [{"mysql": "up", "redis": "up", **REPLICAS_UP}] * 100
     assert own.info("commandstats")["cmdstat_set"]["calls"] == 1
 
 

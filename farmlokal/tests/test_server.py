@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from dev.testing.databases import REPLICAS_UP
 from dev.testing.offers import make_offers
 from dev.testing.servers import Server, running
 from dev.testing.waiting import wait_until
@@ -239,7 +240,11 @@ def test_without_mysql_the_response_is_503_and_reveals_nothing(database_environm
         assert b"127.0.0.1" not in answer.body
         ready = server.request("/readyz")
         assert ready.status == 503
-        assert ready.json == {"status": "unavailable", "checks": {"mysql": "down", "redis": "up"}, **CLOSED}
+        assert ready.json == {
+            "status": "unavailable",
+            "checks": {"mysql": "down", "redis": "up", **REPLICAS_UP},
+            **CLOSED,
+        }
         assert ready.headers["retry-after"]
         assert server.request("/livez").status == 200
         assert "secret" not in server.log.read_text()
@@ -251,13 +256,13 @@ def test_without_redis_the_listing_is_served(database_environment: dict[str, str
         assert server.request("/products").status == 200
         ready = server.request("/readyz")
         assert ready.status == 200
-        assert ready.json == {"status": "degraded", "checks": {"mysql": "up", "redis": "down"}, **CLOSED}
+        assert ready.json == {"status": "degraded", "checks": {"mysql": "up", "redis": "down", **REPLICAS_UP}, **CLOSED}
 
 
 def test_readyz_reports_each_dependency(server: Server) -> None:
     ready = server.request("/readyz")
     assert ready.status == 200
-    assert ready.json == {"status": "ok", "checks": {"mysql": "up", "redis": "up"}, **CLOSED}
+    assert ready.json == {"status": "ok", "checks": {"mysql": "up", "redis": "up", **REPLICAS_UP}, **CLOSED}
     assert server.request("/livez", "HEAD").status == 200
 
 

@@ -21,6 +21,7 @@ from django.http import HttpResponse
 from django.test import Client
 from pytest_django.fixtures import Settings
 
+from dev.testing.databases import one_mysql
 from dev.testing.offers import make_offer
 from dev.testing.redis_keys import forget_keys, own_keys, shared_redis
 from dev.testing.servers import Daemon
@@ -386,6 +387,7 @@ def stampede(environment: dict[str, str], disturb: Callable[[], None] = lambda: 
     return [result for result, _ in found], sum(int(statements) for _, statements in found)
 
 
+@one_mysql
 def test_64_requests_for_a_missing_page_are_one_statement(database_environment: dict[str, str]) -> None:
     found, statements = stampede(database_environment)
     assert (Counter(found), statements) == ({"miss": 1, "hit": 63}, 1)
@@ -410,6 +412,7 @@ client.get("/products")
 """
 
 
+@one_mysql
 def test_page_of_a_killed_process_is_rendered_by_another(database_environment: dict[str, str]) -> None:
     with processes(database_environment, HOLDER, 1) as (holder,):
 
