@@ -175,12 +175,15 @@ def commands(client: redis.Redis) -> int:
     return int(sum(stat["calls"] for name, stat in stats.items() if name in {"cmdstat_evalsha", "cmdstat_eval"}))
 
 
+PLAIN = {"REDIS_HASH_TAGS": "1", "METRICS": "off"}
+
+
 def test_hit_costs_one_redis_command_and_miss_two(database_environment: dict[str, str], tmp_path: Path) -> None:
     """Scripts that Redis has lost are sent again. With metrics, each process would send a report now and then."""
     with (
         own_redis(tmp_path) as alone,
         redis.Redis.from_url(alone.url) as client,
-        running(database_environment, WEB_CONCURRENCY="1", REDIS_URL=alone.url, METRICS="off") as server,
+        running(database_environment, WEB_CONCURRENCY="1", REDIS_URL=alone.url, **PLAIN) as server,
     ):
 
         def cost(*targets: str) -> tuple[list[str], int]:
