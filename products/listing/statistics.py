@@ -27,7 +27,7 @@ SAMPLE_ROWS = 4096
 MAX_AGE_SECONDS = 600
 MAX_AGE_OF_SMALL_CATALOGUE_SECONDS = 60  # a catalogue that fits into the sample may soon be a different one
 SEGMENTS = 16
-HITS_PER_SEGMENT = 8
+HITS_PER_STRETCH = 8
 PRICE_BLOCK = 64
 CACHED_SETS = 5000
 COLUMNS = (*SORT_FIELDS, *INDEXED_FILTERS, "organic", "stock", "words")
@@ -103,19 +103,24 @@ class Statistics:
     def estimate_reads(self, candidates: SampleSet, matches: SampleSet, count: int) -> float:
         """How many candidates must be read, in order, to find `count` matches.
 
-        If matches are unevenly distributed, the estimate is for the worst segment of the order.
+        If matches are unevenly distributed, the estimate is for the worst stretch of the order. A stretch should have
+        HITS_PER_STRETCH matches: a few sampled candidates may lack them by chance, in a large catalogue too.
         """
-        segments = max(1, min(SEGMENTS, matches.bit_count() // HITS_PER_SEGMENT))
-        width = max(1, -(-self.count // segments))
+        share = matches.bit_count() / max(1, candidates.bit_count())
+        width = max(1, -(-self.count // SEGMENTS))
         mask = (1 << width) - 1
-        worst = reads_without_match = 0.0
+        worst = without_match = 0.0
+        reads = hits = 0
         for start in range(0, self.count, width):
-            reads = ((candidates >> start) & mask).bit_count()
-            if hits := ((matches >> start) & mask).bit_count():
-                worst, reads_without_match = max(worst, reads_without_match, count * reads / hits), 0.0
-            else:
-                reads_without_match += reads * self.scale
-        return min(max(worst, reads_without_match, count), self.size(candidates))
+            reads += ((candidates >> start) & mask).bit_count()
+            hits += ((matches >> start) & mask).bit_count()
+            if max(hits, reads * share) >= HITS_PER_STRETCH:
+                without_match = 0.0 if hits else without_match + reads * self.scale
+                worst = max(worst, count * reads / hits if hits else without_match)
+                reads = hits = 0
+        if not worst:  # the whole order is one stretch
+            worst = count * reads / hits if hits else reads * self.scale
+        return min(max(worst, count), self.size(candidates))
 
     def _set(self, order: str, numbers: Iterable[int]) -> SampleSet:
         ranks = self._ranks[order]
