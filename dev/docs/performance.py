@@ -42,11 +42,13 @@ def _without_false_digits(ratios: str) -> str:
 
 
 def _scale() -> str:
-    ratios = sorted(float(row[-1]) for row in read("scale")["rows"])
+    figures = read("scale")
+    small, large = (int(name.split()[0].replace(",", "")) // 1_000_000 for name in figures["columns"][1:3])
+    ratios = sorted(float(row[-1]) for row in figures["rows"])
     median, least, most = ratios[len(ratios) // 2], ratios[0], ratios[-1]
     return (
-        f"Above 1, FarmLokal is faster. A listing among 5 million products takes {median:.2f} "
-        f"({least:.2f} \N{EN DASH} {most:.2f}) times as long as among 50,000 (`make bench-scale`)."
+        f"Above 1, FarmLokal is faster. Listings take {median:.2f} ({least:.2f} \N{EN DASH} {most:.2f}) times as long "
+        f"at {large} as at {small} million products (`make bench-scale`)."
     )
 
 
