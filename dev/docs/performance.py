@@ -47,8 +47,8 @@ def _scale() -> str:
     ratios = sorted(float(row[-1]) for row in figures["rows"])
     median, least, most = ratios[len(ratios) // 2], ratios[0], ratios[-1]
     return (
-        f"Above 1, FarmLokal is faster. Listings take {median:.2f} ({least:.2f} \N{EN DASH} {most:.2f}) times as long "
-        f"at {large} as at {small} million products (`make bench-scale`)."
+        f"Above 1, FarmLokal is faster. From {small} to {large} million products, listings take {median:.2f} "
+        f"({least:.2f} \N{EN DASH} {most:.2f}) times as long (`make bench-scale`)."
     )
 
 
@@ -60,7 +60,7 @@ def _restart() -> str:
         for name in ("FarmLokal", "Fastify")
     )
     return (
-        f"In its first {len(seconds)} seconds after a restart it reached {ours} % of its steady rate, "
+        f"In the {len(seconds)} seconds after a restart it reached {ours} % of its steady rate, "
         f"Fastify {fastify} % (`make bench-restart`)."
     )
 
