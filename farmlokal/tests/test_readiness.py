@@ -65,7 +65,8 @@ def test_redis_that_refuses_commands_is_not_up(client: Client, own: redis.Redis,
     state, refuse = REFUSALS[refused]
     refuse(own)
     assert own.ping()
-    degraded = {"status": "degraded", "checks": {"mysql": "up", "redis": state}, "breakers": BREAKERS}
+    checks = {"mysql": "up", "redis": state, **REPLICAS_UP}
+    degraded = {"status": "degraded", "checks": checks, "breakers": BREAKERS}
     assert ready(client) == (200, degraded)
     assert 'farmlokal_dependency_up{name="redis"} 0.0' in client.get("/metrics").content.decode()
 
