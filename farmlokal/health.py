@@ -175,7 +175,7 @@ def _ask_mysql() -> State:
 def _ask_replica(alias: str) -> State:
     try:
         ((position,),) = _probe(DEFAULT_DB_ALIAS, POSITION)
-    except MySQLdb.Error:
+    except MySQLdb.OperationalError:
         position = ""  # every server has reached it
     ((has_reached,),) = _probe(alias, HAS_REACHED, [position, position])
     return "up" if has_reached else "behind"

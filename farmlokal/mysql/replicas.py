@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 # MariaDB executes /*M! comments, MySQL /*!80000. MASTER_GTID_WAIT(…, 0) answers at once, and -1 before the position.
 POSITION = """
-    SELECT /*M! @@gtid_binlog_pos */ /*!80000 IF(@@global.gtid_mode LIKE 'ON%', @@global.gtid_executed, '') */
+    SELECT /*M! @@gtid_binlog_pos */ /*!80000 IF(LEFT(@@global.gtid_mode, 2) = 'ON', @@global.gtid_executed, '') */
 """
 HAS_REACHED = "SELECT /*M! MASTER_GTID_WAIT(%s, 0) = 0 */ /*!80000 GTID_SUBSET(%s, @@global.gtid_executed) */"
 FAILED_SECONDS = 1.0  # until a replica that failed, or refused, is tried again
