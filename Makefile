@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run manage test test-scale format requirements sbom rehearse docs capacity pictures load soak fuzz chaos bench bench-hot bench-zipf bench-restart bench-mixed bench-outage bench-cold bench-costs bench-auth bench-partner bench-webhooks chaos-webhooks deploys bench-seed bench-galera bench-insert bench-listing bench-scale bench-admin bench-migrations
+.PHONY: help run manage test test-scale format requirements sbom rehearse docs capacity pictures load soak fuzz chaos bench bench-hot bench-zipf bench-cluster bench-restart bench-mixed bench-outage bench-cold bench-costs bench-auth bench-partner bench-webhooks chaos-webhooks deploys bench-seed bench-galera bench-insert bench-listing bench-scale bench-admin bench-migrations
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -68,6 +68,9 @@ bench-hot:  ## 200 cached pages, with Fastify, Express, stock DRF, bare ASGI (RO
 bench-zipf:  ## 2,000 cached pages by Zipf's law, with Fastify and bare ASGI (ROWS=1000000 TURNS=5 SECONDS=8)
 	@FARMLOKAL_TARGET=bench-zipf dev/bench/tools.sh
 	@exec dev/bench/run.sh zipf $(or $(ROWS),1000000)
+
+bench-cluster:  ## Cached pages for 5,000 limited clients, on one Redis and on 3 masters (ROWS=100000 TURNS=5 SECONDS=8)
+	@exec dev/bench/run.sh cluster $(or $(ROWS),100000)
 
 bench-restart:  ## The same pages in the first seconds after a restart, with Fastify (ROWS=1000000 TURNS=5 SECONDS=10)
 	@FARMLOKAL_TARGET=bench-restart dev/bench/tools.sh

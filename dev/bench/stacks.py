@@ -26,6 +26,7 @@ START_SECONDS = 60
 RATE_LIMIT = "1000000/1"  # never reached: the benchmark measures the check alone
 
 OURS, FASTIFY, EXPRESS, STOCK, HELLO = "FarmLokal", "Fastify", "Express", "stock DRF", "bare ASGI"
+ON_CLUSTER = "FarmLokal, 3 masters"
 STARTED = "Application startup complete"
 PYTHON_PEER = (
     *(GUNICORN, f"--workers={WORKERS}", "--reuse-port", "--keep-alive=75"),
@@ -44,6 +45,7 @@ class Stack(NamedTuple):
 
 STACKS = {
     OURS: Stack(PROJECT, (GUNICORN, "--bind=127.0.0.1:{port}"), STARTED),
+    ON_CLUSTER: Stack(PROJECT, (GUNICORN, "--bind=127.0.0.1:{port}"), STARTED),
     FASTIFY: Stack(PEERS, ("node", "fastify.js"), "worker listens"),
     EXPRESS: Stack(PEERS, ("node", "express.js"), "worker listens"),
     STOCK: Stack(

@@ -1,4 +1,4 @@
--- wrk script: requests the targets of a file in order, and prints the result of the run as one line of JSON.
+-- wrk script: requests the targets of a file in order ("TARGET" or "TARGET CLIENT", an address behind a proxy), and prints the result of the run as one line of JSON.
 -- wrk ... URL -- FILE. Times are in microseconds. "windows" counts the requests that were sent in each second.
 local ffi = require("ffi")
 ffi.cdef("typedef struct { long seconds, nanoseconds; } timespec; int clock_gettime(int clock, timespec *now);")
@@ -22,9 +22,11 @@ end
 function init(arguments)
   local known = {}
   wrk.headers["Host"] = "127.0.0.1"
-  for target in io.lines(arguments[1]) do
-    known[target] = known[target] or wrk.format("GET", target)
-    requests[#requests + 1] = known[target]
+  for line in io.lines(arguments[1]) do
+    local target, client = line:match("^(%S+) ?(%S*)$")
+    wrk.headers["X-Forwarded-For"] = client ~= "" and client or nil
+    known[line] = known[line] or wrk.format("GET", target)
+    requests[#requests + 1] = known[line]
   end
   position = (number or 0) * THREAD_OFFSET
 end

@@ -1,4 +1,4 @@
-"""Closed loops: wrk keeps 32 connections busy with a list of targets."""
+"""Closed loops: wrk keeps its connections busy with a list of targets."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from dev.bench.turns import TURNS, in_turns
 
 COLUMNS = ("requests a second", "p50 ms", "p99 ms", f"{OURS} / server")
 TIMEOUT_SECONDS = 10
+CONNECTIONS = 32
 
 
 class Load(NamedTuple):
@@ -34,8 +35,8 @@ def write_targets(name: str, targets: Sequence[str]) -> Path:
     return file
 
 
-def load(server: Server, targets: Path, seconds: int) -> Load:
-    command = ["wrk", "-t1", "-c32", f"-d{seconds}s", f"--timeout={TIMEOUT_SECONDS}s", "--latency"]
+def load(server: Server, targets: Path, seconds: int, connections: int = CONNECTIONS) -> Load:
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={TIMEOUT_SECONDS}s", "--latency"]
     command += ["-s", "dev/bench/walk.lua", server.url("/"), "--", str(targets)]
     run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60)
     result = json.loads(run.stdout.splitlines()[-1])

@@ -44,8 +44,8 @@ class RedisCluster(NamedTuple):
         return next(node for node, ranges in self._slots().items() if any(slot in each for each in ranges))
 
     def command_counts(self) -> dict[str, int]:
-        """The commands of clients that each master has run since its start, by its URL. Scripts count their own too."""
-        return {node.url: _commands(node) for node in self.masters()}
+        """What commands_of() counts for each master, by its URL."""
+        return {node.url: commands_of(node) for node in self.masters()}
 
     def is_whole(self) -> bool:
         """Whether all nodes are up and know each other's roles, and each replica has its master's keys."""
@@ -71,7 +71,8 @@ class RedisCluster(NamedTuple):
         raise AssertionError("no node of the cluster answers")
 
 
-def _commands(node: Daemon) -> int:
+def commands_of(node: Daemon) -> int:
+    """The commands of clients that this node has run since its start. Scripts count their own too."""
     lines = ask(node, "INFO", "commandstats").splitlines()
     calls = dict(line.removeprefix("cmdstat_").split(":calls=") for line in lines if line.startswith("cmdstat_"))
     return sum(int(rest.split(",")[0]) for name, rest in calls.items() if name.split("|")[0] not in UNCOUNTED)

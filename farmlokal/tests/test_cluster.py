@@ -69,7 +69,8 @@ def move_slot(cluster: RedisCluster, key: str) -> tuple[Daemon, Daemon]:
 def test_service_follows_its_keys(cluster: RedisCluster, database_environment: dict[str, str]) -> None:
     make_offer()
     url = seed_without(cluster, PROBE_KEY)
-    with running(database_environment, REDIS_URL=url, RATE_LIMIT_ANONYMOUS="1000/3600") as server:
+    settings = {"RATE_LIMIT_ANONYMOUS": "1000/3600", "REDIS_HASH_TAGS": "1"}
+    with running(database_environment, REDIS_URL=url, **settings) as server:
         # Until both processes use the right node.
         wait_until(lambda: all(server.request("/categories").headers["x-cache"] == "hit" for _ in range(12)))
         assert server.request("/products").headers["x-cache"] == "miss"
@@ -176,7 +177,10 @@ def test_keys_on_several_masters_have_a_connection_each(
     assert [result.level for result in results if result.name == "redis"] == ["ok"] * 3
 
 
-def test_plain_url_to_a_cluster_is_named_as_the_mistake(cluster: RedisCluster, settings: Settings) -> None:
+def test_plain_url_to_a_cluster_is_named_as_the_mistake(
+    cluster: RedisCluster, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "PROBE_KEYS", [PROBE_KEY])
     other = next(node for node in cluster.nodes if node is not cluster.owner_of(PROBE_KEY))
     settings.REDIS_URL = other.url
     settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": other.url}}
