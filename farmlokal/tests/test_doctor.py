@@ -14,7 +14,7 @@ import redis as redis_library
 import time_machine
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, connections
 from django.db.migrations.recorder import MigrationRecorder
 from pytest_django.fixtures import Settings
 from pytest_httpserver import HTTPServer
@@ -22,6 +22,7 @@ from pytest_httpserver import HTTPServer
 from dev.testing.servers import Daemon, free_port
 from farmlokal.doctor import mysql, outside, redis
 from farmlokal.doctor.results import Result
+from farmlokal.mysql.watchdog import Watchdog
 from farmlokal.redis.client import Outages
 
 pytestmark = pytest.mark.django_db
@@ -197,6 +198,18 @@ def test_dead_partner_is_an_error(settings: Settings) -> None:
 # The command and the system checks
 
 
+@pytest.fixture
+def _limits_end() -> Iterator[None]:
+    """The command limits the waits of its process. Later tests of this process may load many rows."""
+    options = {alias: dict(database["OPTIONS"]) for alias, database in connections.settings.items()}
+    yield
+    Watchdog.is_on = False
+    for alias, before in options.items():
+        connections.settings[alias]["OPTIONS"] = before
+        connections[alias].settings_dict["OPTIONS"] = before
+
+
+@pytest.mark.usefixtures("_limits_end")
 def test_command_prints_a_line_each_and_fails_on_errors() -> None:
     MigrationRecorder(connection).record_unapplied("products", "0008_files")
     output = StringIO()
