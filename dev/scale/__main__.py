@@ -38,7 +38,12 @@ def with_galera(folder: Path) -> Iterator[Mapping[str, str]]:
         haproxy(folder / "haproxy", cluster) as address,
         redis_cluster(folder / "redis", 3, 1, *REDIS) as redis,
     ):
-        yield {"DATABASE_URL": address.url, "REDIS_URL": redis.url, "REDIS_HASH_TAGS": "3"}
+        yield {
+            "DATABASE_URL": address.url,
+            "REDIS_URL": redis.url,
+            "REDIS_HASH_TAGS": "3",
+            "GALERA_CHANGES": "200",  # of test_galera.py
+        }
 
 
 GROUPS = {"replica": with_replica, "galera": with_galera}
