@@ -114,7 +114,7 @@ def let_checks_expire() -> None:
     time.sleep(health.CHECK_LIFETIME_SECONDS)
 
 
-def test_readyz_is_ok_with_a_read_only_mysql(world: World) -> None:
+def test_readyz_tells_a_read_only_mysql(world: World) -> None:
     with as_root(world.mysql.folder) as root:
         query(root, "SET GLOBAL read_only = 1")
         try:
@@ -124,7 +124,8 @@ def test_readyz_is_ok_with_a_read_only_mysql(world: World) -> None:
         finally:
             query(root, "SET GLOBAL read_only = 0")
     assert ready.status == 200
-    assert ready.json["checks"] == {"mysql": "up", "redis": "up"}
+    assert ready.json["status"] == "degraded"
+    assert ready.json["checks"] == {"mysql": "read-only", "redis": "up"}
 
 
 def test_readyz_costs_one_connection_a_second_and_process(world: World) -> None:
