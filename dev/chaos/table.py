@@ -82,8 +82,7 @@ ROWS = [
     redis_row("clock set an hour back", machine.redis_clock_back, NEW_LIMITS, resets_limits=True),
     mysql_away_row("killed", mysql.killed),
     mysql_away_row("killed in a transaction", mysql.killed_in_transaction, f"{CACHED_PAGES}; no write is lost"),
-    # A tenth of the fault has passed when its silence is noticed.
-    mysql_away_row("frozen", mysql.frozen, f"{CACHED_PAGES}, after 1.3 s", added_ms=1300),
+    mysql_away_row("frozen", mysql.frozen, f"{CACHED_PAGES}, once its silence is noticed (1.3 s)"),
     mysql_away_row("unreachable", mysql.unreachable),
     mysql_away_row("connections exhausted", mysql.connections_exhausted),
     mysql_row(
