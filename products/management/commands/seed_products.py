@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from threading import Event
+from typing import Any, NoReturn
 
 import MySQLdb
 from django.core.management.base import BaseCommand, CommandError
@@ -92,10 +94,10 @@ class Command(BaseCommand):
                     replacement.analyze(table, raw)
             else:
                 self.fill(raw, rows, seed, farms_into=farms, products_into=products)
-                self.say("Filling the search index ...")
-                insert_postings(raw, products, postings, 1)
-                self.say("Adding the keys ...")
-                self.add_keys(raw, replacement)
+                with self.phase("Filling the search index ..."):
+                    insert_postings(raw, products, postings, 1)
+                with self.phase("Adding the keys ..."):
+                    self.add_keys(raw, replacement)
             lease.check(raw)
             replacement.swap()
             announce_write()
@@ -145,5 +147,22 @@ class Command(BaseCommand):
 
             load(raw, products_into, generator.PRODUCT_COLUMNS, products, progress, lambda _: index(last_product + 1))
 
+    @contextmanager
+    def phase(self, text: str) -> Iterator[None]:
+        """Long statements without news of their progress. On a terminal, a clock shows that they still run."""
+        self.say(text)
+        has_ended = Event()
+        with tqdm(bar_format="{elapsed}", leave=False, disable=None) as clock, ThreadPoolExecutor(1) as thread:
+            thread.submit(_tick, clock, has_ended)
+            try:
+                yield
+            finally:
+                has_ended.set()
+
     def say(self, text: str) -> None:
         self.stdout.write(text)
+
+
+def _tick(clock: tqdm[NoReturn], has_ended: Event) -> None:
+    while not has_ended.wait(1):
+        clock.refresh()
