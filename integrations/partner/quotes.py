@@ -69,9 +69,10 @@ def get_quote(product_id: int, pincode: str, ends: float) -> tuple[Quoted, bool]
 
 
 def _remembered(name: str, max_age_seconds: float) -> Quoted | None:
+    """A quote may be from the future, if the clock was set back. Then it is as old as it is early."""
     with _lock:
         quoted = _last_good.get(name)
-    return quoted if quoted and 0 <= time.time() - quoted.quoted_at < max_age_seconds else None
+    return quoted if quoted and abs(time.time() - quoted.quoted_at) < max_age_seconds else None
 
 
 def _remember(name: str, quoted: Quoted) -> Quoted:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import time_machine
 from django.core.management import call_command
 from django.test import Client
 from pytest_django.fixtures import Settings
@@ -176,6 +177,16 @@ def test_last_good_quote_stands_in_for_a_day(
         in_redis.delete(stored)
     monkeypatch.setattr(quotes, "KEPT_SECONDS", 0)
     assert refused(ask(client, product)) == (503, "partner-unavailable")
+
+
+def test_last_good_quote_stands_in_after_the_clock_was_set_back(
+    client: Client, product: Product, sandbox: Sandbox, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(quotes, "FRESH_SECONDS", 0)
+    with time_machine.travel(dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)):
+        good = ask(client, product)
+    sandbox.faults = Faults(error_rate=1)
+    assert ask(client, product) == good | {"stale": True}
 
 
 def test_last_good_quote_does_not_hide_a_rejection(
