@@ -118,7 +118,9 @@ class Latest(Generic[T]):
 
 def _ask_all() -> Mapping[str, State]:
     asks: dict[str, Callable[[], State]] = {"mysql": _ask_mysql, "redis": _ask_redis}
-    asks |= {f"mysql_{alias}": partial(_ask_replica, alias) for alias in replicas()}
+    if names := replicas():
+        position = _position()
+        asks |= {f"mysql_{alias}": partial(_ask_replica, alias, position) for alias in names}
     return {name: _state(name, ask) for name, ask in asks.items()}
 
 
@@ -172,11 +174,16 @@ def _ask_mysql() -> State:
     return "read-only" if is_read_only else "up"
 
 
-def _ask_replica(alias: str) -> State:
+def _position() -> str:
+    """Of the primary. "", which every server has reached, if the primary is away."""
     try:
         ((position,),) = _probe(DEFAULT_DB_ALIAS, POSITION)
-    except MySQLdb.OperationalError:
-        position = ""  # every server has reached it
+    except MySQLdb.Error:
+        return ""
+    return str(position or "")
+
+
+def _ask_replica(alias: str, position: str) -> State:
     ((has_reached,),) = _probe(alias, HAS_REACHED, [position, position])
     return "up" if has_reached else "behind"
 
