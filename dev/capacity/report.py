@@ -134,7 +134,7 @@ def _batched(names: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _short(value: float) -> str:
-    """Two digits, for figures that are no more certain than that."""
+    """Two digits, because the figures are not more exact."""
     rounded = float(f"{value:.2g}")
     return f"{rounded:,.0f}" if rounded.is_integer() else f"{rounded:g}"
 

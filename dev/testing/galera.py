@@ -15,7 +15,7 @@ from dev.testing.servers import Daemon, steady_ports
 from dev.testing.waiting import wait_until
 
 PROVIDER = "/usr/lib/galera/libgalera_smm.so"
-# Without a binary log, MariaDB 10.11 replicates what is rolled back to a savepoint before the first write.
+# Without a binary log, MariaDB 10.11 replicates rows that were rolled back to a savepoint before the first write.
 LOG = ["--log-bin=bin", "--log-slave-updates=ON"]
 WSREP = ["--binlog-format=ROW", "--default-storage-engine=InnoDB", "--innodb-autoinc-lock-mode=2", "--wsrep-on=ON"]
 
@@ -39,7 +39,7 @@ class Galera(NamedTuple):
             return {}
 
     def rejoin(self, node: Daemon) -> None:
-        """Start a node that was killed, and wait until it has what it missed."""
+        """Start a node that was killed, and wait until it has caught up."""
         node.start()
         wait_until(lambda: self.is_synced(node))
 
