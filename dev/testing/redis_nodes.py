@@ -24,3 +24,10 @@ def ask(server: Daemon, *command: Any) -> Any:
     with Redis.from_url(server.url, socket_timeout=1, protocol=2, decode_responses=True) as client:
         client.response_callbacks.clear()
         return client.execute_command(*command)
+
+
+def write_to_replica(server: Daemon, key: str, value: str) -> None:
+    """Write a key to this server and one of its replicas. Raises an AssertionError if no replica has it in 5 s."""
+    with Redis.from_url(server.url, single_connection_client=True, socket_timeout=10) as client:
+        client.set(key, value)
+        assert client.wait(1, 5000) == 1  # WAIT waits for the writes of its own connection only

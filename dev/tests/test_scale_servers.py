@@ -16,7 +16,7 @@ from dev.testing.checkouts import processes
 from dev.testing.galera import galera
 from dev.testing.haproxy import haproxy
 from dev.testing.redis_cluster import redis_cluster
-from dev.testing.redis_nodes import ask
+from dev.testing.redis_nodes import ask, write_to_replica
 from dev.testing.redis_sentinel import redis_sentinel
 from dev.testing.replication import replicated_mysql
 from dev.testing.servers import Daemon
@@ -44,8 +44,7 @@ def test_replica_is_read_only_and_applies_the_primarys_writes(tmp_path: Path) ->
 
 def test_sentinel_makes_the_replica_the_master(tmp_path: Path) -> None:
     with redis_sentinel(tmp_path) as servers:
-        ask(servers.master, "SET", "k", "v")
-        assert ask(servers.master, "WAIT", 1, 5000) == 1
+        write_to_replica(servers.master, "k", "v")
         servers.master.kill()
         wait_until(lambda: servers.current_master() is servers.replica)
         assert ask(servers.replica, "GET", "k") == "v"
@@ -55,8 +54,7 @@ def test_sentinel_makes_the_replica_the_master(tmp_path: Path) -> None:
 def test_cluster_replaces_a_dead_master(tmp_path: Path) -> None:
     with redis_cluster(tmp_path) as cluster:
         owner = cluster.owner_of("k")
-        ask(owner, "SET", "k", "v")
-        assert ask(owner, "WAIT", 1, 5000) == 1
+        write_to_replica(owner, "k", "v")
         assert sum(cluster.command_counts().values()) == 2  # SET and WAIT
         owner.kill()
         wait_until(lambda: cluster.owner_of("k") is not owner)
