@@ -137,8 +137,7 @@ class Admissions:
         )
 
     async def _run_all(self, shares: Sequence[Share], believed: str, owner: str) -> list[Result]:
-        calls = [self._redis.run(*share.call(believed, owner)) for share in shares]
-        answers = await asyncio.gather(*calls) if len(calls) > 1 else [await calls[0]]
+        answers = await self._redis.run_all([share.call(believed, owner) for share in shares])
         return [share.result(answer) for share, answer in zip(shares, answers, strict=True)]
 
     def _release(self, page_key: str, owner: str) -> None:

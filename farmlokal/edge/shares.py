@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from farmlokal.page_cache.cache import LOCK_SECONDS, coalesce_ms, lock_of
 from farmlokal.page_cache.pages import Page, unpacked
 from farmlokal.ratelimit.limiter import Policy
-from farmlokal.redis.scripts import HASH_TAG, Script, load, tag_of
+from farmlokal.redis.scripts import HASH_TAG, Call, load, tag_of
 from products.catalogue_cache import catalogue_cache
 
 LimitedClient = tuple[Policy, str]
@@ -56,14 +56,14 @@ class Share:
         share.pages = dict.fromkeys(self.pages, ("", 0))
         return share
 
-    def call(self, believed: str, owner: str) -> tuple[Script, list[str], list[str | int]]:
-        """Script, keys and arguments. believed: the generation of which pages are wanted; the state's own share knows
+    def call(self, believed: str, owner: str) -> Call:
+        """believed: the generation of which pages are wanted; the state's own share knows
         better. owner: of the locks; "" takes none."""
         pages = (name for page_key in self.pages for name in (page_key, lock_of(page_key)))
         arguments: list[str | int] = [LOCK_SECONDS * 1000, owner, *self._calls()]
         if self._has_state:
-            return ADMIT_BATCH, [*STATE_KEYS, *self.calls, *pages], [coalesce_ms(), *arguments]
-        return ADMIT_ELSEWHERE, [*self.calls, *pages], [believed, *arguments]
+            return Call(ADMIT_BATCH, [*STATE_KEYS, *self.calls, *pages], [coalesce_ms(), *arguments])
+        return Call(ADMIT_ELSEWHERE, [*self.calls, *pages], [believed, *arguments])
 
     def _calls(self) -> Iterable[int]:
         yield len(self.calls)

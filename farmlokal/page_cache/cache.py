@@ -29,9 +29,8 @@ from farmlokal.page_cache.missed_writes import MissedWrites
 from farmlokal.page_cache.pages import Lifetime, Lookup, Page, Served, unpacked
 from farmlokal.page_cache.pending import PendingInvalidation
 from farmlokal.page_cache.positions import Positions
-from farmlokal.redis.async_client import Greeting
 from farmlokal.redis.client import run
-from farmlokal.redis.scripts import DELETE_KEY, HASH_TAG, key, load, tag_of
+from farmlokal.redis.scripts import DELETE_KEY, HASH_TAG, Call, key, load, tag_of
 from farmlokal.single_flight import fly
 
 ANNOUNCED_SECONDS = 10
@@ -91,7 +90,7 @@ class PageCache:
             if not is_told:
                 self.pending.add_write()
 
-    def first_greeting(self) -> Greeting:
+    def first_greeting(self) -> Call:
         """For the first connection of a process to Redis. Asks MySQL, and closes that connection."""
         try:
             noted = str(MissedWrites.total(self._name))
@@ -99,11 +98,11 @@ class PageCache:
             noted = ""
         finally:
             connection.close()
-        return Greeting(START, [self.generation_key, self.origin_key], [noted])
+        return Call(START, [self.generation_key, self.origin_key], [noted])
 
-    def greeting(self) -> Greeting:
+    def greeting(self) -> Call:
         """For every later connection: Redis may have come back with old data."""
-        return Greeting(DELETE_KEY, [self.generation_key])
+        return Call(DELETE_KEY, [self.generation_key])
 
     def get(
         self,

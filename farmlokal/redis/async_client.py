@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.conf import settings
 from redis import RedisError
@@ -18,36 +18,28 @@ from redis import exceptions as redis_exceptions
 from farmlokal.redis.async_connection import AsyncConnection, RedisAwayError
 from farmlokal.redis.client import Outages
 from farmlokal.redis.nodes import nodes_of
-from farmlokal.redis.scripts import PROBE_KEYS, Script
+from farmlokal.redis.scripts import PROBE_KEYS, Call, Script
 from farmlokal.redis.url import Address
 
 CONNECT_SECONDS = 2.0  # in the background; enough for a distant Redis with TLS
 PAUSE_SECONDS = 0.2
 
 
-class Greeting(NamedTuple):
-    """A script that runs on a new connection to the server of its keys before anything else."""
-
-    script: Script
-    keys: Sequence[str]
-    arguments: Sequence[str | int] = ()
-
-
 class AsyncClient:
     """greeting: whenever connections are new, also the first time unless start() names another."""
 
-    def __init__(self, url: str, scripts: Sequence[Script], greeting: Greeting) -> None:
+    def __init__(self, url: str, scripts: Sequence[Script], greeting: Call) -> None:
         self._nodes = nodes_of(url)
         self._timeout: float = settings.REDIS_TIMEOUT_SECONDS
         self._scripts = scripts
         self._greeting = greeting
-        self._first_greeting: Greeting | None = None
+        self._first_greeting: Call | None = None
         self._connections: dict[Address, AsyncConnection] = {}
         self._must_ask_again = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
 
-    def start(self, first_greeting: Greeting | None = None) -> None:
+    def start(self, first_greeting: Call | None = None) -> None:
         if self._keeping is None:
             self._first_greeting = first_greeting
             self._keeping = asyncio.get_running_loop().create_task(self._keep_connected())
@@ -58,7 +50,11 @@ class AsyncClient:
             await asyncio.wait([self._keeping])
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Return the script's result. keys: of one hash tag. Several calls may run at once.
+        """run_all() for one call."""
+        return (await self.run_all([Call(script, keys, arguments)]))[0]
+
+    async def run_all(self, calls: Sequence[Call]) -> list[Any]:
+        """Send all calls at once. Return the scripts' results.
 
         Raise RedisAwayError, at once while there is no connection or Redis is silent.
         """
@@ -68,7 +64,8 @@ class AsyncClient:
         if Outages.is_silent:
             raise RedisAwayError("silent")
         try:
-            return await self._evaluate(script, keys, arguments)
+            answers = [self._send("EVALSHA", call.script.sha, call) for call in calls]
+            return [await self._result(call, answer) for call, answer in zip(calls, answers, strict=True)]
         except RedisError as error:
             raise RedisAwayError(str(error)) from error
 
@@ -81,12 +78,18 @@ class AsyncClient:
             self._tried.set()
             Outages.note(redis_exceptions.TimeoutError("no connection in time"))  # spares Django the same wait
 
-    async def _evaluate(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        connection = self._connection_of(keys[0] if keys else "")
-        try:
-            return await connection.ask("EVALSHA", script.sha, len(keys), *keys, *arguments)
-        except redis_exceptions.NoScriptError:
-            return await connection.ask("EVAL", script.text, len(keys), *keys, *arguments)
+    def _send(self, command: str, script: str, call: Call) -> asyncio.Future[Any]:
+        """script: its text or its hash."""
+        connection = self._connection_of(call.keys[0] if call.keys else "")
+        return connection.ask(command, script, len(call.keys), *call.keys, *call.arguments)
+
+    async def _result(self, call: Call, answer: asyncio.Future[Any]) -> Any:
+        result = await answer
+        if isinstance(result, redis_exceptions.NoScriptError):
+            result = await self._send("EVAL", call.script.text, call)
+        if isinstance(result, RedisError):
+            raise result
+        return result
 
     def _connection_of(self, key: str) -> AsyncConnection:
         if not self._connections:
@@ -106,7 +109,7 @@ class AsyncClient:
                     await self._open(opened)
                 self._connections = opened
                 self._tried.set()
-                await self._read_answers(opened)
+                await self._wait_until_lost(opened)
             except TimeoutError:
                 self._lose(redis_exceptions.TimeoutError("no answer in time"))
             except RedisError as error:
@@ -129,11 +132,13 @@ class AsyncClient:
         greeted = opened[self._nodes.address_of(keys[0] if keys else "")]
         await greeted.greet("EVAL", script.text, len(keys), *keys, *arguments)
         self._first_greeting = None
+        for connection in opened.values():
+            connection.listen()
 
-    async def _read_answers(self, opened: dict[Address, AsyncConnection]) -> None:
+    async def _wait_until_lost(self, opened: dict[Address, AsyncConnection]) -> None:
         """Until one connection fails, or a key belongs to a server without a connection."""
         tasks: list[asyncio.Future[Any]] = [
-            asyncio.ensure_future(connection.read_answers()) for connection in opened.values()
+            asyncio.ensure_future(connection.wait_until_lost()) for connection in opened.values()
         ]
         tasks.append(asyncio.ensure_future(self._must_ask_again.wait()))
         try:

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from django.conf import settings
@@ -46,6 +48,14 @@ class Script:
         self.text = text
         self.name = name
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+class Call(NamedTuple):
+    """A script with its arguments. keys: of one hash tag."""
+
+    script: Script
+    keys: Sequence[str]
+    arguments: Sequence[Any] = ()
 
 
 def load(module: str, name: str) -> Script:

@@ -19,9 +19,9 @@ from dev.testing.waiting import wait_until
 from farmlokal.doctor import redis as doctor
 from farmlokal.operations.servers import redis_numbers
 from farmlokal.redis import client, scripts
-from farmlokal.redis.async_client import AsyncClient, Greeting
+from farmlokal.redis.async_client import AsyncClient
 from farmlokal.redis.client import Outages, ask, run
-from farmlokal.redis.scripts import DELETE_KEY, PROBE_KEY, Script
+from farmlokal.redis.scripts import DELETE_KEY, PROBE_KEY, Call, Script
 from farmlokal.single_flight import release, try_lock
 
 pytestmark = pytest.mark.usefixtures("live_database")
@@ -128,7 +128,7 @@ def test_event_loop_greets_the_server_that_got_its_keys(cluster: RedisCluster, o
     generation = f"{scripts.HASH_TAG}:test-generation"
 
     async def work() -> None:
-        edge = AsyncClient(on_cluster, [WRITE], Greeting(DELETE_KEY, [generation]))
+        edge = AsyncClient(on_cluster, [WRITE], Call(DELETE_KEY, [generation]))
         try:
             await _until_it_answers(edge, PROBE_KEY)
             assert await edge.run(WRITE, [generation], []) == 1
@@ -163,7 +163,7 @@ def test_keys_on_several_masters_have_a_connection_each(
         monkeypatch.setattr(f"farmlokal.redis.{module}.PROBE_KEYS", [PROBE_KEY, *OTHER_KEYS])
 
     async def work() -> None:
-        edge = AsyncClient(on_cluster, [], Greeting(DELETE_KEY, [PROBE_KEY]))
+        edge = AsyncClient(on_cluster, [], Call(DELETE_KEY, [PROBE_KEY]))
         try:
             await _until_it_answers(edge, PROBE_KEY)
             await asyncio.gather(*(edge.run(WRITE, [key], []) for key in OTHER_KEYS))

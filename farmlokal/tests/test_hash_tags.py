@@ -23,10 +23,10 @@ from farmlokal.page_cache.keys import page_key
 from farmlokal.ratelimit import limiter
 from farmlokal.ratelimit.limiter import Policy
 from farmlokal.redis import scripts
-from farmlokal.redis.async_client import AsyncClient, Greeting
+from farmlokal.redis.async_client import AsyncClient
 from farmlokal.redis.client import Outages, ask
 from farmlokal.redis.hash_tags import dealt, hash_tags
-from farmlokal.redis.scripts import DELETE_KEY, HASH_TAG, PROBE_KEY, Script, key, spread_key, tag_of
+from farmlokal.redis.scripts import DELETE_KEY, HASH_TAG, PROBE_KEY, Call, Script, key, spread_key, tag_of
 from integrations.webhooks import claims
 from products.catalogue_cache import LASTING, catalogue_cache
 
@@ -140,7 +140,7 @@ def test_limits_and_claims_work_under_each_tag(on_cluster: redis.Redis, tags: li
 
 def in_edge(server: Daemon, work: Callable[[Admissions], Awaitable[None]]) -> None:
     async def go() -> None:
-        edge = AsyncClient(server.url, SCRIPTS, Greeting(DELETE_KEY, [PROBE_KEY]))
+        edge = AsyncClient(server.url, SCRIPTS, Call(DELETE_KEY, [PROBE_KEY]))
         try:
             await work(Admissions(edge))
         finally:

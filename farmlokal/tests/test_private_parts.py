@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import socket
@@ -34,7 +35,8 @@ from prometheus_client.mmap_dict import MmapedDict
 from pybreaker import CircuitMemoryStorage
 from redis.asyncio import connection as async_connection
 from redis.cluster import ClusterNode, NodesManager
-from redis.exceptions import MovedError
+from redis.connection import DefaultParser
+from redis.exceptions import MovedError, NoScriptError
 from requests.adapters import HTTPAdapter
 from rest_framework.request import Request
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -135,14 +137,19 @@ def test_redis_cluster_has_the_parts_we_use() -> None:
     assert (node.host, node.port) == ("127.0.0.1", 1)
 
 
-def test_asyncio_redis_connection_has_the_parts_we_use() -> None:
-    pool: Any = async_connection.ConnectionPool.from_url("redis://127.0.0.1")
+def test_asyncio_redis_connection_hands_over_its_transport() -> None:
+    nodes = nodes_of(os.environ["REDIS_URL"])
+    pool: Any = async_connection.ConnectionPool.from_url(nodes.url_of(nodes.address_of("")))
     connection = pool.make_connection()
-    assert not connection.is_connected
-    assert {"timeout"} <= inspect.signature(connection.read_response).parameters.keys()
-    assert {"check_health"} <= inspect.signature(connection.send_packed_command).parameters.keys()
-    assert {"nowait"} <= inspect.signature(connection.disconnect).parameters.keys()
-    assert inspect.iscoroutinefunction(connection.connect)
+
+    async def connect() -> Any:
+        await connection.connect()
+        transport = connection._writer.transport
+        await connection.disconnect(nowait=True)
+        return transport
+
+    assert isinstance(asyncio.run(connect()), asyncio.Transport)
+    assert isinstance(DefaultParser.parse_error("NOSCRIPT No matching script."), NoScriptError)  # type: ignore[no-untyped-call]
 
 
 def test_redis_error_names_the_node_of_a_moved_key() -> None:

@@ -24,11 +24,11 @@ from dev.testing.waiting import wait_until
 from farmlokal.edge.shares import ADMIT_BATCH
 from farmlokal.observability import request_costs
 from farmlokal.redis import async_connection, client, url
-from farmlokal.redis.async_client import AsyncClient, Greeting
+from farmlokal.redis.async_client import AsyncClient
 from farmlokal.redis.async_connection import AsyncConnection, RedisAwayError
 from farmlokal.redis.client import Outages, ask, run, until
 from farmlokal.redis.nodes import SentinelMaster
-from farmlokal.redis.scripts import DELETE_KEY, Script
+from farmlokal.redis.scripts import DELETE_KEY, Call, Script
 from products.catalogue_cache import catalogue_cache
 
 ONE = Script("return {1}")
@@ -183,7 +183,7 @@ def test_replica_is_not_taken_for_the_master(redis_alone: Daemon) -> None:
 
 @contextlib.asynccontextmanager
 async def connected(server: Daemon) -> AsyncIterator[AsyncClient]:
-    edge = AsyncClient(server.url, [ADMIT_BATCH], Greeting(DELETE_KEY, [GENERATION]))
+    edge = AsyncClient(server.url, [ADMIT_BATCH], Call(DELETE_KEY, [GENERATION]))
     try:
         yield edge
     finally:

@@ -32,9 +32,9 @@ from farmlokal.mysql import watchdog
 from farmlokal.mysql.driver import TLS_ERROR, ConnectError, connect
 from farmlokal.redis import async_client
 from farmlokal.redis import url as redis_url
-from farmlokal.redis.async_client import AsyncClient, Greeting
+from farmlokal.redis.async_client import AsyncClient
 from farmlokal.redis.async_connection import RedisAwayError
-from farmlokal.redis.scripts import Script
+from farmlokal.redis.scripts import Call, Script
 from products.seeding import bulk_loader
 
 MAX_CONNECT_SECONDS = 5
@@ -266,7 +266,7 @@ def _reachable(url: str) -> tuple[bool, bool]:
         django = False
 
     async def ask() -> bool:
-        edge = AsyncClient(parsed, [], Greeting(ECHO, []))
+        edge = AsyncClient(parsed, [], Call(ECHO, []))
         try:
             return bool(await edge.run(ECHO, [], []) == b"echo")
         except RedisAwayError:
