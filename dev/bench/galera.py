@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pathlib import Path
 from dev.bench.figures import percentile, save, table
 from dev.testing import mysql
 from dev.testing.galera import galera
+from dev.testing.repeating import repeating
 from dev.testing.servers import Daemon
 
 PAUSE_SECONDS = 0.05
@@ -38,21 +38,14 @@ def writing(node: Daemon) -> Iterator[list[float]]:
     connection = mysql.connect(node.url)
     mysql.query(connection, "CREATE TABLE bench_writer (id INT PRIMARY KEY, number INT)")
     mysql.query(connection, "INSERT INTO bench_writer VALUES (1, 0)")
-    ended = threading.Event()
 
     def write() -> None:
-        while not ended.wait(PAUSE_SECONDS):
-            started = time.monotonic()
-            mysql.query(connection, "UPDATE bench_writer SET number = number + 1 WHERE id = 1")
-            waits.append(time.monotonic() - started)
+        started = time.monotonic()
+        mysql.query(connection, "UPDATE bench_writer SET number = number + 1 WHERE id = 1")
+        waits.append(time.monotonic() - started)
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
+    with repeating(write, PAUSE_SECONDS):
         yield waits
-    finally:
-        ended.set()
-        thread.join()
 
 
 def main(rows: int) -> None:

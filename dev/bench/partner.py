@@ -15,7 +15,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
 from collections import Counter
@@ -28,6 +27,7 @@ from django.core.management import call_command
 from dev.bench.client import Connection
 from dev.bench.figures import percentile, progress, save, table
 from dev.testing import resolver
+from dev.testing.repeating import repeating
 from dev.testing.servers import Server, free_port, running
 from dev.testing.sockets import answer_with, blackhole, listening, make_certificate
 from integrations.partner.client import client
@@ -209,17 +209,8 @@ def run_faults(sandbox: Partner) -> None:
 @contextlib.contextmanager
 def kept_closed() -> Iterator[None]:
     """Close the breaker again and again."""
-    stop = threading.Event()
-
-    def reset() -> None:
-        while not stop.wait(0.05):
-            client.breaker.reset()
-
-    thread = threading.Thread(target=reset)
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
+    with repeating(client.breaker.reset, 0.05):
+        yield
     client.breaker.reset()
 
 

@@ -21,6 +21,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.mmap_dict import MmapedDict
 from pytest_django.fixtures import Settings
 
+from dev.testing.repeating import repeating
 from dev.testing.servers import GUNICORN, Server, running
 from dev.testing.waiting import wait_until
 from farmlokal import health
@@ -61,20 +62,13 @@ def kill_a_worker(server: Server) -> None:
 def scraping(server: Server) -> Iterator[list[int]]:
     """Scrape without pause, and yield the list of counts. A scrape fails if its worker is killed."""
     counts: list[int] = []
-    stop = threading.Event()
 
     def scrape() -> None:
-        while not stop.is_set():
-            with contextlib.suppress(OSError, IndexError):
-                counts.append(counted(server, LIVEZ))
+        with contextlib.suppress(OSError, IndexError):
+            counts.append(counted(server, LIVEZ))
 
-    thread = threading.Thread(target=scrape)
-    thread.start()
-    try:
+    with repeating(scrape):
         yield counts
-    finally:
-        stop.set()
-        thread.join()
 
 
 def test_counts_of_killed_workers_move_to_two_files(database_environment: dict[str, str], tmp_path: Path) -> None:

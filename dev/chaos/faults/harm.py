@@ -1,8 +1,7 @@
-"""Code for faults of several parts: a proxy that misbehaves, a process that is dead or frozen, repeated work."""
+"""Code for faults of several parts: a proxy that misbehaves, a process that is dead or frozen."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeAlias
@@ -43,27 +42,3 @@ def frozen(daemon: Daemon) -> Iterator[None]:
         yield
     finally:
         daemon.thaw()
-
-
-@contextmanager
-def repeating(work: Callable[[], object], seconds: float = REPEAT_SECONDS) -> Iterator[None]:
-    """Do it every so many seconds, in a thread. Raises its error."""
-    is_over, errors = threading.Event(), list[Exception]()
-
-    def run() -> None:
-        try:
-            while not is_over.is_set():
-                work()
-                is_over.wait(seconds)
-        except Exception as error:  # noqa: BLE001  # raised below
-            errors.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
-    if errors:
-        raise errors[0]

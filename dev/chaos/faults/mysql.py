@@ -14,6 +14,7 @@ from MySQLdb import OperationalError
 from dev.chaos.faults import harm
 from dev.chaos.world import World
 from dev.testing.mysql import connect, query
+from dev.testing.repeating import repeating
 from dev.testing.waiting import wait_until
 from farmlokal.mysql.limits import STATEMENT_SECONDS
 
@@ -67,7 +68,7 @@ def _kill_connections(world: World, root: Any, spared: Collection[int] = ()) -> 
 
 @contextmanager
 def connections_killed(world: World) -> Iterator[None]:
-    with world.root() as root, harm.repeating(lambda: _kill_connections(world, root)):
+    with world.root() as root, repeating(lambda: _kill_connections(world, root), harm.REPEAT_SECONDS):
         yield
 
 
@@ -138,7 +139,7 @@ def deadlocks(world: World) -> Iterator[None]:
         query(root, "CREATE OR REPLACE TABLE heavy (number INT) ENGINE InnoDB")
         query(root, "INSERT INTO heavy SELECT seq FROM seq_1_to_500")
         before = query(root, DEADLOCKS)
-        with harm.repeating(partial(_deadlock, world)):
+        with repeating(partial(_deadlock, world), harm.REPEAT_SECONDS):
             yield
         assert query(root, DEADLOCKS) != before
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from dev.chaos.faults import harm
 from dev.chaos.world import World
+from dev.testing.repeating import repeating
 
 SLOWNESS = 2  # a slow Redis answers after so many of our timeouts
 
@@ -48,4 +49,4 @@ def read_only(world: World) -> Iterator[None]:
 
 
 def flushed(world: World) -> AbstractContextManager[None]:
-    return harm.repeating(lambda: world.ask_redis("FLUSHALL"))
+    return repeating(lambda: world.ask_redis("FLUSHALL"), harm.REPEAT_SECONDS)

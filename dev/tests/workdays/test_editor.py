@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from playwright.sync_api import Page, Route, expect
 from accounts.models import User
 from dev.testing.browser import DESKTOP, PHONE, Size, check_page, make_user
 from dev.testing.offers import make_farm, make_offer, make_offers
+from dev.testing.repeating import repeating
 from dev.testing.servers import Server, running
 from dev.testing.staff import make_staff, session_headers
 from farmlokal.jobs.models import Job
@@ -149,23 +149,17 @@ def test_prices_of_all_matches_are_raised_once_with_a_stop(page: Page, size: Siz
 @contextmanager
 def patching(site: Server, product: Product) -> Iterator[Counter[int]]:
     """Another writer changes the product through the API all the time. Yields the statuses so far."""
-    statuses, is_over = Counter[int](), threading.Event()
+    statuses = Counter[int]()
     headers = session_headers(make_staff(name="api")) | {"Content-Type": "application/json", "Connection": "close"}
 
     def write() -> None:
-        while not is_over.is_set():
-            body = json.dumps({"stock": statuses.total() % 100})
-            lines = [f"PATCH /products/{product.pk} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"]
-            lines += [f"{name}: {value}" for name, value in headers.items()]
-            statuses[site.raw("\r\n".join([*lines, "", body]).encode()).status] += 1
+        body = json.dumps({"stock": statuses.total() % 100})
+        lines = [f"PATCH /products/{product.pk} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        statuses[site.raw("\r\n".join([*lines, "", body]).encode()).status] += 1
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
+    with repeating(write):
         yield statuses
-    finally:
-        is_over.set()
-        thread.join()
 
 
 @pytest.mark.usefixtures("_editor")
