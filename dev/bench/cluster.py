@@ -31,7 +31,7 @@ ONE, MANY = "one", f"{MASTERS} masters"
 MASTER_NAMES = ("master with the generation", "second master", "third master")
 SECONDS = setting("SECONDS", 8)
 WARM_SECONDS = 3
-CONNECTIONS = (32, 128)  # with more of them, more requests share a command
+CONNECTIONS = (32, 128, 512)  # with more of them, more requests share a command
 MEMORY_ONLY = ("--appendonly", "no")
 COLUMNS = (
     "Redis",
