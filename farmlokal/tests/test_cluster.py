@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
+import uvloop
 from django.core.cache import caches
 from pytest_django.fixtures import Settings
 
@@ -142,7 +143,7 @@ def test_event_loop_greets_the_server_that_got_its_keys(cluster: RedisCluster, o
         finally:
             await edge.close()
 
-    asyncio.run(work())
+    uvloop.run(work())
 
 
 async def _until_it_answers(edge: AsyncClient, key: str) -> None:
@@ -170,7 +171,7 @@ def test_keys_on_several_masters_have_a_connection_each(
         finally:
             await edge.close()
 
-    asyncio.run(work())
+    uvloop.run(work())
     assert len(client.key_of_each_server()) == 3
     assert redis_numbers()["Version"]
     results = list(doctor.examine())

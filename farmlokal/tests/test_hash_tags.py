@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import redis
+import uvloop
 from pytest_django.fixtures import Settings
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS as SLOTS
 from redis.crc import key_slot
@@ -146,7 +147,7 @@ def in_edge(server: Daemon, work: Callable[[Admissions], Awaitable[None]]) -> No
         finally:
             await edge.close()
 
-    asyncio.run(go())
+    uvloop.run(go())
 
 
 async def look_up(admissions: Admissions, pages: Iterable[str], client: LimitedClient | None = None) -> list[Admission]:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
+import uvloop
 from django.conf import settings
 from pytest_django.fixtures import Settings
 
@@ -175,7 +176,7 @@ def test_replica_is_not_taken_for_the_master(redis_alone: Daemon) -> None:
         await AsyncConnection(nodes, nodes.address_of(""), 1).open([])
 
     with pytest.raises(redis.ConnectionError, match="this server is a replica"):
-        asyncio.run(connect())
+        uvloop.run(connect())
 
 
 # The event loop
@@ -195,7 +196,7 @@ def run_in_loop(server: Daemon, work: Callable[[AsyncClient], Awaitable[None]]) 
         async with connected(server) as edge:
             await work(edge)
 
-    asyncio.run(go())
+    uvloop.run(go())
 
 
 async def wait_until_async(condition: Callable[[], Awaitable[bool]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ipaddress
 import os
@@ -16,6 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 import redis
+import uvloop
 from cryptography import x509
 from django.db import OperationalError, connection, connections
 from pytest_django.fixtures import Settings
@@ -274,7 +274,7 @@ def _reachable(url: str) -> tuple[bool, bool]:
         finally:
             await edge.close()
 
-    return django, asyncio.run(ask())
+    return django, uvloop.run(ask())
 
 
 @pytest.mark.usefixtures("_slow_machine")
