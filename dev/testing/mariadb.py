@@ -18,9 +18,10 @@ from dev.testing.servers import SMALL_MARIADB, TIMEOUT_SECONDS, Daemon
 # Tests kill processes, never the machine: nothing needs to reach the disk.
 OPTIONS = [*SMALL_MARIADB.split(), "--innodb-flush-method=nosync", "--innodb-flush-log-at-trx-commit=2"]
 TRANSFERS = Path(__file__).parent  # has wsrep_sst_copy
-APPLICATION = """
+PASSWORD = "Jackfruit-8"  # tests look for it in messages, where other words are common
+APPLICATION = f"""
     CREATE DATABASE farmlokal CHARACTER SET utf8mb4;
-    CREATE USER farmlokal@'127.0.0.1' IDENTIFIED BY 'password';
+    CREATE USER farmlokal@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';
     GRANT ALL ON `%farmlokal%`.* TO farmlokal@'127.0.0.1'
 """
 
@@ -48,7 +49,7 @@ def server(folder: Path, port: int, *options: str) -> Daemon:
     ]
     command += ["--bind-address=127.0.0.1", f"--port={port}", "--skip-name-resolve", "--local-infile=ON"]
     command += ["--character-set-server=utf8mb4", "--max-connections=400", *OPTIONS, *options]
-    url = f"mysql://farmlokal:password@127.0.0.1:{port}/farmlokal"
+    url = f"mysql://farmlokal:{PASSWORD}@127.0.0.1:{port}/farmlokal"
     log = folder / "daemon.log"
     return Daemon(url, command, folder, lambda: "ready for connections" in log.read_text())
 
