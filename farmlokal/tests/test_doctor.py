@@ -25,7 +25,7 @@ from farmlokal.doctor.results import Result
 from farmlokal.mysql.watchdog import Watchdog
 from farmlokal.redis.client import Outages
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(databases="__all__")
 
 
 @pytest.fixture(autouse=True)

@@ -31,6 +31,8 @@ from farmlokal.redis.scripts import DELETE_KEY, HASH_TAG, PROBE_KEY, Call, Scrip
 from integrations.webhooks import claims
 from products.catalogue_cache import LASTING, catalogue_cache
 
+pytestmark = pytest.mark.usefixtures("live_database")  # with replicas, a page asks the primary for its position
+
 TAGS = 3
 PAGE, NEWER_PAGE = Representation.of(b'{"results": []}'), Representation.of(b'{"results": [1]}')
 POLICY = Policy("test", 5, 60)
