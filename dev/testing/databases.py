@@ -17,7 +17,7 @@ from farmlokal.mysql.replicas import replicas
 
 # What /readyz tells beside MySQL and Redis.
 REPLICAS_UP = {f"mysql_{alias}": "up" for alias in replicas()}
-one_mysql = pytest.mark.skipif(bool(replicas()), reason="counts statements: a replica adds two after each write")
+one_mysql = pytest.mark.skipif(bool(replicas()), reason="counts what one server does, and a replica serves the page")
 
 
 def urls_of(database: str) -> dict[str, str]:

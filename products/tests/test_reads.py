@@ -8,14 +8,14 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from dev.testing.databases import rows_read
+from dev.testing.databases import one_mysql, rows_read
 from dev.testing.walks import SORTS, forget_pages, get_page
 from products.listing import statistics
 from products.listing.cursors import Cursor, seal
 from products.models import Product
 from products.seeding import generator
 
-pytestmark = pytest.mark.usefixtures("live_database")
+pytestmark = [one_mysql, pytest.mark.usefixtures("live_database")]
 
 ROWS = 200_000
 LIMIT = 25
