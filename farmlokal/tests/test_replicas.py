@@ -17,7 +17,7 @@ import pytest
 from dev.testing import mariadb
 from dev.testing.proxy import Proxy
 from dev.testing.replication import Replicated, replicated_mysql
-from dev.testing.servers import Answer, Daemon, Server, own_redis, running
+from dev.testing.servers import Answer, Daemon, Server, own_mysql, own_redis, running
 from dev.testing.waiting import wait_until
 
 ROWS = 200
@@ -128,6 +128,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield World(mysql, own, enter(running(environment)), environment, session)
 
 
+@pytest.fixture(scope="module")
+def without_log(database_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The environment of a service whose primary writes no log. Nothing listens at the address of its replica."""
+    replica = "mysql://u:p@127.0.0.1:1/farmlokal"
+    with own_mysql(tmp_path_factory.mktemp("without_log"), os.environ, 10) as mysql:
+        yield {**database_environment, "DATABASE_URL": mysql.url, "DATABASE_REPLICA_URL": replica}
+
+
 @pytest.fixture(autouse=True)
 def _caught_up(world: World) -> None:
     wait_until(world.mysql.has_caught_up)
@@ -234,9 +242,8 @@ def test_position_after_an_unseen_write_is_not_noted(world: World) -> None:
     assert run_python(UNSEEN_WRITE, world.environment) == "later not noted\n"
 
 
-def test_replicas_of_a_primary_without_a_log_are_not_used(live_database: None, database_environment: Any) -> None:
-    nobody = "mysql://u:p@127.0.0.1:1/farmlokal"
-    log = run_python(TWO_PAGES, {**database_environment, "DATABASE_REPLICA_URL": nobody, "LOG_LEVEL": "WARNING"})
+def test_replicas_of_a_primary_without_a_log_are_not_used(without_log: dict[str, str]) -> None:
+    log = run_python(TWO_PAGES, {**without_log, "LOG_LEVEL": "WARNING"})
     assert log.count("replicas_unused") == 1
     assert "replica_failed" not in log
 
@@ -247,9 +254,8 @@ def test_doctor_names_each_replica(world: World) -> None:
     assert found["replica2"] == "error"
 
 
-def test_doctor_warns_of_a_primary_without_a_log(database_environment: dict[str, str]) -> None:
-    found = doctor(database_environment, DATABASE_REPLICA_URL="mysql://u:p@127.0.0.1:1/farm")
-    assert found["mysql replicas"] == "warning"
+def test_doctor_warns_of_a_primary_without_a_log(without_log: dict[str, str]) -> None:
+    assert doctor(without_log)["mysql replicas"] == "warning"
 
 
 def doctor(environment: Mapping[str, str], **changes: str) -> dict[str, str]:
