@@ -36,14 +36,18 @@ class Observed(NamedTuple):
     def meanwhile(self) -> list[Sample]:
         return [sample for sample in self.after if sample.due < self.ended]
 
-    def kept(self, row: Row, samples: Sequence[Sample]) -> list[float]:
-        """Seconds of the samples whose kind the fault must not touch."""
-        return [s.seconds for s in samples if s.kind not in row.allowed and s.caller not in self.harmed]
+    def kept(self, row: Row, samples: Sequence[Sample]) -> list[Sample]:
+        """The samples that the fault must not touch."""
+        return [sample for sample in samples if sample.kind not in row.allowed and sample.caller not in self.harmed]
 
 
-def p95_ms(seconds: Sequence[float]) -> float:
+def p95_ms(samples: Sequence[Sample]) -> float:
     """NaN without samples."""
-    return percentile(seconds, 0.95) * 1000 if seconds else math.nan
+    return _percentile(samples, 0.95) * 1000 if samples else math.nan
+
+
+def _percentile(samples: Sequence[Sample], share: float) -> float:
+    return percentile([sample.seconds for sample in samples], share)
 
 
 def broken(row: Row, observed: Observed, world: World) -> list[str]:
@@ -77,9 +81,10 @@ def _slow(row: Row, observed: Observed) -> Iterator[str]:
     meanwhile = observed.kept(row, [sample for sample in observed.meanwhile if sample.due >= observed.noticed])
     if row.is_momentary or not meanwhile:
         return
-    added = percentile(meanwhile, SHARE) - percentile(before, SHARE)
+    added = _percentile(meanwhile, SHARE) - _percentile(before, SHARE)
     if added > MAX_SECONDS:
-        yield f"a tenth of the requests waits for {added:.2f} s more"
+        slow = Counter(sample.kind.value for sample in meanwhile if sample.seconds > MAX_SECONDS)
+        yield f"a tenth of {len(meanwhile)} requests waits for {added:.2f} s more: {dict(slow)}"
 
 
 def _limits(row: Row, observed: Observed) -> Iterator[str]:

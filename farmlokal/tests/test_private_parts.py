@@ -47,6 +47,7 @@ from uvicorn.server import ServerState
 from uvicorn_worker import UvicornWorker
 
 from farmlokal.redis.nodes import CacheClient, nodes_of
+from farmlokal.redis.scripts import HASH_TAG
 
 CALLED_OR_OVERRIDDEN: list[tuple[Any, list[str]]] = [
     (mysql_base.DatabaseWrapper, ["_commit", "_rollback", "is_usable", "get_new_connection", "get_connection_params"]),
@@ -124,7 +125,7 @@ def test_redis_pool_and_connection_have_the_parts_we_use() -> None:
 def test_django_redis_takes_the_pool_of_its_keys() -> None:
     client: Any = get_redis_connection("default")
     assert type(client) is CacheClient
-    assert client.connection_pool is nodes_of(os.environ["REDIS_URL"]).pool_of("")
+    assert client.connection_pool is nodes_of(os.environ["REDIS_URL"]).pool_of(HASH_TAG)
     assert client.ping()
 
 
