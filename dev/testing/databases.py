@@ -20,6 +20,11 @@ REPLICAS_UP = {f"mysql_{alias}": "up" for alias in replicas()}
 one_mysql = pytest.mark.skipif(bool(replicas()), reason="counts what one server does, and a replica serves the page")
 
 
+def is_galera() -> bool:
+    with connection.cursor() as cursor:
+        return bool(cursor.execute("SHOW STATUS LIKE 'wsrep_ready'"))
+
+
 def urls_of(database: str) -> dict[str, str]:
     """Environment variables for another process: the tests' servers, with this database."""
     given = {name: os.environ.get(name) for name in ("DATABASE_URL", "DATABASE_REPLICA_URL")}

@@ -16,7 +16,7 @@ from django.db import DatabaseError, connection, models, transaction
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.transaction import TransactionManagementError
 
-from dev.testing.databases import Database, released_database
+from dev.testing.databases import Database, is_galera, released_database
 from dev.testing.waiting import wait_until
 from farmlokal.management.commands.migrate import LOCK
 from farmlokal.mysql import schema
@@ -88,11 +88,14 @@ def columns(model: Any) -> set[str]:
 
 
 def definitions(name: str) -> dict[str, str]:
-    """Each table's definition without its next id. A seeded catalogue gives its foreign keys other names."""
+    """Each table's definition without its next id, and without the names of foreign keys and the keys made for them.
+
+    A seeded catalogue has other names of these.
+    """
     database = Database(name, {})
     tables = [table for (table,) in database.rows("SHOW TABLES")]
     found = {table: str(database.rows(f"SHOW CREATE TABLE `{table}`")[0][1]) for table in tables}
-    varying = r" AUTO_INCREMENT=\d+|CONSTRAINT `\w+`(?= FOREIGN KEY)"
+    varying = r" AUTO_INCREMENT=\d+|CONSTRAINT `\w+`(?= FOREIGN KEY)|(?<=KEY )`\w+_fk_\w+`"
     return {table: re.sub(varying, "", sql) for table, sql in found.items()}
 
 
@@ -112,6 +115,8 @@ def test_change_that_copies_a_table_with_rows_is_refused(crate: Any) -> None:
 
 
 def test_change_gives_way_to_others_while_a_transaction_runs(crate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    if is_galera():
+        pytest.skip("Galera ends the transaction instead")
     monkeypatch.setattr(schema, "ATTEMPTS", 3)
     monkeypatch.setattr(schema, "PAUSE_SECONDS", 0.2)
     errors: list[BaseException] = []

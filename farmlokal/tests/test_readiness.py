@@ -15,7 +15,7 @@ from dev.testing.databases import REPLICAS_UP
 from dev.testing.servers import Daemon
 from farmlokal import health
 from farmlokal.redis.client import Outages
-from farmlokal.redis.scripts import HASH_TAG
+from farmlokal.redis.scripts import HASH_TAGS
 
 pytestmark = pytest.mark.django_db
 
@@ -72,7 +72,7 @@ def test_redis_that_refuses_commands_is_not_up(client: Client, own: redis.Redis,
 
 
 def test_redis_that_allows_only_our_keys_is_up(client: Client, own: redis.Redis) -> None:
-    allow(own, f"~{HASH_TAG}*", "+@all", "-@dangerous")
+    allow(own, *(f"~{tag}*" for tag in HASH_TAGS), "+@all", "-@dangerous")
     up = {"status": "ok", "checks": {"mysql": "up", "redis": "up", **REPLICAS_UP}, "breakers": BREAKERS}
     assert ready(client) == (200, up)
     assert own.keys() == []
