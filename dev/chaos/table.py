@@ -22,6 +22,8 @@ WITHOUT_MYSQL: Answers = {
     Kind.WRITE: UNAVAILABLE | KEY_IN_USE,
     Kind.WEBHOOK: UNAVAILABLE | IN_PROGRESS,
 }
+# A worker that stops while it renders a page keeps that page's lock for LOCK_SECONDS. Several callers read these pages.
+SHARED_PAGES: Answers = dict.fromkeys([Kind.HOT, Kind.BEARER, Kind.LIMITED, Kind.CHANGED], frozenset())
 WITHOUT_BOTH: Answers = {**WITHOUT_MYSQL, Kind.BEARER: UNAVAILABLE, Kind.LIMITED: UNAVAILABLE}
 
 BYPASS = (Kind.HOT, "200 bypass")
@@ -137,7 +139,12 @@ ROWS = [
         LOST_COMMIT_SECONDS,
         {kind: frozenset({LOST, *INTERRUPTED.get(kind, ())}) for kind in Kind},
     ),
-    Row("Event loop blocked", "all but requests on its connections, which wait", workers.blocked),
+    Row(
+        "Event loop blocked",
+        "all but requests on its connections, which wait, and for a page that it renders (3 s)",
+        workers.blocked,
+        SHARED_PAGES,
+    ),
     worker_row(
         "Event loop blocked for good",
         workers.hung,
