@@ -22,7 +22,7 @@ one_mysql = pytest.mark.skipif(bool(replicas()), reason="counts what one server 
 
 def is_galera() -> bool:
     with connection.cursor() as cursor:
-        return bool(cursor.execute("SHOW STATUS LIKE 'wsrep_ready'"))
+        return bool(cursor.execute("SHOW STATUS WHERE Variable_name = 'wsrep_ready' AND Value = 'ON'"))
 
 
 def urls_of(database: str) -> dict[str, str]:
