@@ -14,15 +14,16 @@ import pytest
 from django.db import connection
 
 from farmlokal.mysql.replicas import replicas
+from products.seeding import bulk_loader
 
 # What /readyz tells beside MySQL and Redis.
 REPLICAS_UP = {f"mysql_{alias}": "up" for alias in replicas()}
 one_mysql = pytest.mark.skipif(bool(replicas()), reason="counts what one server does, and a replica serves the page")
 
 
-def is_galera() -> bool:
-    with connection.cursor() as cursor:
-        return bool(cursor.execute("SHOW STATUS WHERE Variable_name = 'wsrep_ready' AND Value = 'ON'"))
+def is_on_galera() -> bool:
+    connection.ensure_connection()
+    return bulk_loader.is_on_galera(connection.connection)
 
 
 def urls_of(database: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from django.db import DatabaseError, connection, models, transaction
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.transaction import TransactionManagementError
 
-from dev.testing.databases import Database, is_galera, released_database
+from dev.testing.databases import Database, is_on_galera, released_database
 from dev.testing.waiting import wait_until
 from farmlokal.management.commands.migrate import LOCK
 from farmlokal.mysql import schema
@@ -115,7 +115,7 @@ def test_change_that_copies_a_table_with_rows_is_refused(crate: Any) -> None:
 
 
 def test_change_gives_way_to_others_while_a_transaction_runs(crate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    if is_galera():
+    if is_on_galera():
         pytest.skip("Galera ends the transaction instead")
     monkeypatch.setattr(schema, "ATTEMPTS", 3)
     monkeypatch.setattr(schema, "PAUSE_SECONDS", 0.2)

@@ -23,6 +23,7 @@ from django.test import Client
 from django.utils import timezone
 from MySQLdb.cursors import Cursor
 
+from dev.testing.databases import is_on_galera
 from dev.testing.waiting import wait_until
 from products.management.commands import seed_products
 from products.models import Farm, LoadLease, Posting, Product
@@ -148,11 +149,6 @@ class SafeMigrationsCursor(VitessCursor):
     refused: ClassVar[dict[str, tuple[int, str]]] = VitessCursor.refused | dict.fromkeys(
         ("CREATE TABLE `", "ALTER ", "DROP ", "RENAME ", "TRUNCATE "), (1105, "direct DDL is disabled")
     )
-
-
-def is_on_galera() -> bool:
-    connection.ensure_connection()
-    return bulk_loader.is_on_galera(connection.connection)
 
 
 def leftovers() -> list[str]:
