@@ -1,13 +1,17 @@
-"""make bench-cluster: pages by Zipf's law for thousands of limited clients, on one Redis and on a Redis Cluster."""
+"""make bench-cluster: pages by Zipf's law for thousands of limited clients, on one Redis and on a Redis Cluster.
+
+Once all processes share the cores, and once the service has a core of its own, as if Redis had other machines.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -17,7 +21,7 @@ from dev.bench.client import get_all
 from dev.bench.counters import cpu_seconds
 from dev.bench.figures import progress, ratios, save, spread, table
 from dev.bench.queries import distinct_targets
-from dev.bench.stacks import ON_CLUSTER, OURS, Server, running
+from dev.bench.stacks import ON_CLUSTER, OURS, WORKERS, Server, running
 from dev.bench.turns import TURNS, in_turns, setting
 from dev.bench.zipf import DRAWS, QUERIES
 from dev.testing.redis_cluster import commands_of, redis_cluster
@@ -34,6 +38,7 @@ WARM_SECONDS = 3
 CONNECTIONS = (32, 128, 512)  # with more of them, more requests share a command
 MEMORY_ONLY = ("--appendonly", "no")
 COLUMNS = (
+    "cores of the service",
     "Redis",
     "connections",
     "requests a second",
@@ -43,6 +48,7 @@ COLUMNS = (
     "CPU of the service, µs each",
 )
 NODE_COLUMNS = (
+    "cores of the service",
     "node",
     "connections",
     "commands a request",
@@ -60,7 +66,17 @@ class Stand(NamedTuple):
     state: Daemon  # the master that has the catalogue's generation
 
 
+class Place(NamedTuple):
+    """Where the service runs. Redis and wrk have the other cores."""
+
+    name: str
+    workers: int
+    cores: Collection[int]
+    other_cores: Collection[int]
+
+
 Case: TypeAlias = tuple[str, int]  # the name of the server, and the connections
+Turns: TypeAlias = Mapping[Case, Sequence["Turn"]]
 
 
 class Turn(NamedTuple):
@@ -107,17 +123,36 @@ def _cpu(stand: Stand) -> list[float]:
     return [cpu_seconds(master.pid) for master in stand.masters]
 
 
-def main(rows: int) -> None:
-    database = seeded(rows)
+def places() -> list[Place]:
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise SystemExit("bench-cluster needs two cores: one for the service, one for Redis and the load")
+    return [Place("shared", WORKERS, cores, cores), Place("one of its own", 1, cores[:1], cores[1:])]
+
+
+@contextmanager
+def starting_on(cores: Collection[int]) -> Iterator[None]:
+    """Processes that are started meanwhile run on these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def measure(place: Place, database: str, rows: int) -> Turns:
     turns: dict[Case, list[Turn]] = defaultdict(list)
     with ExitStack() as stack:
+        stack.enter_context(starting_on(place.other_cores))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        common = {"DATABASE_URL": database, "TRUSTED_PROXY_HOPS": "1"}
         one = stack.enter_context(own_redis(folder, *MEMORY_ONLY))
         cluster = stack.enter_context(redis_cluster(folder / "cluster", MASTERS, 0, *MEMORY_ONLY))
-        ours = stack.enter_context(running(OURS, REDIS_URL=one.url, **common))
         spread_out = {"REDIS_URL": cluster.url, "REDIS_HASH_TAGS": str(MASTERS)}
-        on_cluster = stack.enter_context(running(ON_CLUSTER, **spread_out, **common))
+        common = {"DATABASE_URL": database, "TRUSTED_PROXY_HOPS": "1", "WEB_CONCURRENCY": str(place.workers)}
+        with starting_on(place.cores):
+            ours = stack.enter_context(running(OURS, REDIS_URL=one.url, **common))
+            on_cluster = stack.enter_context(running(ON_CLUSTER, **spread_out, **common))
         state = cluster.owner_of(catalogue_cache.generation_key)
         masters = [state, *(master for master in cluster.masters() if master is not state)]
         stands = [Stand(ours, [one], one), Stand(on_cluster, masters, state)]
@@ -130,17 +165,24 @@ def main(rows: int) -> None:
                 for stand in ordered:
                     turns[stand.server.name, connections].append(take_turn(stand, walk, connections))
             rates = ", ".join(f"{name} -c{number} {each[-1].load.rate:,.0f}" for (name, number), each in turns.items())
-            progress(f"cluster, turn {turn} of {TURNS}, requests a second: {rates}")
-    report(rows, turns)
+            progress(f"cluster, cores {place.name}, turn {turn} of {TURNS}, requests a second: {rates}")
+    return turns
 
 
-def report(rows: int, turns: Mapping[Case, Sequence[Turn]]) -> None:
+def main(rows: int) -> None:
+    database = seeded(rows)
+    report(rows, {place.name: measure(place, database, rows) for place in places()})
+
+
+def report(rows: int, by_place: Mapping[str, Turns]) -> None:
     rate_rows, node_rows = [], []
-    for connections in CONNECTIONS:
-        one, cluster = turns[OURS, connections], turns[ON_CLUSTER, connections]
-        rate_rows += [_rate_row(name, connections, each, one) for name, each in ((ONE, one), (MANY, cluster))]
-        node_rows += [_node_row(ONE, connections, one, 0)]
-        node_rows += [_node_row(name, connections, cluster, number) for number, name in enumerate(MASTER_NAMES)]
+    for place, turns in by_place.items():
+        for connections in CONNECTIONS:
+            one, cluster = turns[OURS, connections], turns[ON_CLUSTER, connections]
+            both = ((ONE, one), (MANY, cluster))
+            rate_rows += [(place, *_rate_row(name, connections, each, one)) for name, each in both]
+            node_rows += [(place, *_node_row(ONE, connections, one, 0))]
+            node_rows += [(place, *_node_row(name, connections, cluster, at)) for at, name in enumerate(MASTER_NAMES)]
     print(f"\n{QUERIES:,} pages by Zipf's law for {CLIENTS:,} clients with a limit, {rows:,} products,")
     print(f"wrk -t1 for {SECONDS} s, {TURNS} turns\n")
     print(f"{table(COLUMNS, rate_rows)}\n\n{table(NODE_COLUMNS, node_rows)}", flush=True)

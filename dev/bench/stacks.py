@@ -96,7 +96,7 @@ def running(name: str, logs: str = "off", **environment: str) -> Iterator[Server
         )
     server = Server(name, port, process.pid)
     try:
-        _wait_until_ready(server, process, log)
+        _wait_until_ready(server, process, log, int(environment.get("WEB_CONCURRENCY", WORKERS)))
         yield server
     finally:
         process.terminate()
@@ -129,11 +129,11 @@ def _stock_settings(logs: str, metrics: Path) -> dict[str, str]:
     return {"GUNICORN_CMD_ARGS": "--access-logfile=-", "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
 
 
-def _wait_until_ready(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_ready(server: Server, process: subprocess.Popen[bytes], log: Path, workers: int) -> None:
     """Wait for all workers, because the kernel deals connections to each."""
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        if log.read_text().count(STACKS[server.name].ready) >= WORKERS and _is_listening(server.port):
+        if log.read_text().count(STACKS[server.name].ready) >= workers and _is_listening(server.port):
             return
         time.sleep(0.02)
     raise SystemExit(f"{server.name} does not start, see {log.relative_to(PROJECT)}")
