@@ -32,6 +32,7 @@ from products.catalogue_cache import catalogue_cache
 MASTERS = 3
 CLIENTS = 5_000
 ONE, MANY = "one", f"{MASTERS} masters"
+SHARED, APART = "shared", "one of its own"
 MASTER_NAMES = ("master with the generation", "second master", "third master")
 SECONDS = setting("SECONDS", 8)
 WARM_SECONDS = 3
@@ -48,7 +49,6 @@ COLUMNS = (
     "CPU of the service, µs each",
 )
 NODE_COLUMNS = (
-    "cores of the service",
     "node",
     "connections",
     "commands a request",
@@ -127,7 +127,7 @@ def places() -> list[Place]:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise SystemExit("bench-cluster needs two cores: one for the service, one for Redis and the load")
-    return [Place("shared", WORKERS, cores, cores), Place("one of its own", 1, cores[:1], cores[1:])]
+    return [Place(SHARED, WORKERS, cores, cores), Place(APART, 1, cores[:1], cores[1:])]
 
 
 @contextmanager
@@ -175,14 +175,19 @@ def main(rows: int) -> None:
 
 
 def report(rows: int, by_place: Mapping[str, Turns]) -> None:
-    rate_rows, node_rows = [], []
-    for place, turns in by_place.items():
-        for connections in CONNECTIONS:
-            one, cluster = turns[OURS, connections], turns[ON_CLUSTER, connections]
-            both = ((ONE, one), (MANY, cluster))
-            rate_rows += [(place, *_rate_row(name, connections, each, one)) for name, each in both]
-            node_rows += [(place, *_node_row(ONE, connections, one, 0))]
-            node_rows += [(place, *_node_row(name, connections, cluster, at)) for at, name in enumerate(MASTER_NAMES)]
+    rate_rows = [
+        (place, *_rate_row(redis, connections, turns[name, connections], turns[OURS, connections]))
+        for place, turns in by_place.items()
+        for connections in CONNECTIONS
+        for redis, name in ((ONE, OURS), (MANY, ON_CLUSTER))
+    ]
+    apart = by_place[APART]
+    node_rows = [
+        _node_row(node, connections, apart[name, connections], number)
+        for connections in CONNECTIONS
+        for name, nodes in ((OURS, [ONE]), (ON_CLUSTER, MASTER_NAMES))
+        for number, node in enumerate(nodes)
+    ]
     print(f"\n{QUERIES:,} pages by Zipf's law for {CLIENTS:,} clients with a limit, {rows:,} products,")
     print(f"wrk -t1 for {SECONDS} s, {TURNS} turns\n")
     print(f"{table(COLUMNS, rate_rows)}\n\n{table(NODE_COLUMNS, node_rows)}", flush=True)
