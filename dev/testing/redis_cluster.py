@@ -39,9 +39,9 @@ class RedisCluster(NamedTuple):
         return list(self._slots())
 
     def owner_of(self, key: str) -> Daemon:
-        """The master of this key's slot."""
+        """The master of this key's slot. Wait for one: in the view of a node, a slot may be between two masters."""
         slot = self._ask("CLUSTER KEYSLOT", key)
-        return next(node for node, ranges in self._slots().items() if any(slot in each for each in ranges))
+        return wait_until(lambda: self._owners(slot))[0]
 
     def command_counts(self) -> dict[str, int]:
         """What commands_of() counts for each master, by its URL."""
@@ -54,6 +54,9 @@ class RedisCluster(NamedTuple):
             return all(_knows_all(node, replicas) and _has_its_keys(node) for node in self.nodes)
         except RedisError:
             return False
+
+    def _owners(self, slot: int) -> list[Daemon]:
+        return [node for node, ranges in self._slots().items() if any(slot in each for each in ranges)]
 
     def _slots(self) -> dict[Daemon, list[range]]:
         by_port = {urlsplit(node.url).port: node for node in self.nodes}

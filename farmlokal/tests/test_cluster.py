@@ -56,10 +56,14 @@ def on_cluster(cluster: RedisCluster, settings: Settings) -> Iterator[str]:
 
 
 def move_slot(cluster: RedisCluster, key: str) -> tuple[Daemon, Daemon]:
-    """Move an empty slot. Returns its masters before and after."""
+    """Move an empty slot. Returns its masters before and after.
+
+    IMPORTING lets the new master raise its epoch. Otherwise the old one, asked a moment later, may claim the slot back.
+    """
     before = cluster.owner_of(key)
     after = next(node for node in cluster.nodes if node is not before)
     slot, name = ask_node(after, "CLUSTER KEYSLOT", key), ask_node(after, "CLUSTER MYID")
+    ask_node(after, "CLUSTER SETSLOT", slot, "IMPORTING", ask_node(before, "CLUSTER MYID"))
     for each in ask_node(before, "CLUSTER GETKEYSINSLOT", slot, 1000):
         ask_node(before, "DEL", each)
     for node in [after, *(each for each in cluster.nodes if each is not after)]:
