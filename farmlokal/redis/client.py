@@ -18,7 +18,7 @@ from redis import ConnectionPool, RedisError
 from redis import exceptions as redis_exceptions
 
 from farmlokal.observability import request_costs, tracing
-from farmlokal.redis.nodes import current_nodes
+from farmlokal.redis.nodes import ClusterMasters, current_nodes
 from farmlokal.redis.scripts import DELETE_KEY, PROBE_KEYS, Script
 
 PAUSE_SECONDS = 0.2  # between two probes of a Redis that is away
@@ -102,7 +102,9 @@ class Outages:
 
 def describe(error: Exception) -> str:
     if isinstance(error, redis_exceptions.MovedError):
-        return f"these keys are at {error.host}:{error.port}: the REDIS_URL of a cluster begins with redis+cluster://"
+        is_cluster = isinstance(current_nodes(), ClusterMasters)
+        advice = "" if is_cluster else ": the REDIS_URL of a cluster begins with redis+cluster://"
+        return f"these keys are at {error.host}:{error.port}{advice}"
     return str(error)
 
 

@@ -182,6 +182,11 @@ def test_keys_on_several_masters_have_a_connection_each(
     assert [result.level for result in results if result.name == "redis"] == ["ok"] * 3
 
 
+@pytest.mark.usefixtures("on_cluster")
+def test_two_moves_of_a_key_do_not_blame_a_right_url() -> None:
+    assert client.describe(redis.exceptions.MovedError("3999 127.0.0.1:6381")) == "these keys are at 127.0.0.1:6381"
+
+
 def test_plain_url_to_a_cluster_is_named_as_the_mistake(
     cluster: RedisCluster, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
