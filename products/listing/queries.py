@@ -102,10 +102,11 @@ def _merge_statement(plan: Plan, sort: Sort, after: Position | None, count: int)
         else:
             entries.append(_entries(source, sort, after, "LIMIT %s", (budget,)))
             entries.append(_entries(source, sort, after, "LIMIT 1 OFFSET %s", (budget,), is_end=True))
-    union = " UNION ".join(f"({entry.text})" for entry in entries) if len(entries) > 1 else entries[0].text
+    union = " UNION " if len(plan.sources) > 1 else " UNION ALL "  # one source has nothing twice, so spare the check
+    rows = union.join(f"({entry.text})" for entry in entries) if len(entries) > 1 else entries[0].text
     checks = Sql.all_of([Sql("p.id = d.id AND d.is_end = 0"), *(check.sql() for check in plan.checks)])
     text = (
-        f"SELECT d.value, d.id, d.is_end, {SELECTED}, FALSE FROM ({union}) d"
+        f"SELECT d.value, d.id, d.is_end, {SELECTED}, FALSE FROM ({rows}) d"
         f" LEFT JOIN {PRODUCTS} p ON {checks.text} LEFT JOIN {FARMS} f ON f.id = p.farm_id"
         f" WHERE p.id IS NOT NULL OR d.is_end = 1 {_order_by('d.value', 'd.id', sort)}, d.is_end DESC LIMIT %s"
     )
