@@ -22,6 +22,7 @@ class Plan(NamedTuple):
     sources: tuple[Source, ...]
     checks: tuple[Condition, ...]
     budget: int  # entries to read from ordered sources if there are checks
+    price: Priced | None = None  # the one of the checks that needs no product, because the index has its price
 
 
 class Option(NamedTuple):
@@ -42,11 +43,22 @@ def choose(conditions: Sequence[Condition], order: str, count: int, statistics: 
     plans = []
     for option in _options(conditions, order, statistics):
         checks = tuple(condition for condition in conditions if condition not in option.answers)
+        price = _checked_in_index(option, checks)
         reads = statistics.estimate_reads(option.sampled, matches, count) if checks else count
+        lookups = reads * _share(price.sampled(statistics, order), option.sampled) if price else reads
         budget = int(min(max(MIN_BUDGET, BUDGET_PER_ESTIMATE * reads), MAX_BUDGET)) if checks else 0
-        cost = reads * LOOKUP_COST + budget * ENTRY_COST + sum(source.cost for source in option.sources)
-        plans.append((cost, Plan(tuple(option.sources), checks, budget)))
+        cost = lookups * LOOKUP_COST + budget * ENTRY_COST + sum(source.cost for source in option.sources)
+        plans.append((cost, Plan(tuple(option.sources), checks, budget, price)))
     return cheapest(plans)
+
+
+def _checked_in_index(option: Option, checks: Sequence[Condition]) -> Priced | None:
+    has_price = all(source.has_price for source in option.sources)
+    return next((check for check in checks if isinstance(check, Priced) and has_price), None)
+
+
+def _share(some: SampleSet, of: SampleSet) -> float:
+    return (some & of).bit_count() / max(1, of.bit_count())
 
 
 def cheapest(plans: list[tuple[float, Plan]]) -> Plan:

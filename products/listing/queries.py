@@ -93,6 +93,7 @@ def _merge_statement(plan: Plan, sort: Sort, after: Position | None, count: int)
     If a source has more entries than its budget, the next entry is a row without a product (is_end).
     """
     entries: list[Sql] = []
+    columns = ", p.price" if plan.price else ""
     budget = max(plan.budget // len(plan.sources), count)
     for source in plan.sources:
         if not plan.checks:
@@ -100,29 +101,39 @@ def _merge_statement(plan: Plan, sort: Sort, after: Position | None, count: int)
         elif not source.is_ordered:
             entries.append(_entries(source, sort, after, "", ()))
         else:
-            entries.append(_entries(source, sort, after, "LIMIT %s", (budget,)))
-            entries.append(_entries(source, sort, after, "LIMIT 1 OFFSET %s", (budget,), is_end=True))
+            entries.append(_entries(source, sort, after, "LIMIT %s", (budget,), columns))
+            entries.append(_entries(source, sort, after, "LIMIT 1 OFFSET %s", (budget,), columns, is_end=True))
     union = " UNION " if len(plan.sources) > 1 else " UNION ALL "  # one source has nothing twice, so spare the check
     rows = union.join(f"({entry.text})" for entry in entries) if len(entries) > 1 else entries[0].text
-    checks = Sql.all_of([Sql("p.id = d.id AND d.is_end = 0"), *(check.sql() for check in plan.checks)])
+    others = [check.sql() for check in plan.checks if check != plan.price]
+    checks = Sql.all_of([Sql("p.id = d.id AND d.is_end = 0"), *others])
+    in_range = plan.price.bounds("d.price") if plan.price else Sql("TRUE")
     text = (
         f"SELECT d.value, d.id, d.is_end, {SELECTED}, FALSE FROM ({rows}) d"
         f" LEFT JOIN {PRODUCTS} p ON {checks.text} LEFT JOIN {FARMS} f ON f.id = p.farm_id"
-        f" WHERE p.id IS NOT NULL OR d.is_end = 1 {_order_by('d.value', 'd.id', sort)}, d.is_end DESC LIMIT %s"
+        f" WHERE (d.is_end = 1 OR {in_range.text}) AND (d.is_end = 1 OR p.id IS NOT NULL)"
+        f" {_order_by('d.value', 'd.id', sort)}, d.is_end DESC LIMIT %s"
     )
     params = tuple(param for entry in entries for param in entry.params)
-    return Sql(text, (*params, *checks.params, count))
+    return Sql(text, (*params, *checks.params, *in_range.params, count))
 
 
 def _entries(
-    source: Source, sort: Sort, after: Position | None, limit: str, limits: tuple[int, ...], *, is_end: bool = False
+    source: Source,
+    sort: Sort,
+    after: Position | None,
+    limit: str,
+    limits: tuple[int, ...],
+    columns: str = "",
+    *,
+    is_end: bool = False,
 ) -> Sql:
     where = Sql.all_of([source.where, *_after(source, sort, after)])
     value = _column(source, sort)
     distinct = "DISTINCT " if source.has_repeats else ""
     order = f" {_order_by(value, source.key, sort)} {limit}" if limit else ""
     text = (
-        f"SELECT {distinct}{value} AS value, {source.key} AS id, {int(is_end)} AS is_end"
+        f"SELECT {distinct}{value} AS value, {source.key} AS id, {int(is_end)} AS is_end{columns}"
         f" FROM {source.table_by_index()} WHERE {where.text}{order}"
     )
     return Sql(text, (*where.params, *limits))

@@ -47,6 +47,9 @@ class ProductQuerySet(models.QuerySet[Any]):
         return self.values(*ROW_COLUMNS, farm_name=F("farm__name"), vocabulary_version=Subquery(version))
 
 
+COVERED = {"created_at": ("price",), "price": ("created_at", "name"), "name": ("price",)}
+
+
 def _indexes() -> Iterator[models.Index]:
     """is_active comes before the sort field, so that withdrawn products cost nothing; the id after it breaks ties.
 
@@ -54,8 +57,8 @@ def _indexes() -> Iterator[models.Index]:
     """
     for filters in ((), *((name,) for name in INDEXED_FILTERS)):
         for sort in SORT_FIELDS:
-            # A range of prices in another order is sorted within this index, without reading the rows.
-            covered = ("created_at", "name") if not filters and sort == "price" else ()
+            # A range of prices in another order is checked or sorted within the index, without reading the rows.
+            covered = () if filters else COVERED[sort]
             yield models.Index(
                 fields=[*filters, "is_active", sort, "id", *covered], name="_".join(["product", *filters, sort])
             )
