@@ -112,6 +112,13 @@ def rows_read(work: Callable[[], object]) -> int:
     return _handler_reads() - start - cost_of_counting
 
 
+def keys_read(work: Callable[[], object]) -> int:
+    """Rows that work() finds by a key over this connection: lookups, without the entries that follow in an index."""
+    start = _status("Handler_read_key")
+    work()
+    return _status("Handler_read_key") - start
+
+
 def statements_sent(work: Callable[[], object]) -> int:
     """Statements that work() sends over this connection, by the server's own count: BEGIN and COMMIT are among them.
 

@@ -107,15 +107,17 @@ def _merge_statement(plan: Plan, sort: Sort, after: Position | None, count: int)
     rows = union.join(f"({entry.text})" for entry in entries) if len(entries) > 1 else entries[0].text
     others = [check.sql() for check in plan.checks if check != plan.price]
     checks = Sql.all_of([Sql("p.id = d.id AND d.is_end = 0"), *others])
-    in_range = plan.price.bounds("d.price") if plan.price else Sql("TRUE")
+    where = Sql("(d.is_end = 1 OR p.id IS NOT NULL)")
+    if plan.price:
+        bounds = plan.price.bounds("d.price")
+        where = Sql(f"(d.is_end = 1 OR {bounds.text}) AND {where.text}", bounds.params)
     text = (
         f"SELECT d.value, d.id, d.is_end, {SELECTED}, FALSE FROM ({rows}) d"
         f" LEFT JOIN {PRODUCTS} p ON {checks.text} LEFT JOIN {FARMS} f ON f.id = p.farm_id"
-        f" WHERE (d.is_end = 1 OR {in_range.text}) AND (d.is_end = 1 OR p.id IS NOT NULL)"
-        f" {_order_by('d.value', 'd.id', sort)}, d.is_end DESC LIMIT %s"
+        f" WHERE {where.text} {_order_by('d.value', 'd.id', sort)}, d.is_end DESC LIMIT %s"
     )
     params = tuple(param for entry in entries for param in entry.params)
-    return Sql(text, (*params, *checks.params, *in_range.params, count))
+    return Sql(text, (*params, *checks.params, *where.params, count))
 
 
 def _entries(

@@ -8,7 +8,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from dev.testing.databases import one_mysql, rows_read
+from dev.testing.databases import keys_read, one_mysql, rows_read
 from dev.testing.walks import SORTS, forget_pages, get_page
 from products.listing import statistics
 from products.listing.cursors import Cursor, seal
@@ -104,6 +104,16 @@ def test_page_of_one_filter_or_word_reads_few_rows(client: Client, sort: str) ->
     indexed = {query: count for query, count in reads.items() if not query.startswith(is_merged)}
     assert max(indexed.values()) <= 5 * LIMIT, indexed
     assert max(reads.values()) <= 20_000, reads
+
+
+@pytest.mark.parametrize("sort", ["-created_at", "name"])
+def test_price_range_in_another_order_looks_up_only_products_within_it(client: Client, sort: str) -> None:
+    """With the price in the index: about one of twenty products that the page passes is in this range."""
+    url = f"/products?sort={sort}&price_min=40&price_max=45"
+    get_page(client, url)
+    forget_pages()
+    lookups = keys_read(lambda: get_page(client, url))
+    assert lookups <= 3 * LIMIT, lookups
 
 
 def test_rare_combination_reads_a_bounded_number_of_rows(client: Client) -> None:
