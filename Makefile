@@ -118,7 +118,7 @@ bench-listing:  ## Time and rows read of each kind of listing, sort and depth, b
 	@exec dev/bench/run.sh listing $(or $(ROWS),1000000)
 
 bench-scale: export MARIADB_OPTIONS ?= --innodb-buffer-pool-size=6G --innodb-log-file-size=2G --innodb-sort-buffer-size=64M
-bench-scale:  ## The same listings among a million and among ROWS products: an hour, and 60 GB of disk (ROWS=10000000)
+bench-scale:  ## The same listings among a million and among ROWS products: half an hour, and 60 GB of disk (ROWS=10000000)
 	@exec dev/bench/run.sh scale $(or $(ROWS),10000000)
 
 bench-admin:  ## Statements, rows read and time of the admin's pages at a tenth of ROWS and at ROWS (ROWS=1000000)
