@@ -23,13 +23,13 @@ REGION = re.compile(r"(<!-- ([\w ]+): begin -->\n)(.*?)(<!-- \2: end -->)", re.D
 # What README groups: text, query that it serves, pattern of the names in sizes.json.
 INDEXES = [
     (
-        "product `(is_active, SORT, id)`, 2 of them",
-        "the whole catalogue by date or name, up or down",
+        "product `(is_active, SORT, id, price)`, 2 of them",
+        "by date or name; also in a price range",
         r"product product_(created_at|name)",
     ),
     (
         "product `(is_active, price, id, created_at, name)`",
-        "by price; also a price range in another sort",
+        "by price; also a narrow range in another sort",
         r"product product_price",
     ),
     (

@@ -90,6 +90,7 @@ def _stream_statement(plan: Plan, sort: Sort, after: Position | None, count: int
 def _merge_statement(plan: Plan, sort: Sort, after: Position | None, count: int) -> Sql:
     """First reads ids from all sources, in order and within the budget, then the products that pass the checks.
 
+    If the index has the price, products outside the range are not looked up.
     If a source has more entries than its budget, the next entry is a row without a product (is_end).
     """
     entries: list[Sql] = []

@@ -47,6 +47,7 @@ class ProductQuerySet(models.QuerySet[Any]):
         return self.values(*ROW_COLUMNS, farm_name=F("farm__name"), vocabulary_version=Subquery(version))
 
 
+# What the indexes of the whole catalogue have after their key.
 COVERED = {"created_at": ("price",), "price": ("created_at", "name"), "name": ("price",)}
 
 
