@@ -76,7 +76,6 @@ class Place(NamedTuple):
 
 
 Case: TypeAlias = tuple[str, int]  # the name of the server, and the connections
-Turns: TypeAlias = Mapping[Case, Sequence["Turn"]]
 
 
 class Turn(NamedTuple):
@@ -84,6 +83,9 @@ class Turn(NamedTuple):
     service_cpu: float  # seconds
     commands: Sequence[int]  # of each master
     cpu: Sequence[float]  # seconds of each master
+
+
+Turns: TypeAlias = Mapping[Case, Sequence[Turn]]
 
 
 def visits(targets: Sequence[str]) -> Path:

@@ -126,7 +126,7 @@ class Priced(NamedTuple):
         """The part of a source in price order that is within the range. It is unordered: the sort is another one."""
         where = Sql.all_of([source.where, self.bounds("p.price")])
         # The price index of the whole catalogue contains all sort fields. With the others, each product is looked up.
-        cost = ENTRY_COST if source.index_name == "product_price" else LOOKUP_COST
+        cost = ENTRY_COST if source.is_whole else LOOKUP_COST
         return source._replace(where=where, is_ordered=False, cost=statistics.size(sampled) * cost)
 
 

@@ -43,7 +43,7 @@ def choose(conditions: Sequence[Condition], order: str, count: int, statistics: 
     plans = []
     for option in _options(conditions, order, statistics):
         checks = tuple(condition for condition in conditions if condition not in option.answers)
-        price = _checked_in_index(option, checks)
+        price = _price_of(checks) if all(source.is_whole for source in option.sources) else None
         reads = statistics.estimate_reads(option.sampled, matches, count) if checks else count
         lookups = reads * _share(price.sampled(statistics, order), option.sampled) if price else reads
         budget = int(min(max(MIN_BUDGET, BUDGET_PER_ESTIMATE * reads), MAX_BUDGET)) if checks else 0
@@ -52,9 +52,8 @@ def choose(conditions: Sequence[Condition], order: str, count: int, statistics: 
     return cheapest(plans)
 
 
-def _checked_in_index(option: Option, checks: Sequence[Condition]) -> Priced | None:
-    has_price = all(source.has_price for source in option.sources)
-    return next((check for check in checks if isinstance(check, Priced) and has_price), None)
+def _price_of(conditions: Sequence[Condition]) -> Priced | None:
+    return next((condition for condition in conditions if isinstance(condition, Priced)), None)
 
 
 def _share(some: SampleSet, of: SampleSet) -> float:
@@ -66,7 +65,7 @@ def cheapest(plans: list[tuple[float, Plan]]) -> Plan:
 
 
 def _options(conditions: Sequence[Condition], order: str, statistics: Statistics) -> Iterator[Option]:
-    price = next((condition for condition in conditions if isinstance(condition, Priced)), None)
+    price = _price_of(conditions)
     if price and order == "price":
         yield from _options_sorted_by_price(conditions, price, statistics)
         return

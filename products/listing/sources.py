@@ -38,7 +38,7 @@ class Source(NamedTuple):
     where: Sql
     is_ordered: bool = True
     has_repeats: bool = False
-    has_price: bool = False  # in the index
+    is_whole: bool = False  # the whole catalogue, whose indexes have more columns: COVERED
     cost: float = 0.0  # of reading and sorting an unordered source, in microseconds
 
     def table_by_index(self) -> str:
@@ -46,7 +46,7 @@ class Source(NamedTuple):
 
 
 def whole_catalogue(order: str, *, is_active: bool = True) -> Source:
-    return Source(PRODUCTS, "p", f"product_{order}", "p.id", Sql(f"p.is_active = {is_active:d}"), has_price=True)
+    return Source(PRODUCTS, "p", f"product_{order}", "p.id", Sql(f"p.is_active = {is_active:d}"), is_whole=True)
 
 
 def filtered_catalogue(field: str, pk: int, order: str, *, is_active: bool = True) -> Source:
